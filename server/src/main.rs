@@ -1,0 +1,2 @@
+//! paas
+fn main() {}
