@@ -17,10 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .journal_mode(SqliteJournalMode::Off)
         .connect()
         .await?;
-    sqlx::migrate::Migrator::new(std::path::Path::new("../migrations"))
-        .await?
-        .run(&mut connection)
-        .await?;
+    sqlx::migrate::Migrator::new(std::path::Path::new("../migrations")).await?.run(&mut connection).await?;
     connection.close().await?;
     println!("cargo:rustc-env=DATABASE_URL=sqlite://{}", database.display());
     Ok(())

@@ -1,1 +1,5 @@
-//! The server.
+//! Shipway's server: the rooms in reading order. A push flows receiver → builder → scheduler → proxy; see ARCHITECTURE.md.
+
+pub mod clock;
+pub mod domain;
+pub mod engine;

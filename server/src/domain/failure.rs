@@ -1,0 +1,164 @@
+//! Why something failed, as data: the same sentence and the same advice reach the pusher, the pages and the audit log.
+use super::Oid;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Status(i32),
+    OutOfMemory,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(code @ 129..=192) => write!(f, "was killed by signal {}", code - 128),
+            Self::Status(code) => write!(f, "exited with status {code}"),
+            Self::OutOfMemory => f.write_str("ran out of memory"),
+        }
+    }
+}
+
+/// What a look at an instance that does not answer found out about its sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listening {
+    Nowhere,
+    LoopbackOnly {
+        port: u16,
+    },
+    OtherPort {
+        port: u16,
+    },
+    /// It accepts on the right port but answers no probe.
+    Silent,
+    /// The sockets could not be looked at.
+    Unknown,
+}
+
+/// A failure of a build or a rollout, with its cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Failure {
+    /// The tree cannot be built as it is: the planner's sentence.
+    Plan {
+        reason: String,
+    },
+    /// A build step failed: which, and its last words.
+    BuildStep {
+        step: String,
+        reason: String,
+    },
+    BuildTimedOut {
+        limit_secs: u64,
+    },
+    /// The build log grew past its limit.
+    BuildFlood {
+        limit_bytes: u64,
+    },
+    Superseded {
+        by: Oid,
+    },
+    Cancelled {
+        by: String,
+    },
+    Interrupted,
+    StaleRef,
+    Crashed {
+        process: String,
+        exit: Exit,
+    },
+    TimedOut {
+        process: String,
+        port: u16,
+        limit_secs: u64,
+        listening: Listening,
+    },
+    Unhealthy {
+        process: String,
+        path: String,
+        status: u16,
+    },
+    Overtaken {
+        by: String,
+    },
+    /// The world failed: engine, disk, database.
+    Platform {
+        reason: String,
+    },
+}
+
+impl Failure {
+    /// The next step for the person who reads the failure; `None` where the sentence says it all.
+    pub fn advice(&self) -> Option<String> {
+        let text = match self {
+            Self::TimedOut { port, listening, .. } => match listening {
+                Listening::LoopbackOnly { port: seen } => {
+                    format!("it listens on 127.0.0.1:{seen} only; bind 0.0.0.0:$PORT (PORT is {port})")
+                }
+                Listening::OtherPort { port: seen } => {
+                    format!(
+                        "it listens on port {seen}; listen on $PORT (PORT is {port}), or run `paas config:set PORT={seen}`"
+                    )
+                }
+                Listening::Nowhere => format!("it listens on no port; bind 0.0.0.0:$PORT (PORT is {port})"),
+                Listening::Silent => "it accepts connections and answers none; does the start-up block?".to_owned(),
+                Listening::Unknown => format!("does it bind 0.0.0.0:$PORT (PORT is {port})?"),
+            },
+            Self::Crashed { exit: Exit::Status(0), .. } => {
+                "a process must keep running in the foreground; start the server itself, not a daemon".to_owned()
+            }
+            Self::Crashed { exit: Exit::Status(127), .. } => {
+                "127 means command not found: check the Procfile line and the image's PATH".to_owned()
+            }
+            Self::Crashed { exit: Exit::Status(126), .. } => {
+                "126 means not executable: commit the file with `git update-index --chmod=+x FILE`".to_owned()
+            }
+            Self::Crashed { exit: Exit::OutOfMemory, .. } => {
+                "it needs more than its memory limit of 512 MiB".to_owned()
+            }
+            Self::Crashed { .. } => "the last lines above are what it said; `paas logs` has all of them".to_owned(),
+            Self::Unhealthy { path, .. } => format!("make GET {path} answer with a status below 500"),
+            Self::StaleRef => "run `git pull` (or `git fetch` and look), then push again".to_owned(),
+            Self::Superseded { .. } => "the newer push carries on; nothing to do".to_owned(),
+            Self::Interrupted => "push again, or run `paas releases:retry`".to_owned(),
+            Self::BuildTimedOut { .. } => {
+                "look at the last step above: does it wait for input or for the network?".to_owned()
+            }
+            Self::Platform { .. } => "run `paas server:doctor`".to_owned(),
+            Self::Plan { .. }
+            | Self::BuildStep { .. }
+            | Self::BuildFlood { .. }
+            | Self::Cancelled { .. }
+            | Self::Overtaken { .. } => return None,
+        };
+        Some(text)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan { reason } | Self::Platform { reason } => f.write_str(reason),
+            Self::BuildStep { step, reason } => write!(f, "build step `{step}` failed: {reason}"),
+            Self::BuildTimedOut { limit_secs } => {
+                write!(f, "build was stopped after its limit of {} min", limit_secs / 60)
+            }
+            Self::BuildFlood { limit_bytes } => {
+                write!(f, "build was stopped: its log grew past {} MiB", limit_bytes >> 20)
+            }
+            Self::Superseded { by } => write!(f, "superseded by {}", by.short()),
+            Self::Cancelled { by } => write!(f, "cancelled by {by}"),
+            Self::Interrupted => f.write_str("interrupted: the server stopped meanwhile"),
+            Self::StaleRef => f.write_str("the branch moved since you fetched: fetch first"),
+            Self::Crashed { process, exit } => write!(f, "{process} {exit} before it was ready"),
+            Self::TimedOut { process, port, limit_secs, .. } => {
+                write!(f, "{process} did not answer on port {port} within {limit_secs} s")
+            }
+            Self::Unhealthy { process, path, status } => write!(f, "{process} answered {status} to GET {path}"),
+            Self::Overtaken { by } => write!(f, "overtaken by {by}"),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What the product is about: pure types and rules, without clock, IO or tokio.
+//!
+//! Reading order: `name` and `id` (checked words), `moment` (time as an argument), `release` and `rollout` (what is
+//! deployed and how it fares), `build`, `instance` (what is seen), `route` (what the proxy is told), `plan` (what to do).
+
+pub mod build;
+pub mod failure;
+pub mod hostname;
+pub mod id;
+pub mod instance;
+pub mod key;
+pub mod moment;
+pub mod name;
+pub mod plan;
+pub mod release;
+pub mod rollout;
+pub mod route;
+pub mod secret;
+
+pub use build::{Build, BuildState, RefMove};
+pub use failure::Failure;
+pub use hostname::Hostname;
+pub use id::{AppId, AppKey, BuildId, ContainerId, ImageId, InstallationId, KeyId, Oid, ReleaseNo};
+pub use key::{Key, Pusher};
+pub use moment::Moment;
+pub use name::{AppName, ProcessType, VarName};
+pub use release::{App, Command, Origin, Release};
+pub use rollout::Rollout;
+pub use secret::Secret;

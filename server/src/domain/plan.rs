@@ -1,0 +1,336 @@
+//! What to do for one app, as a pure function of what is wanted, what is seen and the time.
+//!
+//! The order of a plan is its order of execution: fail, promote, start, route, stop, reap. Nothing that serves is touched
+//! before its successor is ready, and nothing is stopped while the proxy still routes or drains it.
+
+use super::failure::{Failure, Listening};
+use super::instance::{Probe, Seen, Slot, State, Traffic};
+use super::release::Formation;
+use super::{ContainerId, Moment, ProcessType, ReleaseNo};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long a process without a health check has to run before it counts as ready.
+pub const SETTLE_TIME: Duration = Duration::from_secs(3);
+/// How long a release may take from its start to being ready.
+pub const READY_BUDGET: Duration = Duration::from_mins(1);
+/// Wait before the n-th start in a row after a crash; the last one repeats.
+const BACKOFF: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_mins(2),
+    Duration::from_mins(10),
+];
+/// An instance that ran this long before it crashed starts the count anew.
+pub const STEADY_TIME: Duration = Duration::from_mins(10);
+
+/// What is asked for, from the store.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub live: Option<Spec>,
+    pub starting: Option<Candidate>,
+    pub formation: Formation,
+    pub stopped: bool,
+    pub epochs: BTreeMap<Slot, u64>,
+}
+
+/// What of a release matters here.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub no: ReleaseNo,
+    pub processes: BTreeSet<ProcessType>,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub spec: Spec,
+    pub since: Moment,
+}
+
+/// How often a slot of a release crashed in a row, and when last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Crashes {
+    pub count: u32,
+    pub last: Moment,
+}
+
+impl Crashes {
+    /// When the next start is due.
+    pub fn next_start(self) -> Moment {
+        let wait = match (self.count as usize).checked_sub(1) {
+            None => Duration::ZERO,
+            Some(n) => BACKOFF.get(n).copied().unwrap_or(BACKOFF[BACKOFF.len() - 1]),
+        };
+        self.last.plus(wait)
+    }
+}
+
+pub type CrashLedger = BTreeMap<(ReleaseNo, Slot), Crashes>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Fail {
+        release: ReleaseNo,
+        failure: Failure,
+    },
+    Promote {
+        release: ReleaseNo,
+    },
+    Start {
+        release: ReleaseNo,
+        slot: Slot,
+        epoch: u64,
+    },
+    /// Publish exactly these web instances. Empty: nobody.
+    Route {
+        to: Vec<ContainerId>,
+    },
+    Stop {
+        id: ContainerId,
+    },
+    /// Remove what is left of an instance that ended by itself.
+    Reap {
+        id: ContainerId,
+    },
+}
+
+/// Decides what to do next for one app. Calling it again after its actions took effect yields nothing more to do,
+/// or what the changed world asks for.
+pub fn plan(wanted: &Wanted, seen: &[Seen], crashes: &CrashLedger, now: Moment) -> Vec<Action> {
+    let mut planner = Planner { wanted, seen, crashes, now, actions: Vec::new() };
+    planner.run();
+    planner.actions
+}
+
+struct Planner<'a> {
+    wanted: &'a Wanted,
+    seen: &'a [Seen],
+    crashes: &'a CrashLedger,
+    now: Moment,
+    actions: Vec<Action>,
+}
+
+/// The verdict on the candidate in this round.
+enum Verdict<'a> {
+    None,
+    Waits(&'a Candidate),
+    Failed,
+    Promoted(&'a Candidate),
+}
+
+impl<'a> Planner<'a> {
+    fn run(&mut self) {
+        let verdict = self.judge_candidate();
+        let (serving, candidate) = match verdict {
+            Verdict::None | Verdict::Failed => (self.wanted.live.as_ref(), None),
+            Verdict::Waits(candidate) => (self.wanted.live.as_ref(), Some(candidate)),
+            Verdict::Promoted(candidate) => (Some(&candidate.spec), None),
+        };
+        let yielding = candidate.map(|c| self.types_that_yield(c)).unwrap_or_default();
+        if let Some(spec) = serving {
+            self.start_missing(spec, &yielding);
+        }
+        if let Some(candidate) = candidate {
+            self.start_candidate(candidate);
+        }
+        let routed = self.route(serving);
+        self.stop_unwanted(serving, candidate, &yielding, &routed);
+        self.reap();
+    }
+
+    // ---- the candidate -------------------------------------------------------------------------------------------
+
+    fn judge_candidate(&mut self) -> Verdict<'a> {
+        let Some(candidate) = &self.wanted.starting else { return Verdict::None };
+        let release = candidate.spec.no;
+        if let Some(failure) = self.candidate_failure(candidate) {
+            self.actions.push(Action::Fail { release, failure });
+            return Verdict::Failed;
+        }
+        if self.slots(&candidate.spec).iter().all(|slot| self.find_ready(release, slot).is_some()) {
+            self.actions.push(Action::Promote { release });
+            return Verdict::Promoted(candidate);
+        }
+        Verdict::Waits(candidate)
+    }
+
+    fn candidate_failure(&self, candidate: &Candidate) -> Option<Failure> {
+        let release = candidate.spec.no;
+        if self.wanted.stopped {
+            return Some(Failure::Overtaken { by: "ps:stop".to_owned() });
+        }
+        let own = self.seen.iter().filter(|s| s.release == release);
+        if let Some(failure) = own.clone().find_map(|s| match s.state {
+            State::Exited { exit, .. } => Some(Failure::Crashed { process: s.slot.to_string(), exit }),
+            State::Starting { .. } | State::Ready | State::Stopping => None,
+        }) {
+            return Some(failure);
+        }
+        if self.now.since(candidate.since) < READY_BUDGET {
+            return None;
+        }
+        let (process, probe) = own
+            .clone()
+            .find_map(|s| match s.state {
+                State::Starting { probe, .. } => Some((s.slot.to_string(), probe)),
+                State::Ready | State::Stopping | State::Exited { .. } => None,
+            })
+            .unwrap_or_else(|| ("web.1".to_owned(), Probe::NoAnswer));
+        Some(match probe {
+            Probe::Status(status) => Failure::Unhealthy { process, path: "/".to_owned(), status },
+            Probe::NoAnswer => Failure::TimedOut {
+                process,
+                port: candidate.spec.port,
+                limit_secs: READY_BUDGET.as_secs(),
+                listening: Listening::Unknown,
+            },
+        })
+    }
+
+    /// Types whose old instances end before the candidate's start: all but web, once the candidate's web is ready.
+    fn types_that_yield(&self, candidate: &Candidate) -> BTreeSet<ProcessType> {
+        if !self.web_is_ready(&candidate.spec) {
+            return BTreeSet::new();
+        }
+        candidate.spec.processes.iter().filter(|p| !p.is_web()).cloned().collect()
+    }
+
+    fn start_candidate(&mut self, candidate: &Candidate) {
+        let web_ready = self.web_is_ready(&candidate.spec);
+        let release = candidate.spec.no;
+        for slot in self.slots(&candidate.spec) {
+            let is_there = self.seen.iter().any(|s| s.release == release && s.slot == slot);
+            let old_is_there = self.seen.iter().any(|s| {
+                s.release != release && s.slot.process == slot.process && !matches!(s.state, State::Exited { .. })
+            });
+            let may_start = slot.process.is_web() || (web_ready && !old_is_there);
+            if !is_there && may_start {
+                let epoch = self.epoch(&slot);
+                self.actions.push(Action::Start { release, slot, epoch });
+            }
+        }
+    }
+
+    fn web_is_ready(&self, spec: &Spec) -> bool {
+        self.slots(spec).iter().filter(|s| s.process.is_web()).all(|slot| self.find_ready(spec.no, slot).is_some())
+    }
+
+    // ---- the release that serves ---------------------------------------------------------------------------------
+
+    fn start_missing(&mut self, spec: &Spec, yielding: &BTreeSet<ProcessType>) {
+        for slot in self.slots(spec) {
+            if yielding.contains(&slot.process) {
+                continue;
+            }
+            let epoch = self.epoch(&slot);
+            let same_slot = |s: &&Seen| s.slot == slot && s.release == spec.no;
+            let is_there = self
+                .seen
+                .iter()
+                .filter(same_slot)
+                .any(|s| s.epoch >= epoch && matches!(s.state, State::Starting { .. } | State::Ready));
+            // Types other than web do not overlap with what they replace, whichever release that is.
+            let waits_for_old = !slot.process.is_web()
+                && self.seen.iter().any(|s| s.slot == slot && !matches!(s.state, State::Exited { .. }));
+            let crashes = self.crashes.get(&(spec.no, slot.clone())).copied().unwrap_or_default();
+            if !is_there && !waits_for_old && crashes.next_start() <= self.now {
+                self.actions.push(Action::Start { release: spec.no, slot, epoch });
+            }
+        }
+    }
+
+    /// Publishes the ready web instances of the serving release: of each slot the newest epoch that is ready.
+    fn route(&mut self, serving: Option<&Spec>) -> Vec<ContainerId> {
+        let mut to: Vec<ContainerId> = serving
+            .map(|spec| self.slots(spec))
+            .unwrap_or_default()
+            .iter()
+            .filter(|slot| slot.process.is_web())
+            .filter_map(|slot| self.find_ready(serving.map_or(ReleaseNo(0), |s| s.no), slot))
+            .map(|s| s.id.clone())
+            .collect();
+        to.sort();
+        let mut now: Vec<ContainerId> =
+            self.seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
+        now.sort();
+        if to != now {
+            self.actions.push(Action::Route { to: to.clone() });
+        }
+        to
+    }
+
+    // ---- what has to go ------------------------------------------------------------------------------------------
+
+    fn stop_unwanted(
+        &mut self,
+        serving: Option<&Spec>,
+        candidate: Option<&Candidate>,
+        yielding: &BTreeSet<ProcessType>,
+        routed: &[ContainerId],
+    ) {
+        for s in self.seen {
+            let running = matches!(s.state, State::Starting { .. } | State::Ready);
+            let wanted = self.is_kept(s, serving, yielding) || candidate.is_some_and(|c| self.belongs_to(s, &c.spec));
+            // One that was routed until this very plan drains first; a later plan stops it.
+            if running && !wanted && s.traffic == Traffic::Quiet && !routed.contains(&s.id) {
+                self.actions.push(Action::Stop { id: s.id.clone() });
+            }
+        }
+    }
+
+    /// Whether an instance of the serving release is still needed.
+    fn is_kept(&self, s: &Seen, serving: Option<&Spec>, yielding: &BTreeSet<ProcessType>) -> bool {
+        let Some(spec) = serving else { return false };
+        if !self.belongs_to(s, spec) || yielding.contains(&s.slot.process) {
+            return false;
+        }
+        if s.epoch >= self.epoch(&s.slot) {
+            return true;
+        }
+        // An older epoch of a web slot serves until the newer one is ready; other types end first.
+        s.slot.process.is_web() && self.find_ready(spec.no, &s.slot).is_none_or(|ready| ready.epoch <= s.epoch)
+    }
+
+    fn belongs_to(&self, s: &Seen, spec: &Spec) -> bool {
+        s.release == spec.no && self.slots(spec).contains(&s.slot)
+    }
+
+    fn reap(&mut self) {
+        for s in self.seen {
+            if matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed {
+                self.actions.push(Action::Reap { id: s.id.clone() });
+            }
+        }
+    }
+
+    // ---- helpers -------------------------------------------------------------------------------------------------
+
+    /// The places of the formation that `spec` fills.
+    fn slots(&self, spec: &Spec) -> Vec<Slot> {
+        if self.wanted.stopped {
+            return Vec::new();
+        }
+        let of_type = |(process, count): (&ProcessType, &u16)| {
+            let process = process.clone();
+            (1..=*count).map(move |index| Slot { process: process.clone(), index })
+        };
+        self.wanted.formation.iter().filter(|(process, _)| spec.processes.contains(process)).flat_map(of_type).collect()
+    }
+
+    fn find_ready(&self, release: ReleaseNo, slot: &Slot) -> Option<&'a Seen> {
+        self.seen
+            .iter()
+            .filter(|s| s.release == release && s.slot == *slot && s.state == State::Ready)
+            .max_by_key(|s| s.epoch)
+    }
+
+    fn epoch(&self, slot: &Slot) -> u64 {
+        self.wanted.epochs.get(slot).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! The route table: the only thing the proxy is told, and what is kept to serve at once after a restart.
+use super::instance::Slot;
+use super::{AppId, AppName, ContainerId, Hostname, ReleaseNo};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// All routes of the server, by host name. A snapshot: published whole, never edited in place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTable {
+    pub hosts: BTreeMap<Hostname, AppId>,
+    pub apps: BTreeMap<AppId, AppRoute>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppRoute {
+    pub name: AppName,
+    pub backends: Backends,
+}
+
+/// Who answers for an app now, or why nobody does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backends {
+    /// At least one.
+    Ready(Vec<Backend>),
+    /// Somebody will be there soon: requests are held (bounded), then 503 H20.
+    Starting,
+    /// Its instances crash and the next start is some way off: 503 H10 at once.
+    Crashed,
+    /// Stopped by its owner, scaled to no web, or nothing was ever deployed: 503 H14 at once.
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Backend {
+    pub container: ContainerId,
+    pub slot: Slot,
+    pub release: ReleaseNo,
+    pub address: SocketAddr,
+}

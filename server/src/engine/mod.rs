@@ -1,0 +1,219 @@
+//! The seam to containers: what the house asks of an engine, in its own words. `docker.rs` answers with a real one,
+//! `fake.rs` with HTTP servers inside this process for room tests.
+//!
+//! Everything made here carries `paas.installation=<id>`, and every list filters by it: what is not ours is never touched.
+
+pub mod docker;
+pub mod fake;
+
+use crate::domain::failure::{Exit, Listening};
+use crate::domain::instance::Slot;
+use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, ReleaseNo};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Labels on everything we make.
+pub mod label {
+    pub const INSTALLATION: &str = "paas.installation";
+    pub const APP: &str = "paas.app";
+    pub const APP_KEY: &str = "paas.app-key";
+    pub const RELEASE: &str = "paas.release";
+    pub const PROCESS: &str = "paas.process";
+    pub const EPOCH: &str = "paas.epoch";
+    pub const BUILD: &str = "paas.build";
+    pub const COMMIT: &str = "paas.commit";
+    pub const STACK: &str = "paas.stack";
+}
+
+/// A failure of the engine. Only what a caller branches on has a case of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the container engine does not answer")]
+    Unreachable(#[source] anyhow::Error),
+    #[error("the engine has no such {0}")]
+    Missing(&'static str),
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// A container to make. The engine adds the hardening of security rule R15 and our labels.
+#[derive(Clone)]
+pub struct InstanceSpec {
+    pub app: AppId,
+    pub app_key: AppKey,
+    pub release: ReleaseNo,
+    pub slot: Slot,
+    pub epoch: u64,
+    pub image: ImageId,
+    /// `None`: the image's own entrypoint and command.
+    pub shell_command: Option<String>,
+    /// Secret values among them: never printed.
+    pub env: BTreeMap<String, String>,
+    pub network: NetworkId,
+    pub memory_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkId(pub String);
+
+/// One container of ours as the engine shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    pub id: ContainerId,
+    pub app: AppId,
+    pub release: ReleaseNo,
+    pub slot: Slot,
+    pub epoch: u64,
+    /// When the engine made it.
+    pub created_at: Moment,
+    pub state: ObservedState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObservedState {
+    /// Made and never started.
+    Created,
+    Running { address: IpAddr, started_at: Moment },
+    Exited { at: Moment, exit: Exit },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineEvent {
+    pub container: ContainerId,
+    pub app: AppId,
+    pub kind: EventKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    Started,
+    /// It ended. (`oom` events are not passed on: they also come for a killed child while the instance lives.)
+    Died,
+    Removed,
+}
+
+/// A line that an instance wrote, without its line end; invalid UTF-8 replaced, at most 16 KiB, longer ones are split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    pub at: Moment,
+    pub text: String,
+}
+
+pub struct BuildSpec {
+    /// The image gets this reference (`paas/<app key>:b12`, `paas-stack/node20-run:ab12…`).
+    pub reference: String,
+    /// Path of the Dockerfile inside the context.
+    pub dockerfile: String,
+    pub args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// The context as tar, in chunks; its first header is ustar or GNU.
+    pub context: mpsc::Receiver<std::io::Result<Bytes>>,
+}
+
+/// What a build says while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildEvent {
+    /// A step begins, as the Dockerfile writes it (`RUN npm ci`). `cached`: it was not run.
+    Step { name: String, cached: bool },
+    /// A line of the running step's output.
+    Line(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A step of the Dockerfile failed, or the Dockerfile itself is wrong: the person's matter.
+    #[error("build step `{step}` failed: {reason}")]
+    Step { step: String, reason: String },
+    #[error("the build was cancelled")]
+    Cancelled,
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageInfo {
+    pub id: ImageId,
+    /// TCP ports of EXPOSE.
+    pub exposed_ports: Vec<u16>,
+    pub has_command: bool,
+    pub labels: BTreeMap<String, String>,
+    pub references: Vec<String>,
+    pub size_bytes: u64,
+}
+
+/// Everything of ours in the engine, for doctor and collection.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    pub containers: Vec<(ContainerId, Option<AppId>)>,
+    pub networks: Vec<(NetworkId, Option<AppId>)>,
+    pub images: Vec<(ImageInfo, Option<AppId>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// `Docker 20.10.24`, say.
+    pub version: String,
+    pub storage_driver: String,
+}
+
+#[async_trait]
+pub trait Engine: Send + Sync {
+    async fn facts(&self) -> Result<EngineFacts>;
+
+    /// All instances of ours; with `app`, of that app alone.
+    async fn instances(&self, app: Option<AppId>) -> Result<Vec<Observed>>;
+
+    /// Makes and starts an instance; leaves nothing behind when it fails. Returns its address.
+    async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)>;
+
+    /// Sends the image's stop signal (SIGTERM), SIGKILL after `grace`, waits for the end and removes the container.
+    /// An instance that is gone already is no error.
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<()>;
+
+    /// Removes a container by force. One that is gone already is no error.
+    async fn remove(&self, id: &ContainerId) -> Result<()>;
+
+    /// Looks at the listening sockets inside an instance.
+    async fn listening(&self, id: &ContainerId, port: u16) -> Listening;
+
+    /// The app's network, made if need be with `subnet` (`10.x.y.0/24`); its gateway is the first address.
+    async fn ensure_network(&self, app: AppId, key: &AppKey, subnet: &str) -> Result<NetworkId>;
+    async fn remove_network(&self, app: AppId) -> Result<()>;
+    /// Subnets in use on the engine, ours or not, as (address, prefix length).
+    async fn subnets_in_use(&self) -> Result<Vec<(Ipv4Addr, u8)>>;
+
+    /// Sends events of our containers until the engine goes away (then returns) or the receiver does.
+    async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<()>;
+
+    /// Sends an instance's output from `since` on (inclusive), following until it ends.
+    async fn follow_logs(&self, id: &ContainerId, since: Option<Moment>, to: mpsc::Sender<LogLine>) -> Result<()>;
+    /// The last `count` lines of an instance's output, running or ended.
+    async fn last_lines(&self, id: &ContainerId, count: usize) -> Result<Vec<LogLine>>;
+
+    /// Builds an image. Dropping the future or cancelling `stop` ends the build inside the engine.
+    async fn build(
+        &self,
+        spec: BuildSpec,
+        events: mpsc::Sender<BuildEvent>,
+        stop: CancellationToken,
+    ) -> std::result::Result<ImageId, BuildError>;
+    /// Makes an image from a root filesystem tar.
+    async fn import(&self, reference: &str, root_tar: mpsc::Receiver<std::io::Result<Bytes>>) -> Result<ImageId>;
+    /// Pulls an image by reference; `Refused` with the registry's words where it cannot be had.
+    async fn pull(&self, reference: &str) -> Result<ImageId>;
+    async fn image(&self, reference: &str) -> Result<Option<ImageInfo>>;
+    async fn tag(&self, image: &ImageId, reference: &str) -> Result<()>;
+    /// Removes one reference (and the image with its last one). Missing or still in use is no error.
+    async fn remove_image(&self, reference: &str) -> Result<()>;
+
+    async fn inventory(&self) -> Result<Inventory>;
+}
