@@ -1,4 +1,5 @@
 //! Makes a freshly migrated database, so that every `query!` is proven against the real schema when it compiles.
+#![expect(clippy::disallowed_methods, reason = "a build script is told where to write by its environment")]
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection};
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! An SSH key that may push, and who acted.
 use super::{KeyId, Moment};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A key in the store. Until there are users, every key is an owner.
@@ -15,7 +16,8 @@ pub struct Key {
 }
 
 /// Who asked for something: shown on releases, in logs and in the audit trail.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pusher {
     Key {
         id: KeyId,

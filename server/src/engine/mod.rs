@@ -82,8 +82,14 @@ pub struct Observed {
 pub enum ObservedState {
     /// Made and never started.
     Created,
-    Running { address: IpAddr, started_at: Moment },
-    Exited { at: Moment, exit: Exit },
+    Running {
+        address: IpAddr,
+        started_at: Moment,
+    },
+    Exited {
+        at: Moment,
+        exit: Exit,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,97 @@
+//! Bounded, per-app logs that outlive instances, and transcripts of deploys; both can be followed live.
+//!
+//! Everything is a [`Journal`]: a file of lines that grows, rotates at a limit and can be read while it grows.
+
+mod journal;
+mod mask;
+mod printable;
+mod router_lines;
+
+pub use journal::{Follower, From, Journal};
+pub use mask::Mask;
+pub use printable::printable;
+pub use router_lines::RouterLines;
+
+use crate::clock::Clock;
+use crate::domain::{AppKey, BuildId, ReleaseNo};
+use anyhow::Context;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// An app's log keeps between one and two times this many bytes.
+const APP_LOG_BYTES: u64 = 8 << 20;
+/// A transcript stops growing here; builds are stopped well before.
+const TRANSCRIPT_BYTES: u64 = 64 << 20;
+
+/// What a transcript tells: a push from its build on, or a release that no push made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TranscriptOf {
+    Build(BuildId),
+    Release(ReleaseNo),
+}
+
+/// All logs under `data_dir/logs`, a folder per app named by its secret id.
+#[derive(Clone)]
+pub struct Logs {
+    dir: Arc<PathBuf>,
+    clock: Arc<dyn Clock>,
+    open: Arc<Mutex<HashMap<PathBuf, Weak<Journal>>>>,
+}
+
+impl Logs {
+    pub fn new(dir: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self { dir: Arc::new(dir), clock, open: Arc::default() }
+    }
+
+    /// The app's log: what its instances, the router and the platform say.
+    pub fn app(&self, app: &AppKey) -> anyhow::Result<Arc<Journal>> {
+        self.journal(&self.dir.join(app.as_str()).join("app.log"), APP_LOG_BYTES)
+    }
+
+    pub fn transcript(&self, app: &AppKey, of: TranscriptOf) -> anyhow::Result<Arc<Journal>> {
+        let name = match of {
+            TranscriptOf::Build(BuildId(id)) => format!("build-{id}.log"),
+            TranscriptOf::Release(ReleaseNo(no)) => format!("release-{no}.log"),
+        };
+        self.journal(&self.dir.join(app.as_str()).join(name), TRANSCRIPT_BYTES)
+    }
+
+    /// Appends to the app's log in Heroku's form: `2026-11-23T14:50:36.123Z app[web.1]: text`. A log that cannot be
+    /// written stops nothing: it is reported and the line is lost.
+    pub fn say(&self, app: &AppKey, source: &str, text: &str) {
+        let line = format!("{} {source}: {text}", timestamp(self.clock.now()));
+        if let Err(error) = self.app(app).and_then(|journal| journal.append(&line)) {
+            tracing::warn!("lost a log line of {source}: {error:#}");
+        }
+    }
+
+    /// Removes all logs of an app that is gone.
+    pub fn forget(&self, app: &AppKey) -> anyhow::Result<()> {
+        let dir = self.dir.join(app.as_str());
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove the logs in {}", dir.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One journal per file for all its writers and readers.
+    fn journal(&self, file: &Path, limit_bytes: u64) -> anyhow::Result<Arc<Journal>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(journal) = open.get(file).and_then(Weak::upgrade) {
+            return Ok(journal);
+        }
+        open.retain(|_, journal| journal.strong_count() > 0);
+        let journal = Arc::new(Journal::open(file, limit_bytes)?);
+        open.insert(file.to_owned(), Arc::downgrade(&journal));
+        Ok(journal)
+    }
+}
+
+/// RFC 3339 with milliseconds, UTC.
+pub fn timestamp(at: crate::domain::Moment) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.unix_ms()).unwrap_or_default();
+    format!("{at:.3}")
+}

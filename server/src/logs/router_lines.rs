@@ -1,0 +1,64 @@
+//! Takes the proxy's log lines off its threads: a bounded queue, one writer, and a count of what did not fit.
+use super::Logs;
+use crate::domain::{AppId, AppKey};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::mpsc;
+
+/// Lines that may wait for the writer.
+const QUEUE_LINES: usize = 8192;
+
+/// The proxy's end. Never blocks.
+#[derive(Clone)]
+pub struct RouterLines {
+    to: mpsc::Sender<(AppId, String)>,
+    dropped: Arc<AtomicU64>,
+    keys: Arc<RwLock<HashMap<AppId, AppKey>>>,
+}
+
+impl RouterLines {
+    /// The queue and its writer, which ends when the last [`RouterLines`] is gone.
+    pub fn new(logs: Logs) -> (Self, impl Future<Output = ()>) {
+        let (to, from) = mpsc::channel(QUEUE_LINES);
+        let lines = Self { to, dropped: Arc::default(), keys: Arc::default() };
+        let writer = write(from, Arc::clone(&lines.dropped), Arc::clone(&lines.keys), logs);
+        (lines, writer)
+    }
+
+    pub fn line(&self, app: AppId, line: String) {
+        if self.to.try_send((app, line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says where an app's lines go; lines of unknown apps are dropped.
+    pub fn know(&self, app: AppId, key: AppKey) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(app, key);
+    }
+
+    pub fn forget(&self, app: AppId) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+    }
+}
+
+async fn write(
+    mut from: mpsc::Receiver<(AppId, String)>,
+    dropped: Arc<AtomicU64>,
+    keys: Arc<RwLock<HashMap<AppId, AppKey>>>,
+    logs: Logs,
+) {
+    while let Some((app, line)) = from.recv().await {
+        let key = keys.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned();
+        let Some(key) = key else { continue };
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            logs.say(
+                &key,
+                "paas[router]",
+                &format!("dropped {lost} router lines: they came faster than the disk takes them"),
+            );
+        }
+        logs.say(&key, "router", &line);
+    }
+}

@@ -1,0 +1,94 @@
+//! Config vars as they will be in the next release; values are sealed.
+use super::{Result, Store, parsed};
+use crate::domain::release::Config;
+use crate::domain::{AppId, Secret, VarName};
+use std::collections::BTreeMap;
+
+/// `None` unsets.
+pub type ConfigChange = BTreeMap<VarName, Option<Secret<String>>>;
+
+impl Store {
+    pub async fn config(&self, app: AppId) -> Result<Config> {
+        self.config_in(app, &mut *self.pool.acquire().await?).await
+    }
+
+    pub(super) async fn config_in(&self, app: AppId, connection: &mut sqlx::SqliteConnection) -> Result<Config> {
+        let rows = sqlx::query!("SELECT name, sealed_value FROM config_vars WHERE app_id = ?", app.0)
+            .fetch_all(connection)
+            .await?;
+        let mut config = Config::new();
+        for row in rows {
+            let value = self.seal.open(&place(app, &row.name), &row.sealed_value)?;
+            config.insert(parsed(&row.name, "config_vars.name")?, Secret::new(value));
+        }
+        Ok(config)
+    }
+
+    /// Applies a change whole or not at all, and says which vars really changed.
+    pub async fn change_config(&self, app: AppId, change: &ConfigChange) -> Result<Vec<VarName>> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let before = self.config_in(app, &mut transaction).await?;
+        let mut changed = Vec::new();
+        for (name, value) in change {
+            if before.get(name) == value.as_ref() {
+                continue;
+            }
+            changed.push(name.clone());
+            let text = name.as_str();
+            match value {
+                Some(value) => {
+                    let sealed = self.seal.seal(&place(app, text), value.reveal().as_bytes())?;
+                    sqlx::query!(
+                        "INSERT INTO config_vars (app_id, name, sealed_value) VALUES (?1, ?2, ?3)
+                         ON CONFLICT (app_id, name) DO UPDATE SET sealed_value = ?3",
+                        app.0,
+                        text,
+                        sealed
+                    )
+                    .execute(&mut *transaction)
+                    .await?;
+                }
+                None => {
+                    sqlx::query!("DELETE FROM config_vars WHERE app_id = ? AND name = ?", app.0, text)
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+            }
+        }
+        // Whoever sets config means the app to stay, even when its first push never gets as far as a build.
+        sqlx::query!("UPDATE apps SET provisional = 0 WHERE id = ?", app.0).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        self.announce();
+        Ok(changed)
+    }
+}
+
+fn place(app: AppId, name: &str) -> String {
+    format!("config/{}/{name}", app.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Moment;
+    use crate::store::testing::store;
+
+    fn var(name: &str) -> VarName {
+        name.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_change_says_what_changed_and_the_file_shows_no_value() {
+        let (store, dir) = store().await;
+        let app = store.create_app(&"blog".parse().unwrap(), Moment::default()).await.unwrap();
+        let set: ConfigChange = [(var("TOKEN"), Some(Secret::new("canary-4711".to_owned())))].into();
+        assert_eq!(store.change_config(app.id, &set).await.unwrap(), [var("TOKEN")]);
+        assert_eq!(store.change_config(app.id, &set).await.unwrap(), []);
+        assert_eq!(store.config(app.id).await.unwrap()[&var("TOKEN")].reveal(), "canary-4711");
+        store.close().await;
+        for file in std::fs::read_dir(dir.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(11).any(|w| w == b"canary-4711"));
+        }
+    }
+}

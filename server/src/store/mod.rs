@@ -1,0 +1,164 @@
+//! SQLite: the only SQL, one file per table family; rows become domain types here.
+//!
+//! Every write that others may wait for bumps [`Store::changes`]; it carries no data, who hears it asks again.
+
+mod apps;
+mod audit;
+mod builds;
+mod config_vars;
+mod keys;
+mod releases;
+mod routes;
+mod seal;
+
+pub use builds::KnownImage;
+pub use config_vars::ConfigChange;
+pub use releases::{NewRelease, NewReleaseError};
+pub use seal::SealKey;
+
+use crate::domain::{InstallationId, Moment};
+use anyhow::Context;
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long a query waits for another writer before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECTIONS_MAX: u32 = 4;
+
+#[derive(Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    seal: Arc<SealKey>,
+    changed: watch::Sender<u64>,
+}
+
+/// What can go wrong with a question to the store that is the asker's matter.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{what} `{name}` is taken")]
+    Taken { what: &'static str, name: String },
+    #[error("no such {what}: {name}")]
+    Missing { what: &'static str, name: String },
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+impl Store {
+    /// Opens `data_dir/paas.db`, makes it if need be, and brings its schema up to date.
+    pub async fn open(file: &Path, seal: SealKey) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An acknowledged push survives a power cut: WAL with FULL syncs every commit.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .connect_with(options)
+            .await
+            .with_context(|| format!("open the database {}", file.display()))?;
+        sqlx::migrate!("../migrations")
+            .run(&pool)
+            .await
+            .with_context(|| format!("bring the database {} up to date", file.display()))?;
+        Ok(Self { pool, seal: Arc::new(seal), changed: watch::Sender::new(0) })
+    }
+
+    /// The id that everything of ours carries in the engine; made at the first start, from the system's randomness.
+    pub async fn installation(&self, now: Moment) -> Result<InstallationId> {
+        let fresh = random_hex(16)?;
+        let now = now.unix_ms();
+        sqlx::query!(
+            "INSERT INTO installation (only_row, id, created_at) VALUES (1, ?, ?) ON CONFLICT DO NOTHING",
+            fresh,
+            now
+        )
+        .execute(&self.pool)
+        .await?;
+        let id = sqlx::query_scalar!("SELECT id FROM installation").fetch_one(&self.pool).await?;
+        Ok(InstallationId::new(id))
+    }
+
+    /// Hears of every write to apps, builds and releases made after this call.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        let mut changes = self.changed.subscribe();
+        changes.mark_unchanged();
+        changes
+    }
+
+    /// SQLite's own check of the file; `None` when it is sound.
+    pub async fn integrity_complaint(&self) -> Result<Option<String>> {
+        let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await?;
+        Ok((verdict != "ok").then_some(verdict))
+    }
+
+    /// Ends all connections, after which the file is complete by itself.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn announce(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+/// `bytes` random bytes as hex digits; fails when the system has no randomness, never falls back (security rule R13).
+pub(crate) fn random_hex(bytes: usize) -> anyhow::Result<String> {
+    use std::fmt::Write;
+    let mut raw = vec![0_u8; bytes];
+    getrandom::fill(&mut raw).map_err(|error| anyhow::anyhow!("read the system's randomness: {error}"))?;
+    let mut hex = String::with_capacity(bytes * 2);
+    for byte in raw {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok(hex)
+}
+
+fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// Parses what a row holds; a row that does not parse is damage, and says where.
+fn parsed<T>(text: &str, column: &'static str) -> anyhow::Result<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| anyhow::anyhow!("database column {column} holds `{text}`: {error}"))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(text: &str, column: &'static str) -> anyhow::Result<T> {
+    serde_json::from_str(text).with_context(|| format!("read the JSON of database column {column}"))
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> anyhow::Result<String> {
+    serde_json::to_string(value).context("write a value as JSON")
+}
+
+/// A count or number out of a row; SQLite's integers are 64 bits wide and signed.
+fn narrow<T: TryFrom<i64>>(value: i64, column: &'static str) -> anyhow::Result<T> {
+    T::try_from(value).map_err(|_| anyhow::anyhow!("database column {column} holds {value}, which is out of range"))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A real store in a temporary folder.
+    use super::*;
+
+    pub(crate) async fn store() -> (Store, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let seal = SealKey::load_or_make(&dir.path().join("seal.key")).unwrap();
+        (Store::open(&dir.path().join("paas.db"), seal).await.unwrap(), dir)
+    }
+}
