@@ -28,11 +28,6 @@ CREATE TABLE apps (
     created_at    INTEGER NOT NULL
 ) STRICT;
 
--- Subnets of apps that are gone: a stale address must never reach another app.
-CREATE TABLE spent_subnets (
-    subnet TEXT PRIMARY KEY
-) STRICT;
-
 CREATE TABLE config_vars (
     app_id       INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     name         TEXT NOT NULL,

@@ -1,9 +1,15 @@
 //! Shipway's server: the rooms in reading order. A push flows receiver → builder → scheduler → proxy; see ARCHITECTURE.md.
 
 pub mod builder;
+pub mod scheduler;
+
+pub mod proxy;
+
+pub mod domain;
+
 pub mod clock;
 pub mod console;
-pub mod domain;
+pub mod crash_point;
 pub mod engine;
 pub mod logs;
 pub mod store;

@@ -4,6 +4,7 @@
 //! deployed and how it fares), `build`, `instance` (what is seen), `route` (what the proxy is told), `plan` (what to do).
 
 pub mod build;
+pub mod card;
 pub mod failure;
 pub mod hostname;
 pub mod id;

@@ -13,7 +13,7 @@ pub use printable::printable;
 pub use router_lines::RouterLines;
 
 use crate::clock::Clock;
-use crate::domain::{AppKey, BuildId, ReleaseNo};
+use crate::domain::{AppKey, BuildId, Moment, Release, ReleaseNo};
 use anyhow::Context;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,13 @@ const TRANSCRIPT_BYTES: u64 = 64 << 20;
 pub enum TranscriptOf {
     Build(BuildId),
     Release(ReleaseNo),
+}
+
+impl TranscriptOf {
+    /// Where a release's rollout is told: in its push's transcript when a push made it.
+    pub fn rollout(release: &Release) -> Self {
+        release.build().map_or(Self::Release(release.no), Self::Build)
+    }
 }
 
 /// All logs under `data_dir/logs`, a folder per app named by its secret id.
@@ -60,7 +67,12 @@ impl Logs {
     /// Appends to the app's log in Heroku's form: `2026-11-23T14:50:36.123Z app[web.1]: text`. A log that cannot be
     /// written stops nothing: it is reported and the line is lost.
     pub fn say(&self, app: &AppKey, source: &str, text: &str) {
-        let line = format!("{} {source}: {text}", timestamp(self.clock.now()));
+        self.say_at(self.clock.now(), app, source, text);
+    }
+
+    /// [`Logs::say`] for a line whose time is known: an instance's, say.
+    pub fn say_at(&self, at: Moment, app: &AppKey, source: &str, text: &str) {
+        let line = format!("{} {source}: {text}", timestamp(at));
         if let Err(error) = self.app(app).and_then(|journal| journal.append(&line)) {
             tracing::warn!("lost a log line of {source}: {error:#}");
         }
@@ -91,7 +103,7 @@ impl Logs {
 }
 
 /// RFC 3339 with milliseconds, UTC.
-pub fn timestamp(at: crate::domain::Moment) -> String {
+pub fn timestamp(at: Moment) -> String {
     let at = jiff::Timestamp::from_millisecond(at.unix_ms()).unwrap_or_default();
     format!("{at:.3}")
 }

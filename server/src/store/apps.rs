@@ -91,24 +91,6 @@ impl Store {
         Ok(ids.into_iter().map(AppId).collect())
     }
 
-    pub async fn destroy_app(&self, app: AppId) -> Result<()> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query!(
-            "INSERT INTO spent_subnets (subnet) SELECT subnet FROM apps WHERE id = ? AND subnet IS NOT NULL",
-            app.0
-        )
-        .execute(&mut *transaction)
-        .await?;
-        let gone =
-            sqlx::query!("DELETE FROM apps WHERE id = ?", app.0).execute(&mut *transaction).await?.rows_affected();
-        if gone != 1 {
-            return Err(StoreError::Missing { what: "app", name: app.0.to_string() });
-        }
-        transaction.commit().await?;
-        self.announce();
-        Ok(())
-    }
-
     /// All apps but provisional ones, by name.
     pub async fn apps(&self) -> Result<Vec<App>> {
         let rows = sqlx::query_as!(
@@ -161,16 +143,10 @@ impl Store {
             .flatten())
     }
 
-    /// Keeps `subnet` for the app; `Taken` when any app has or ever had it.
+    /// Keeps `subnet` for the app; `Taken` when another app has it.
     pub async fn claim_subnet(&self, app: AppId, subnet: &str) -> Result<()> {
         let taken = || StoreError::Taken { what: "subnet", name: subnet.to_owned() };
-        let claimed = sqlx::query!(
-            "UPDATE apps SET subnet = ?1 WHERE id = ?2 AND NOT EXISTS (SELECT 1 FROM spent_subnets WHERE subnet = ?1)",
-            subnet,
-            app.0
-        )
-        .execute(&self.pool)
-        .await;
+        let claimed = sqlx::query!("UPDATE apps SET subnet = ? WHERE id = ?", subnet, app.0).execute(&self.pool).await;
         match claimed {
             Ok(done) if done.rows_affected() == 1 => Ok(()),
             Ok(_) => Err(taken()),

@@ -1,0 +1,180 @@
+//! Carries out one action of a plan. Every action can be carried out twice without harm.
+use super::House;
+use super::publish::{backends, ready_backends};
+use super::reconcile::{Sheet, platform_failure};
+use crate::crash_point;
+use crate::domain::failure::Listening;
+use crate::domain::instance::{Seen, Slot};
+use crate::domain::plan::Action;
+use crate::domain::release::{Command, Release};
+use crate::domain::{ContainerId, Failure, ReleaseNo};
+use crate::engine::InstanceSpec;
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// From SIGTERM to SIGKILL.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+/// Memory of an instance, without swap beyond it (security rule R15).
+const MEMORY_BYTES: u64 = 512 << 20;
+
+impl House {
+    pub(super) async fn act(self: &Arc<Self>, sheet: &Sheet, seen: &[Seen], action: &Action) -> anyhow::Result<()> {
+        match action {
+            Action::Fail { release, failure } => self.fail(sheet, seen, *release, failure.clone()).await,
+            Action::Promote { release } => self.promote(sheet, seen, *release).await,
+            Action::Start { release, slot, epoch } => self.start_instance(sheet, *release, slot, *epoch).await,
+            Action::Route { to } => {
+                self.route(sheet, seen, to).await;
+                Ok(())
+            }
+            Action::Stop { id } => {
+                self.stop_instance(sheet, seen, id);
+                Ok(())
+            }
+            Action::Reap { id } => {
+                self.tools.proxy.forget(id);
+                self.tools.engine.remove(id).await.with_context(|| format!("remove {}", id.short()))
+            }
+        }
+    }
+
+    async fn fail(&self, sheet: &Sheet, seen: &[Seen], release: ReleaseNo, failure: Failure) -> anyhow::Result<()> {
+        let culprit = culprit(seen, release, &failure);
+        let failure = match (failure, culprit) {
+            (Failure::TimedOut { process, port, limit_secs, .. }, Some(s)) => {
+                let listening = self.tools.engine.listening(&s.id, port).await;
+                Failure::TimedOut { process, port, limit_secs, listening }
+            }
+            (Failure::TimedOut { process, port, limit_secs, .. }, None) => {
+                Failure::TimedOut { process, port, limit_secs, listening: Listening::Unknown }
+            }
+            (other, _) => other,
+        };
+        self.tell_failure(sheet, release, culprit, &failure).await;
+        self.tools.store.fail_release(sheet.app.id, release, failure, self.tools.clock.now()).await?;
+        Ok(())
+    }
+
+    async fn promote(&self, sheet: &Sheet, seen: &[Seen], release: ReleaseNo) -> anyhow::Result<()> {
+        self.tell_ready(sheet, seen, release);
+        crash_point!("before-promotion");
+        self.tools.store.promote_release(sheet.app.id, release, self.tools.clock.now()).await?;
+        crash_point!("after-promotion");
+        tracing::info!(app.name = %sheet.app.name, release.no = release.0, "promoted {} {release}", sheet.app.name);
+        Ok(())
+    }
+
+    async fn start_instance(
+        self: &Arc<Self>,
+        sheet: &Sheet,
+        no: ReleaseNo,
+        slot: &Slot,
+        epoch: u64,
+    ) -> anyhow::Result<()> {
+        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
+        let network = self.network(&sheet.app).await?;
+        let spec = InstanceSpec {
+            app: sheet.app.id,
+            app_key: sheet.app.key.clone(),
+            release: no,
+            slot: slot.clone(),
+            epoch,
+            image: release.image.clone(),
+            shell_command: match release.processes.get(&slot.process) {
+                Some(Command::Shell(line)) => Some(line.clone()),
+                Some(Command::ImageDefault) | None => None,
+            },
+            env: environment(sheet, release, slot),
+            network,
+            memory_bytes: MEMORY_BYTES,
+        };
+        crash_point!("before-start");
+        match self.tools.engine.start(&spec).await {
+            Ok((id, _address)) => {
+                tracing::info!(app.name = %sheet.app.name, "started {slot} of {} {no} as {}", sheet.app.name, id.short());
+                self.wake(sheet.app.id);
+                Ok(())
+            }
+            Err(error) if sheet.starting.as_ref().is_some_and(|r| r.no == no) => {
+                let failure = platform_failure(&format!("cannot start {slot}"), &error);
+                self.tell_failure(sheet, no, None, &failure).await;
+                self.tools.store.fail_release(sheet.app.id, no, failure, self.tools.clock.now()).await?;
+                self.wake(sheet.app.id);
+                Ok(())
+            }
+            Err(error) => {
+                let memory = self.memory(sheet.app.id);
+                let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                memory.count_crash(no, slot, self.tools.clock.now(), None);
+                self.say(&sheet.app, &format!("cannot start {slot} of {no}: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    async fn route(&self, sheet: &Sheet, seen: &[Seen], to: &[ContainerId]) {
+        let ready = ready_backends(to, seen, |s| self.address_of(sheet, s));
+        let now = self.tools.clock.now();
+        let crashes = self.memory(sheet.app.id).lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
+        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
+        crash_point!("after-route");
+        // What left the table drains from now on, and may be quiet at once.
+        self.wake(sheet.app.id);
+    }
+
+    /// Ends an instance in the background: it may take its whole grace.
+    fn stop_instance(self: &Arc<Self>, sheet: &Sheet, seen: &[Seen], id: &ContainerId) {
+        let memory = self.memory(sheet.app.id);
+        {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            if !memory.stopping.insert(id.clone()) {
+                return;
+            }
+            let release = seen.iter().find(|s| s.id == *id).map(|s| s.release);
+            if let (Some(report), Some(release)) = (self.tools.proxy.drained(id), release) {
+                memory.add_drained(release, &report);
+            }
+        }
+        let (house, id, app) = (Arc::clone(self), id.clone(), sheet.app.id);
+        self.tools.tracker.spawn(async move {
+            crash_point!("before-stop");
+            let stopped = tokio::select! {
+                stopped = house.tools.engine.stop(&id, STOP_GRACE) => stopped,
+                // The server goes and the instance stays: the next server ends it.
+                () = house.tools.stop.cancelled() => return,
+            };
+            match stopped {
+                Ok(()) => house.tools.proxy.forget(&id),
+                Err(error) => {
+                    tracing::warn!("cannot stop {}, trying again: {error}", id.short());
+                    house.memory(app).lock().unwrap_or_else(PoisonError::into_inner).stopping.remove(&id);
+                }
+            }
+            house.wake(app);
+        });
+    }
+}
+
+/// The instance that a failure is about.
+fn culprit<'a>(seen: &'a [Seen], release: ReleaseNo, failure: &Failure) -> Option<&'a Seen> {
+    let (Failure::Crashed { process, .. } | Failure::TimedOut { process, .. } | Failure::Unhealthy { process, .. }) =
+        failure
+    else {
+        return None;
+    };
+    seen.iter().find(|s| s.release == release && s.slot.to_string() == *process)
+}
+
+fn environment(sheet: &Sheet, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, String> = BTreeMap::from([("PORT".to_owned(), release.port.to_string())]);
+    env.extend(release.config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())));
+    env.extend([
+        ("PAAS_APP".to_owned(), sheet.app.name.to_string()),
+        ("PAAS_RELEASE".to_owned(), release.no.to_string()),
+        ("PAAS_PROCESS".to_owned(), slot.to_string()),
+        ("GIT_REV".to_owned(), release.commit.to_string()),
+    ]);
+    env
+}

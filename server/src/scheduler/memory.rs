@@ -1,0 +1,84 @@
+//! What the scheduler remembers of an app between two looks. All of it can be lost: a restart observes anew.
+use super::probe::ProbeState;
+use crate::domain::instance::Slot;
+use crate::domain::plan::{CrashLedger, Crashes, STEADY_TIME};
+use crate::domain::{ContainerId, Moment, ReleaseNo};
+use crate::proxy::DrainReport;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Default)]
+pub(super) struct AppMemory {
+    /// Whether a pass has observed the app since the server started.
+    pub(super) adopted: bool,
+    pub(super) instances: HashMap<ContainerId, Known>,
+    pub(super) stopping: HashSet<ContainerId>,
+    pub(super) crashes: CrashLedger,
+    /// Instances whose end was counted already.
+    pub(super) counted: HashSet<ContainerId>,
+    /// What the instances of a release carried when they left the route.
+    pub(super) drained: HashMap<ReleaseNo, Drained>,
+    /// Releases whose start was told.
+    pub(super) told: HashSet<ReleaseNo>,
+    /// The instances of the last look, to notice in a sweep that something changed without an event.
+    pub(super) last_seen: Vec<(ContainerId, bool)>,
+}
+
+/// A running instance that we look after.
+pub(super) struct Known {
+    pub(super) address: IpAddr,
+    pub(super) started_at: Moment,
+    pub(super) probe: Arc<ProbeState>,
+    /// Ends the probe and the log collection of this instance.
+    pub(super) watch: CancellationToken,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.watch.cancel();
+    }
+}
+
+/// Sum over the instances of a release that were drained.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drained {
+    pub(super) requests: u64,
+    pub(super) forced: u64,
+    pub(super) took_ms_max: u64,
+}
+
+impl AppMemory {
+    pub(super) fn count_crash(
+        &mut self,
+        release: ReleaseNo,
+        slot: &Slot,
+        now: Moment,
+        ran_since: Option<Moment>,
+    ) -> Crashes {
+        let crashes = self.crashes.entry((release, slot.clone())).or_default();
+        let was_steady = ran_since.is_some_and(|since| now.since(since) >= STEADY_TIME);
+        crashes.count = if was_steady { 1 } else { crashes.count.saturating_add(1) };
+        crashes.last = now;
+        *crashes
+    }
+
+    pub(super) fn add_drained(&mut self, release: ReleaseNo, report: &DrainReport) {
+        let sum = self.drained.entry(release).or_default();
+        sum.requests += report.requests;
+        sum.forced += report.forced;
+        sum.took_ms_max = sum.took_ms_max.max(u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Forgets instances that the engine no longer has, and releases that nobody asks about any more.
+    pub(super) fn forget_gone(&mut self, there: &HashSet<&ContainerId>, newest: ReleaseNo) {
+        self.instances.retain(|id, _| there.contains(id));
+        self.stopping.retain(|id| there.contains(id));
+        self.counted.retain(|id| there.contains(id));
+        let is_recent = |no: &ReleaseNo| no.0 + 3 > newest.0;
+        self.drained.retain(|no, _| is_recent(no));
+        self.told.retain(is_recent);
+        self.crashes.retain(|(no, _), _| is_recent(no));
+    }
+}

@@ -1,0 +1,188 @@
+//! Keeps what runs equal to what is wanted: observe → [`crate::domain::plan`] → act, per app, forever.
+//!
+//! Level-triggered: a wake says "look again" and carries no data. The same path serves a deploy, a crash, a scale change,
+//! a reboot and somebody's `docker rm -f`. Only this room starts or stops instances.
+
+mod act;
+mod collect;
+mod memory;
+mod network;
+mod observe;
+mod probe;
+mod publish;
+mod reconcile;
+mod see_through;
+mod sweep;
+mod tell;
+
+pub use observe::Instance;
+pub use see_through::Settled;
+
+use crate::clock::Clock;
+use crate::domain::{AppId, Hostname};
+use crate::engine::{Engine, EngineEvent};
+use crate::logs::{Logs, RouterLines};
+use crate::proxy::ProxyHandle;
+use crate::store::Store;
+use memory::AppMemory;
+use publish::Publisher;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Apps that are looked at at the same time.
+const PASSES_AT_ONCE: usize = 8;
+/// How often the engine is asked for everything, in case an event was lost.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Wait before the engine's event stream is opened again.
+const EVENTS_RETRY: Duration = Duration::from_secs(1);
+/// Engine events that may wait to be read.
+const EVENT_QUEUE: usize = 256;
+
+/// What the scheduler works with.
+pub struct Tools {
+    pub store: Store,
+    pub engine: Arc<dyn Engine>,
+    pub proxy: ProxyHandle,
+    pub logs: Logs,
+    pub router_lines: RouterLines,
+    pub clock: Arc<dyn Clock>,
+    /// `example.com`: apps answer at `<app>.example.com`.
+    pub base_domain: Hostname,
+    /// Identifies this boot of the machine; saved routes of another one are not believed.
+    pub boot_id: String,
+    pub tracker: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+/// The handle: verbs only, cheap to clone.
+#[derive(Clone)]
+pub struct Scheduler(Arc<House>);
+
+/// What all passes share.
+pub(crate) struct House {
+    tools: Tools,
+    publisher: Publisher,
+    dirty: Mutex<HashSet<AppId>>,
+    woken: Notify,
+    memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
+}
+
+impl Scheduler {
+    /// Starts the loops. `saved` is the route table of before the restart, which the proxy serves already.
+    pub fn start(tools: Tools, saved: crate::domain::route::RouteTable) -> Self {
+        let tracker = tools.tracker.clone();
+        let house = Arc::new(House {
+            publisher: Publisher::new(saved),
+            tools,
+            dirty: Mutex::default(),
+            woken: Notify::new(),
+            memories: Mutex::default(),
+        });
+        tracker.spawn(Arc::clone(&house).dispatch());
+        tracker.spawn(Arc::clone(&house).listen());
+        tracker.spawn(Arc::clone(&house).sweep());
+        Self(house)
+    }
+
+    /// Asks for another look at an app, soon.
+    pub fn wake(&self, app: AppId) {
+        self.0.wake(app);
+    }
+
+    /// Ends a release that is starting. `false`: it had settled before.
+    pub async fn overtake(&self, app: AppId, failure: crate::domain::Failure) -> crate::store::Result<bool> {
+        let Some(starting) = self.0.tools.store.starting_release(app).await? else { return Ok(false) };
+        let failed = self.0.tools.store.fail_release(app, starting.no, failure, self.0.tools.clock.now()).await?;
+        self.wake(app);
+        Ok(failed)
+    }
+}
+
+impl House {
+    fn wake(&self, app: AppId) {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).insert(app);
+        self.woken.notify_one();
+    }
+
+    fn wake_after(self: &Arc<Self>, app: AppId, wait: Duration) {
+        let house = Arc::clone(self);
+        self.tools.tracker.spawn(async move {
+            tokio::select! {
+                () = house.tools.stop.cancelled() => {}
+                () = tokio::time::sleep(wait) => house.wake(app),
+            }
+        });
+    }
+
+    fn memory(&self, app: AppId) -> Arc<Mutex<AppMemory>> {
+        Arc::clone(self.memories.lock().unwrap_or_else(PoisonError::into_inner).entry(app).or_default())
+    }
+
+    /// Runs a pass for every dirty app: several apps at once, one app never twice at once.
+    async fn dispatch(self: Arc<Self>) {
+        let mut running: HashSet<AppId> = HashSet::new();
+        let (done, mut finished) = mpsc::channel(PASSES_AT_ONCE);
+        loop {
+            tokio::select! {
+                () = self.tools.stop.cancelled() => return,
+                () = self.woken.notified() => {}
+                Some(app) = finished.recv() => {
+                    running.remove(&app);
+                }
+            }
+            while running.len() < PASSES_AT_ONCE {
+                let Some(app) = self.next_dirty(&running) else { break };
+                running.insert(app);
+                let (house, done) = (Arc::clone(&self), done.clone());
+                self.tools.tracker.spawn(async move {
+                    house.pass(app).await;
+                    // The dispatcher is gone only when everything stops.
+                    let _ = done.send(app).await;
+                });
+            }
+        }
+    }
+
+    fn next_dirty(&self, running: &HashSet<AppId>) -> Option<AppId> {
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        let app = dirty.iter().find(|app| !running.contains(app)).copied()?;
+        dirty.remove(&app);
+        Some(app)
+    }
+
+    /// Wakes an app when the engine says that one of its instances changed.
+    async fn listen(self: Arc<Self>) {
+        loop {
+            let (to, mut events) = mpsc::channel::<EngineEvent>(EVENT_QUEUE);
+            let engine = Arc::clone(&self.tools.engine);
+            let stream = engine.events(to);
+            tokio::pin!(stream);
+            let ended = loop {
+                tokio::select! {
+                    () = self.tools.stop.cancelled() => return,
+                    ended = &mut stream => break ended,
+                    Some(event) = events.recv() => self.wake(event.app),
+                }
+            };
+            if let Err(error) = ended {
+                tracing::warn!("lost the engine's events, asking again: {error}");
+            }
+            tokio::select! {
+                () = self.tools.stop.cancelled() => return,
+                () = tokio::time::sleep(EVENTS_RETRY) => {}
+            }
+            self.wake_all().await;
+        }
+    }
+
+    async fn wake_all(&self) {
+        match self.tools.store.apps().await {
+            Ok(apps) => apps.iter().for_each(|app| self.wake(app.id)),
+            Err(error) => tracing::error!("cannot list the apps: {error}"),
+        }
+    }
+}

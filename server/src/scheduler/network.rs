@@ -1,0 +1,64 @@
+//! A network per app, in a subnet of its own: a stale address can only ever reach the same app.
+use super::House;
+use crate::domain::App;
+use crate::engine::NetworkId;
+use crate::store::StoreError;
+use anyhow::{Context, bail};
+use std::net::Ipv4Addr;
+
+/// Subnets are `10.192.0.0/24` to `10.255.255.0/24`: 16,384 of them.
+const FIRST: u32 = 0x0ac0_0000;
+const COUNT: u32 = 1 << 14;
+const PREFIX_LENGTH: u8 = 24;
+/// Subnets that are tried before giving up.
+const TRIES: u32 = 256;
+
+impl House {
+    /// The app's network, made if need be.
+    pub(super) async fn network(&self, app: &App) -> anyhow::Result<NetworkId> {
+        let subnet = match self.tools.store.subnet(app.id).await? {
+            Some(subnet) => subnet,
+            None => self.claim_subnet(app).await?,
+        };
+        let made = self.tools.engine.ensure_network(app.id, &app.key, &subnet).await;
+        made.with_context(|| format!("make the network {subnet} of {}", app.name))
+    }
+
+    async fn claim_subnet(&self, app: &App) -> anyhow::Result<String> {
+        let in_use = self.tools.engine.subnets_in_use().await.context("ask the engine for subnets in use")?;
+        let first = u32::try_from(app.id.0 % i64::from(COUNT)).unwrap_or(0);
+        for n in (0..TRIES).map(|step| (first + step * 37) % COUNT) {
+            let address = Ipv4Addr::from(FIRST + (n << 8));
+            if in_use.iter().any(|(other, length)| overlap((address, PREFIX_LENGTH), (*other, *length))) {
+                continue;
+            }
+            let subnet = format!("{address}/{PREFIX_LENGTH}");
+            match self.tools.store.claim_subnet(app.id, &subnet).await {
+                Ok(()) => return Ok(subnet),
+                Err(StoreError::Taken { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bail!("no free subnet among {TRIES} tried in 10.192.0.0/10 for {}; remove unused Docker networks", app.name)
+    }
+}
+
+fn overlap(a: (Ipv4Addr, u8), b: (Ipv4Addr, u8)) -> bool {
+    let length = u32::from(a.1.min(b.1).min(32));
+    let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+    a.0.to_bits() & mask == b.0.to_bits() & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_overlaps_what_holds_it_or_lies_in_it() {
+        let net = (Ipv4Addr::new(10, 200, 5, 0), 24);
+        assert!(overlap(net, (Ipv4Addr::new(10, 0, 0, 0), 8)));
+        assert!(overlap(net, (Ipv4Addr::new(10, 200, 5, 128), 25)));
+        assert!(overlap(net, (Ipv4Addr::UNSPECIFIED, 0)));
+        assert!(!overlap(net, (Ipv4Addr::new(10, 200, 6, 0), 24)));
+    }
+}

@@ -1,0 +1,181 @@
+//! From what the engine shows, the probes found and the proxy counts: the instances of one app as the planner sees them.
+use super::House;
+use super::collect::{self, Begin};
+use super::memory::{AppMemory, Known};
+use super::probe::{ProbeState, Progress, probe_until_ready};
+use crate::domain::instance::{Probe, Seen, Slot, State, Traffic};
+use crate::domain::plan::SETTLE_TIME;
+use crate::domain::release::Release;
+use crate::domain::{App, AppId, ContainerId, Moment, ReleaseNo};
+use crate::engine::{EngineError, Observed, ObservedState};
+use crate::logs::Mask;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// An instance as `ps` shows it.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    pub id: ContainerId,
+    pub slot: Slot,
+    pub release: ReleaseNo,
+    pub state: State,
+    pub traffic: Traffic,
+    pub since: Moment,
+}
+
+impl super::Scheduler {
+    /// The app's instances as they are now.
+    pub async fn instances(&self, app: AppId) -> Result<Vec<Instance>, EngineError> {
+        let house = &self.0;
+        let observed = house.tools.engine.instances(Some(app)).await?;
+        let memory = house.memory(app);
+        let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = house.tools.clock.now();
+        let mut instances: Vec<Instance> = observed
+            .iter()
+            .map(|o| Instance {
+                id: o.id.clone(),
+                slot: o.slot.clone(),
+                release: o.release,
+                state: state_of(o, &memory, now),
+                traffic: house.tools.proxy.traffic(&o.id),
+                since: match o.state {
+                    ObservedState::Created => o.created_at,
+                    ObservedState::Running { started_at, .. } => started_at,
+                    ObservedState::Exited { at, .. } => at,
+                },
+            })
+            .collect();
+        instances.sort_by(|a, b| (&a.slot, a.release).cmp(&(&b.slot, b.release)));
+        Ok(instances)
+    }
+}
+
+/// Where an app's instances are probed and what their logs may not show.
+pub(super) struct WatchContext<'a> {
+    pub(super) app: &'a App,
+    pub(super) releases: [Option<&'a Release>; 2],
+}
+
+impl WatchContext<'_> {
+    fn release(&self, no: ReleaseNo) -> Option<&Release> {
+        self.releases.iter().flatten().find(|r| r.no == no).copied()
+    }
+}
+
+impl House {
+    /// Takes note of what the engine shows: new instances are watched, ended ones counted, gone ones forgotten.
+    pub(super) fn note(
+        self: &Arc<Self>,
+        context: &WatchContext<'_>,
+        observed: &[Observed],
+        memory: &Mutex<AppMemory>,
+        now: Moment,
+    ) -> Vec<Seen> {
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = context.releases.iter().flatten().map(|r| r.no).max().unwrap_or(ReleaseNo(0));
+        let there: HashSet<&ContainerId> = observed.iter().map(|o| &o.id).collect();
+        memory.forget_gone(&there, newest);
+        memory.last_seen = digest(observed);
+        for o in observed {
+            match o.state {
+                ObservedState::Running { address, started_at } if !memory.instances.contains_key(&o.id) => {
+                    // Routed before the restart: it was ready then, and the proxy serves from it now.
+                    let is_adopted = !memory.adopted && self.tools.proxy.traffic(&o.id) == Traffic::Routed;
+                    let begin = if memory.adopted { Begin::AtFirstLine } else { Begin::WhereTheLogEnds };
+                    let known = self.watch(context, o, (address, started_at), is_adopted, begin);
+                    memory.instances.insert(o.id.clone(), known);
+                }
+                ObservedState::Exited { exit, .. }
+                    if !memory.stopping.contains(&o.id) && !memory.counted.contains(&o.id) =>
+                {
+                    memory.counted.insert(o.id.clone());
+                    let ran_since = memory.instances.get(&o.id).map(|known| known.started_at);
+                    let crashes = memory.count_crash(o.release, &o.slot, now, ran_since);
+                    self.tell_crash(context.app, o, exit, crashes, now);
+                }
+                ObservedState::Running { .. } | ObservedState::Exited { .. } | ObservedState::Created => {}
+            }
+        }
+        memory.adopted = true;
+        observed
+            .iter()
+            .map(|o| Seen {
+                id: o.id.clone(),
+                slot: o.slot.clone(),
+                release: o.release,
+                epoch: o.epoch,
+                state: state_of(o, &memory, now),
+                traffic: self.tools.proxy.traffic(&o.id),
+            })
+            .collect()
+    }
+
+    /// Begins to probe an instance and to collect what it says.
+    fn watch(
+        self: &Arc<Self>,
+        context: &WatchContext<'_>,
+        o: &Observed,
+        (address, started_at): (IpAddr, Moment),
+        is_adopted: bool,
+        begin: Begin,
+    ) -> Known {
+        let watch = self.tools.stop.child_token();
+        let release = context.release(o.release);
+        let progress = if is_adopted {
+            Progress::Ready { at: started_at, status: None }
+        } else {
+            Progress::Probing(Probe::NoAnswer)
+        };
+        let probe = Arc::new(ProbeState::new(progress));
+        if let Some(release) = release.filter(|_| o.slot.process.is_web() && !is_adopted) {
+            self.spawn_probe(context.app, SocketAddr::new(address, release.port), &probe, &watch);
+        }
+        let mask = release.map(|r| Mask::of(&r.config)).unwrap_or_default();
+        collect::spawn(self, context.app, o, mask, begin, watch.clone());
+        Known { address, started_at, probe, watch }
+    }
+
+    fn spawn_probe(
+        self: &Arc<Self>,
+        app: &App,
+        address: SocketAddr,
+        state: &Arc<ProbeState>,
+        watch: &CancellationToken,
+    ) {
+        let Some(host) = self.host_of(&app.name) else { return };
+        let (house, state, watch, app) = (Arc::clone(self), Arc::clone(state), watch.clone(), app.id);
+        self.tools.tracker.spawn(async move {
+            if probe_until_ready(address, &host, &state, &*house.tools.clock, &watch).await {
+                house.wake(app);
+            }
+        });
+    }
+}
+
+fn state_of(o: &Observed, memory: &AppMemory, now: Moment) -> State {
+    if memory.stopping.contains(&o.id) {
+        return State::Stopping;
+    }
+    match o.state {
+        // Made and never started: the start died with an earlier server, and nothing waits for it.
+        ObservedState::Created => State::Stopping,
+        ObservedState::Exited { at, exit } => State::Exited { at, exit },
+        ObservedState::Running { started_at, .. } => match memory.instances.get(&o.id).map(|known| known.probe.get()) {
+            Some(Progress::Ready { .. }) => State::Ready,
+            _ if !o.slot.process.is_web() && now.since(started_at) >= SETTLE_TIME => State::Ready,
+            Some(Progress::Probing(probe)) => State::Starting { since: started_at, probe },
+            None => State::Starting { since: started_at, probe: Probe::NoAnswer },
+        },
+    }
+}
+
+/// What a sweep compares: which instances there are and which of them run.
+pub(super) fn digest(observed: &[Observed]) -> Vec<(ContainerId, bool)> {
+    let mut digest: Vec<_> =
+        observed.iter().map(|o| (o.id.clone(), matches!(o.state, ObservedState::Running { .. }))).collect();
+    digest.sort();
+    digest
+}

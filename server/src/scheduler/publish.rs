@@ -1,0 +1,116 @@
+//! The one owner of the route table: derives each app's backends, publishes the whole, keeps a copy for the next start.
+use super::House;
+use crate::domain::instance::{Seen, State};
+use crate::domain::plan::{CrashLedger, Wanted};
+use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
+use crate::domain::{App, AppName, ContainerId, Hostname, Moment};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Requests wait for a start that is due within this time; a later one is answered at once.
+const WORTH_WAITING: Duration = Duration::from_secs(5);
+
+pub(super) struct Publisher {
+    table: Mutex<RouteTable>,
+    /// Orders the writes to the store as the publications were.
+    saving: tokio::sync::Mutex<()>,
+}
+
+impl Publisher {
+    pub(super) fn new(saved: RouteTable) -> Self {
+        Self { table: Mutex::new(saved), saving: tokio::sync::Mutex::default() }
+    }
+}
+
+impl House {
+    /// The host name an app answers at.
+    pub(super) fn host_of(&self, app: &AppName) -> Option<Hostname> {
+        match format!("{app}.{}", self.tools.base_domain).parse() {
+            Ok(host) => Some(host),
+            Err(error) => {
+                tracing::error!("{app} has no host: {error}");
+                None
+            }
+        }
+    }
+
+    /// Publishes who answers for an app, if that changed; the proxy acts on it before this returns.
+    pub(super) async fn publish(&self, app: &App, backends: Backends) {
+        let Some(host) = self.host_of(&app.name) else { return };
+        {
+            let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
+            let route = AppRoute { name: app.name.clone(), backends };
+            if table.apps.get(&app.id) == Some(&route) && table.hosts.get(&host) == Some(&app.id) {
+                return;
+            }
+            table.hosts.retain(|_, id| *id != app.id);
+            table.hosts.insert(host, app.id);
+            table.apps.insert(app.id, route);
+            self.tools.router_lines.know(app.id, app.key.clone());
+            self.tools.proxy.set_routes(&table);
+        }
+        self.save_routes().await;
+    }
+
+    /// Whatever fails here is mended by the next look after a restart, so it is only reported.
+    async fn save_routes(&self) {
+        let _order = self.publisher.saving.lock().await;
+        let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(error) = self.tools.store.save_routes(&self.tools.boot_id, &table).await {
+            tracing::warn!("cannot save the routes for the next start: {error}");
+        }
+    }
+
+    /// The hosts in the table, for `server:status` and doctor.
+    pub(super) fn route_table(&self) -> RouteTable {
+        self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl super::Scheduler {
+    pub fn routes(&self) -> RouteTable {
+        self.0.route_table()
+    }
+}
+
+/// Why nobody answers for an app, when `ready` is empty; else who does.
+pub(super) fn backends(
+    ready: Vec<Backend>,
+    wanted: &Wanted,
+    seen: &[Seen],
+    crashes: &CrashLedger,
+    now: Moment,
+) -> Backends {
+    if !ready.is_empty() {
+        return Backends::Ready(ready);
+    }
+    let wants_web = wanted.formation.iter().any(|(process, count)| process.is_web() && *count > 0);
+    let releases: BTreeSet<_> =
+        wanted.live.iter().map(|spec| spec.no).chain(wanted.starting.iter().map(|c| c.spec.no)).collect();
+    if wanted.stopped || !wants_web || releases.is_empty() {
+        return Backends::Off;
+    }
+    let is_starting = seen.iter().any(|s| s.slot.process.is_web() && matches!(s.state, State::Starting { .. }));
+    let start_is_far = crashes
+        .iter()
+        .filter(|((release, slot), _)| releases.contains(release) && slot.process.is_web())
+        .any(|(_, crash)| crash.next_start() > now.plus(WORTH_WAITING));
+    if start_is_far && !is_starting { Backends::Crashed } else { Backends::Starting }
+}
+
+/// The backends that `ids` name, with the address and port that the proxy connects to.
+pub(super) fn ready_backends(
+    ids: &[ContainerId],
+    seen: &[Seen],
+    address: impl Fn(&Seen) -> Option<SocketAddr>,
+) -> Vec<Backend> {
+    ids.iter()
+        .filter_map(|id| seen.iter().find(|s| s.id == *id))
+        .filter_map(|s| {
+            let address = address(s)?;
+            Some(Backend { container: s.id.clone(), slot: s.slot.clone(), release: s.release, address })
+        })
+        .collect()
+}

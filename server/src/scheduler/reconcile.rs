@@ -1,0 +1,156 @@
+//! One pass for one app: load what is wanted, look at what is there, plan, act.
+use super::House;
+use super::observe::WatchContext;
+use super::publish::{backends, ready_backends};
+use crate::domain::instance::{Seen, State, Traffic};
+use crate::domain::plan::{Action, Candidate, CrashLedger, Spec, Wanted, plan};
+use crate::domain::release::Release;
+use crate::domain::{App, AppId, ContainerId, Failure, Moment, Rollout};
+use crate::engine::{EngineError, Observed, ObservedState};
+use crate::store::StoreError;
+use anyhow::Context;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Next look while something is under way that no event announces (settling, budgets).
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Next look after a failure of the world.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Everything that the store knows for one pass.
+pub(super) struct Sheet {
+    pub(super) app: App,
+    pub(super) live: Option<Release>,
+    pub(super) starting: Option<Release>,
+    pub(super) wanted: Wanted,
+}
+
+impl Sheet {
+    pub(super) fn release(&self, no: crate::domain::ReleaseNo) -> Option<&Release> {
+        [&self.live, &self.starting].into_iter().flatten().find(|r| r.no == no)
+    }
+}
+
+impl House {
+    /// A pass that fails changes nothing that serves and is tried again.
+    pub(super) async fn pass(self: Arc<Self>, app: AppId) {
+        match self.try_pass(app).await {
+            Ok(()) => {}
+            Err(error) if is_missing_app(&error) => {}
+            Err(error) => {
+                tracing::warn!("cannot reconcile app {}: {error:#}", app.0);
+                self.wake_after(app, RETRY);
+            }
+        }
+    }
+
+    async fn try_pass(self: &Arc<Self>, app: AppId) -> anyhow::Result<()> {
+        let sheet = self.load(app).await?;
+        let observed = self.tools.engine.instances(Some(app)).await.context("ask the engine what runs")?;
+        self.remove_stillborn(&observed).await;
+        let memory = self.memory(app);
+        let now = self.tools.clock.now();
+        let context = WatchContext { app: &sheet.app, releases: [sheet.live.as_ref(), sheet.starting.as_ref()] };
+        let seen = self.note(&context, &observed, &memory, now);
+        let crashes = memory.lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
+        let actions = plan(&sheet.wanted, &seen, &crashes, now);
+        if let Some(starting) = &sheet.starting {
+            self.tell_start(&sheet, starting);
+        }
+        for action in &actions {
+            self.act(&sheet, &seen, action).await?;
+        }
+        if !actions.iter().any(|action| matches!(action, Action::Route { .. })) {
+            self.publish_standing(&sheet, &seen, &crashes, now).await;
+        }
+        self.schedule_next_look(&sheet, &seen, &crashes, &actions, now);
+        Ok(())
+    }
+
+    async fn load(&self, app: AppId) -> Result<Sheet, StoreError> {
+        let store = &self.tools.store;
+        let row = store.app_by_id(app).await?;
+        let (live, starting) = (store.live_release(app).await?, store.starting_release(app).await?);
+        let formation = store.formation(app).await?;
+        let epochs = store.epochs(app, &formation).await?;
+        let wanted = Wanted {
+            live: live.as_ref().map(spec_of),
+            starting: starting.as_ref().and_then(candidate_of),
+            formation,
+            stopped: row.stopped,
+            epochs,
+        };
+        Ok(Sheet { app: row, live, starting, wanted })
+    }
+
+    /// Containers that were made and never started: the server that made them died in between.
+    async fn remove_stillborn(&self, observed: &[Observed]) {
+        for o in observed.iter().filter(|o| o.state == ObservedState::Created) {
+            if let Err(error) = self.tools.engine.remove(&o.id).await {
+                tracing::warn!("cannot remove {}, which was made and never started: {error}", o.id.short());
+            }
+        }
+    }
+
+    /// Republishes who answers: the same instances, or why there are none.
+    pub(super) async fn publish_standing(&self, sheet: &Sheet, seen: &[Seen], crashes: &CrashLedger, now: Moment) {
+        let routed: Vec<ContainerId> =
+            seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
+        let ready = ready_backends(&routed, seen, |s| self.address_of(sheet, s));
+        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, crashes, now)).await;
+    }
+
+    pub(super) fn address_of(&self, sheet: &Sheet, s: &Seen) -> Option<SocketAddr> {
+        let memory = self.memory(sheet.app.id);
+        let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = memory.instances.get(&s.id)?.address;
+        Some(SocketAddr::new(address, sheet.release(s.release)?.port))
+    }
+
+    /// What changes without an event (a settling time, a budget, a backoff) is looked at again in time.
+    fn schedule_next_look(
+        self: &Arc<Self>,
+        sheet: &Sheet,
+        seen: &[Seen],
+        crashes: &CrashLedger,
+        actions: &[Action],
+        now: Moment,
+    ) {
+        let is_moving = !actions.is_empty()
+            || sheet.starting.is_some()
+            || seen.iter().any(|s| matches!(s.state, State::Starting { .. }));
+        let live = sheet.live.as_ref().map(|r| r.no);
+        let next_start = crashes
+            .iter()
+            .filter(|((release, _), _)| Some(*release) == live)
+            .map(|(_, crash)| crash.next_start())
+            .filter(|at| *at > now)
+            .min();
+        if is_moving {
+            self.wake_after(sheet.app.id, LOOK_AGAIN);
+        } else if let Some(at) = next_start {
+            self.wake_after(sheet.app.id, at.since(now) + Duration::from_millis(1));
+        }
+    }
+}
+
+fn is_missing_app(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Missing { what: "app", .. }))
+}
+
+fn spec_of(release: &Release) -> Spec {
+    Spec { no: release.no, processes: release.processes.keys().cloned().collect(), port: release.port }
+}
+
+fn candidate_of(release: &Release) -> Option<Candidate> {
+    match release.rollout {
+        Rollout::Starting { since } => Some(Candidate { spec: spec_of(release), since }),
+        Rollout::Live { .. } | Rollout::Replaced { .. } | Rollout::Failed { .. } => None,
+    }
+}
+
+/// An engine's failure as the cause of a failed release.
+pub(super) fn platform_failure(what: &str, error: &EngineError) -> Failure {
+    Failure::Platform { reason: format!("{what}: {error}") }
+}

@@ -1,0 +1,114 @@
+//! Waits with a person for a release: until it is live or has failed, and through its first moments.
+use super::{House, Scheduler};
+use crate::domain::instance::{State, Traffic};
+use crate::domain::release::Release;
+use crate::domain::{App, Failure, ReleaseNo, Rollout};
+use crate::store;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// How long a new release is watched before its push returns.
+const PROBATION: Duration = Duration::from_secs(2);
+const PROBATION_STEP: Duration = Duration::from_millis(50);
+
+/// How a release settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    Live,
+    Failed(Failure),
+}
+
+impl Scheduler {
+    /// Waits until a release has settled.
+    pub async fn settled(&self, app: &App, no: ReleaseNo) -> store::Result<Settled> {
+        let mut changes = self.0.tools.store.changes();
+        loop {
+            match self.0.tools.store.release(app.id, no).await?.rollout {
+                Rollout::Starting { .. } => {}
+                Rollout::Live { .. } | Rollout::Replaced { .. } => return Ok(Settled::Live),
+                Rollout::Failed { failure, .. } => return Ok(Settled::Failed(failure)),
+            }
+            if changes.changed().await.is_err() {
+                return Ok(Settled::Failed(Failure::Interrupted));
+            }
+        }
+    }
+
+    /// Tells the first two seconds of a release that went live: what the old one drained, and whether the new one stays.
+    pub async fn probation(&self, app: &App, no: ReleaseNo, replaced: Option<ReleaseNo>) -> store::Result<()> {
+        let house = &self.0;
+        let release = house.tools.store.release(app.id, no).await?;
+        self.until_routed(app, no).await;
+        house.tell_live(app, &release);
+        let mut drain_told = replaced.is_none();
+        let mut waited = Duration::ZERO;
+        while waited < PROBATION {
+            if !drain_told && self.is_drained(app, replaced).await {
+                house.tell_drain_of(app, &release, replaced);
+                drain_told = true;
+            }
+            if house.crashed_since_live(app, no) {
+                let line =
+                    " !     it ended again right after going live; `paas logs` says why, `paas rollback` goes back";
+                house.transcribe(app, &release, [line.to_owned()]);
+                return Ok(());
+            }
+            tokio::time::sleep(PROBATION_STEP).await;
+            waited += PROBATION_STEP;
+        }
+        if let (false, Some(old)) = (drain_told, replaced) {
+            house.transcribe(
+                app,
+                &release,
+                [format!("       {old} still finishes what it began; that goes on by itself")],
+            );
+        }
+        Ok(())
+    }
+
+    /// Promotion comes before the route: waits for the route, which follows at once when there is any web.
+    async fn until_routed(&self, app: &App, no: ReleaseNo) {
+        for _ in 0..100 {
+            let routes = self.routes();
+            let is_routed = match routes.apps.get(&app.id).map(|route| &route.backends) {
+                Some(crate::domain::route::Backends::Ready(backends)) => backends.iter().any(|b| b.release == no),
+                Some(crate::domain::route::Backends::Off) => true,
+                Some(crate::domain::route::Backends::Starting | crate::domain::route::Backends::Crashed) | None => {
+                    false
+                }
+            };
+            if is_routed {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether every instance of the replaced release is out of the route and carries nothing any more.
+    async fn is_drained(&self, app: &App, replaced: Option<ReleaseNo>) -> bool {
+        match self.instances(app.id).await {
+            Ok(instances) => instances
+                .iter()
+                .filter(|i| Some(i.release) == replaced)
+                .all(|i| i.traffic == Traffic::Quiet && matches!(i.state, State::Stopping | State::Exited { .. })),
+            Err(_) => false,
+        }
+    }
+}
+
+impl House {
+    fn tell_drain_of(&self, app: &App, release: &Release, replaced: Option<ReleaseNo>) {
+        let memory = self.memory(app.id);
+        let drained = replaced
+            .and_then(|old| Some((old, *memory.lock().unwrap_or_else(PoisonError::into_inner).drained.get(&old)?)));
+        if let Some((old, drained)) = drained {
+            self.tell_drained(app, release, old, drained);
+        }
+    }
+
+    fn crashed_since_live(&self, app: &App, no: ReleaseNo) -> bool {
+        let memory = self.memory(app.id);
+        let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.crashes.iter().any(|((release, _), crashes)| *release == no && crashes.count > 0)
+    }
+}
