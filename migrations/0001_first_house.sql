@@ -72,7 +72,6 @@ CREATE TABLE images (
     app_id      INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     fingerprint TEXT NOT NULL,
     image       TEXT NOT NULL,
-    processes   TEXT NOT NULL,
     built_at    INTEGER NOT NULL,
     PRIMARY KEY (app_id, fingerprint)
 ) STRICT;

@@ -1,11 +1,32 @@
-//! Tree → image, one at a time. A durable serial queue; every line goes to the build's transcript as it comes.
+//! Tree → image → release. A durable serial queue: one image is made at a time, a newer push supersedes a queued one,
+//! every line goes to the build's transcript as it comes, and the verdict waits until the release has settled.
 
+mod base;
+mod cancel;
+mod context;
+mod foreign;
+mod heal;
+mod image;
+mod job;
+mod queue;
 mod repos;
+mod source;
+mod stack;
+mod transcript;
 
 pub use repos::{Repos, Standing};
 
-use crate::domain::{App, AppId, BuildId, Oid, Pusher, RefMove};
+use crate::clock::Clock;
+use crate::domain::{App, BuildId, Oid, Pusher, RefMove};
+use crate::engine::Engine;
+use crate::logs::{Logs, TranscriptOf};
+use crate::scheduler::Scheduler;
+use crate::store::Store;
+use queue::Queue;
+use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How a push ended, for git's answer to the pusher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,19 +44,53 @@ pub struct Ticket {
     pub verdict: oneshot::Receiver<Verdict>,
 }
 
+/// What the builder works with.
+pub struct Tools {
+    pub store: Store,
+    pub engine: Arc<dyn Engine>,
+    pub scheduler: Scheduler,
+    pub logs: Logs,
+    pub repos: Repos,
+    pub clock: Arc<dyn Clock>,
+    /// Extra certificate authorities (PEM) that build steps trust.
+    pub ca_bundle: Option<Vec<u8>>,
+    pub tracker: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+/// The handle: verbs only, cheap to clone.
 #[derive(Clone)]
-pub struct Builder {}
+pub struct Builder(Arc<Workshop>);
+
+pub(crate) struct Workshop {
+    tools: Tools,
+    queue: Queue,
+}
 
 impl Builder {
-    /// Takes a push in, durably; a queued build of the same app is superseded by it.
-    pub async fn enqueue(&self, app: &App, moves: RefMove, pusher: &Pusher) -> anyhow::Result<Ticket> {
-        let _ = (app, moves, pusher);
-        anyhow::bail!("not yet")
+    /// Mends what an earlier process left half done, then starts to work off the queue.
+    pub async fn start(tools: Tools) -> anyhow::Result<Self> {
+        heal::heal(&tools).await?;
+        let tracker = tools.tracker.clone();
+        let workshop = Arc::new(Workshop { tools, queue: Queue::new() });
+        tracker.spawn(Arc::clone(&workshop).work());
+        Ok(Self(workshop))
     }
 
-    /// Ends a build that is queued, running, or starting its release. `false`: it was over already.
-    pub async fn cancel(&self, app: AppId, build: BuildId, by: &str) -> anyhow::Result<bool> {
-        let _ = (app, build, by);
-        anyhow::bail!("not yet")
+    /// Takes a push in, durably; a queued build of the same app is superseded by it.
+    pub async fn enqueue(&self, app: &App, moves: RefMove, pusher: &Pusher) -> anyhow::Result<Ticket> {
+        let tools = &self.0.tools;
+        let (build, superseded) = tools.store.enqueue_build(app.id, &moves, pusher, tools.clock.now()).await?;
+        for old in superseded {
+            self.0.give_way(app, old, &moves.new);
+        }
+        // The objects are in the repository and nothing points at them yet: a git gc would take them.
+        tools.repos.pin(&app.key, build, &moves.new)?;
+        // Opened here, so that whoever follows it now and whoever writes it later share one journal.
+        let transcript = tools.logs.transcript(&app.key, TranscriptOf::Build(build))?;
+        let verdict = self.0.queue.expect(build, transcript);
+        tracing::info!(app.name = %app.name, "build {build} of {} queued for {} by {pusher}", app.name, moves.new.short());
+        self.0.queue.wake();
+        Ok(Ticket { build, verdict })
     }
 }

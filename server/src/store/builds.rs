@@ -34,12 +34,6 @@ impl BuildRow {
     }
 }
 
-/// An image made earlier from the same inputs, and what it says about processes (JSON of the planner's).
-pub struct KnownImage {
-    pub image: ImageId,
-    pub processes: String,
-}
-
 impl Store {
     /// Puts a push in the queue. Queued builds of the same app give way to it: they are returned, failed as superseded.
     pub async fn enqueue_build(
@@ -165,26 +159,23 @@ impl Store {
         Ok(ended == 1)
     }
 
-    pub async fn known_image(&self, app: AppId, fingerprint: &str) -> Result<Option<KnownImage>> {
-        let row = sqlx::query!(
-            "SELECT image, processes FROM images WHERE app_id = ? AND fingerprint = ?",
-            app.0,
-            fingerprint
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.map(|row| KnownImage { image: ImageId::new(row.image), processes: row.processes }))
+    /// The image made earlier from the same inputs, which the engine may have lost since.
+    pub async fn known_image(&self, app: AppId, fingerprint: &str) -> Result<Option<ImageId>> {
+        let image =
+            sqlx::query_scalar!("SELECT image FROM images WHERE app_id = ? AND fingerprint = ?", app.0, fingerprint)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(image.map(ImageId::new))
     }
 
-    pub async fn remember_image(&self, app: AppId, fingerprint: &str, image: &KnownImage, now: Moment) -> Result<()> {
-        let (id, at) = (image.image.as_str(), now.unix_ms());
+    pub async fn remember_image(&self, app: AppId, fingerprint: &str, image: &ImageId, now: Moment) -> Result<()> {
+        let (id, at) = (image.as_str(), now.unix_ms());
         sqlx::query!(
-            "INSERT INTO images (app_id, fingerprint, image, processes, built_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (app_id, fingerprint) DO UPDATE SET image = ?3, processes = ?4, built_at = ?5",
+            "INSERT INTO images (app_id, fingerprint, image, built_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (app_id, fingerprint) DO UPDATE SET image = ?3, built_at = ?4",
             app.0,
             fingerprint,
             id,
-            image.processes,
             at
         )
         .execute(&self.pool)

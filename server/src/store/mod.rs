@@ -11,7 +11,6 @@ mod releases;
 mod routes;
 mod seal;
 
-pub use builds::KnownImage;
 pub use config_vars::ConfigChange;
 pub use releases::{NewRelease, NewReleaseError};
 pub use seal::SealKey;

@@ -1,0 +1,51 @@
+//! A user's Dockerfile may not build on another app's image: it would read that app's files.
+use crate::domain::AppKey;
+use crate::engine::{Engine, EngineError, label};
+
+/// The first image that the Dockerfile names and that belongs to another app.
+pub(super) async fn find(engine: &dyn Engine, dockerfile: &str, own: &AppKey) -> Result<Option<String>, EngineError> {
+    for reference in references(dockerfile) {
+        let Some(image) = engine.image(&reference).await? else { continue };
+        if image.labels.get(label::APP_KEY).is_some_and(|key| key != own.as_str()) {
+            return Ok(Some(reference));
+        }
+    }
+    Ok(None)
+}
+
+/// Every image that FROM, `COPY --from=` or a mount's `from=` may name. Stage names among them are no images and do no harm.
+pub(super) fn references(dockerfile: &str) -> Vec<String> {
+    let joined = dockerfile.replace("\\\r\n", " ").replace("\\\n", " ");
+    let mut found = Vec::new();
+    for line in joined.lines() {
+        let mut words = line.split_whitespace();
+        if words.next().is_some_and(|first| first.eq_ignore_ascii_case("FROM")) {
+            found.extend(words.find(|word| !word.starts_with("--")).map(unquoted));
+        }
+        for option in line.split([' ', '\t', ',']) {
+            let option = option.strip_prefix("--mount=").unwrap_or(option);
+            let value = option.strip_prefix("--from=").or_else(|| option.strip_prefix("from="));
+            found.extend(value.map(unquoted));
+        }
+    }
+    found.sort();
+    found.dedup();
+    found.retain(|reference| !reference.is_empty());
+    found
+}
+
+fn unquoted(word: &str) -> String {
+    word.trim_matches(['"', '\'']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::references;
+
+    #[test]
+    fn every_place_that_names_an_image_is_found() {
+        let dockerfile = "FROM --platform=linux/amd64 debian:trixie-slim AS one\nfrom \\\n  other:1\n\
+            COPY --chown=1:1 --from=third /a /b\nRUN --mount=type=bind,from=fourth,target=/x --mount=from=fifth,target=/y true\n";
+        assert_eq!(references(dockerfile), ["debian:trixie-slim", "fifth", "fourth", "other:1", "third"]);
+    }
+}

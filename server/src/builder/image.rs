@@ -1,0 +1,196 @@
+//! From a pushed commit to an image: plan, look for an image of the same inputs, build.
+use super::context::{extras, stream};
+use super::queue::Cancel;
+use super::source::GitTree;
+use super::{Workshop, base, foreign};
+use crate::domain::release::Config;
+use crate::domain::{App, Build, BuildId, Failure, ImageId};
+use crate::engine::{BuildError, BuildEvent, BuildSpec, label};
+use crate::logs::Mask;
+use buildpacks::{BuildEnv, BuildPlan, DockerfileSource, RenderContext, SourceTree, render};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const BUILD_LIMIT: Duration = Duration::from_mins(30);
+/// A build that says more is stopped.
+const TRANSCRIPT_BYTES_MAX: u64 = 32 << 20;
+const EVENT_QUEUE: usize = 256;
+
+/// An image, and how the plan says it is run.
+pub(super) struct Made {
+    pub(super) image: ImageId,
+    pub(super) plan: BuildPlan,
+}
+
+/// What goes into an image.
+struct Inputs<'a> {
+    tree: GitTree,
+    plan: &'a BuildPlan,
+    config: &'a Config,
+    env: &'a BuildEnv,
+}
+
+impl Workshop {
+    pub(super) async fn make_image(&self, app: &App, build: &Build, cancel: &Cancel) -> Result<Made, Failure> {
+        let platform = |reason: String| Failure::Platform { reason };
+        let config = self.tools.store.config(app.id).await.map_err(|error| platform(error.to_string()))?;
+        let env: BuildEnv = config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())).collect();
+        let (tree, plan) = self.plan(app, build, &env).await?;
+        self.tell(app, build.id, told(&plan));
+        let fingerprint = buildpacks::fingerprint(&plan, &tree.tree_oid, &env);
+        if let Some(image) = self.find_made(app, &fingerprint).await? {
+            self.tell(app, build.id, ["-----> Same tree, same settings: no build needed".to_owned()]);
+            return Ok(Made { image, plan });
+        }
+        let inputs = Inputs { tree, plan: &plan, config: &config, env: &env };
+        let image = self.build_image(app, build, inputs, cancel).await?;
+        let kept = self.tools.store.remember_image(app.id, &fingerprint, &image, self.tools.clock.now()).await;
+        kept.map_err(|error| platform(error.to_string()))?;
+        Ok(Made { image, plan })
+    }
+
+    async fn plan(&self, app: &App, build: &Build, env: &BuildEnv) -> Result<(GitTree, BuildPlan), Failure> {
+        let (repos, key, commit, env) =
+            (self.tools.repos.clone(), app.key.clone(), build.moves.new.clone(), env.clone());
+        let planning = tokio::task::spawn_blocking(move || {
+            let tree = GitTree::open(repos.open(&key)?, &commit)?;
+            let planned = buildpacks::plan(&tree, &env);
+            anyhow::Ok((tree, planned))
+        });
+        let planned = planning.await.map_err(anyhow::Error::from).and_then(|planned| planned);
+        match planned {
+            Ok((tree, Ok(plan))) => Ok((tree, plan)),
+            Ok((_, Err(error))) => Err(Failure::Plan { reason: error.to_string() }),
+            Err(error) => Err(Failure::Platform { reason: format!("{error:#}") }),
+        }
+    }
+
+    async fn find_made(&self, app: &App, fingerprint: &str) -> Result<Option<ImageId>, Failure> {
+        let platform = |reason: String| Failure::Platform { reason };
+        let known =
+            self.tools.store.known_image(app.id, fingerprint).await.map_err(|error| platform(error.to_string()))?;
+        let Some(image) = known else { return Ok(None) };
+        let there = self.tools.engine.image(image.as_str()).await.map_err(|error| platform(error.to_string()))?;
+        Ok(there.map(|info| info.id))
+    }
+
+    async fn build_image(
+        &self,
+        app: &App,
+        build: &Build,
+        inputs: Inputs<'_>,
+        cancel: &Cancel,
+    ) -> Result<ImageId, Failure> {
+        let Inputs { tree, plan, config, env } = inputs;
+        if let DockerfileSource::Users { path } = &plan.dockerfile {
+            let text = String::from_utf8_lossy(&tree.read(path).unwrap_or_default()).into_owned();
+            self.refuse_foreign(app, build.id, path, &text).await?;
+        }
+        self.ensure_stack(app, build.id, &plan.stack, cancel).await?;
+        self.tell(app, build.id, ["-----> Building".to_owned()]);
+        let labels = BTreeMap::from([
+            (label::APP.to_owned(), app.id.0.to_string()),
+            (label::APP_KEY.to_owned(), app.key.to_string()),
+            (label::BUILD.to_owned(), build.id.0.to_string()),
+            (label::COMMIT.to_owned(), build.moves.new.to_string()),
+        ]);
+        let rendered = render(
+            plan,
+            &RenderContext {
+                cache_id: app.key.as_str(),
+                git_rev: build.moves.new.as_str(),
+                env,
+                ca_bundle: self.tools.ca_bundle.as_deref(),
+                labels: &labels,
+            },
+        );
+        let (dockerfile, extras) = extras(plan, rendered);
+        let spec = BuildSpec {
+            reference: format!("paas/{}:b{}", app.key, build.id.0),
+            dockerfile,
+            args: BTreeMap::from([("GIT_REV".to_owned(), build.moves.new.to_string())]),
+            labels,
+            context: stream(tree, plan.clone(), extras, self.now_secs()),
+        };
+        self.run_build(app, build.id, spec, &Mask::of(config), cancel).await
+    }
+
+    /// A user's own Dockerfile: makes sure of the base that it may name, refuses images of other apps.
+    async fn refuse_foreign(&self, app: &App, build: BuildId, path: &str, text: &str) -> Result<(), Failure> {
+        if foreign::references(text).iter().any(|reference| reference == base::BASE) {
+            self.ensure_base(app, build).await?;
+        }
+        match foreign::find(&*self.tools.engine, text, &app.key).await {
+            Ok(None) => Ok(()),
+            Ok(Some(reference)) => Err(Failure::Plan {
+                reason: format!(
+                    "{path} builds on `{reference}`, which is another app's image; build on a public image"
+                ),
+            }),
+            Err(error) => Err(Failure::Platform { reason: error.to_string() }),
+        }
+    }
+
+    /// Runs one build in the engine: its lines go to the transcript, its limits are kept.
+    pub(super) async fn run_build(
+        &self,
+        app: &App,
+        build: BuildId,
+        spec: BuildSpec,
+        mask: &Mask,
+        cancel: &Cancel,
+    ) -> Result<ImageId, Failure> {
+        let (to, mut events) = mpsc::channel(EVENT_QUEUE);
+        let stop = cancel.token.child_token();
+        let building = tokio::time::timeout(BUILD_LIMIT, self.tools.engine.build(spec, to, stop.clone()));
+        let listening = async {
+            let mut is_flooded = false;
+            while let Some(event) = events.recv().await {
+                if is_flooded {
+                    continue;
+                }
+                self.tell_masked(app, build, mask, &line_of(event));
+                is_flooded = self.transcript_bytes(app, build) > TRANSCRIPT_BYTES_MAX;
+                if is_flooded {
+                    stop.cancel();
+                }
+            }
+            is_flooded
+        };
+        let (built, is_flooded) = tokio::join!(building, listening);
+        match built {
+            _ if is_flooded => Err(Failure::BuildFlood { limit_bytes: TRANSCRIPT_BYTES_MAX }),
+            Ok(Ok(image)) => Ok(image),
+            Ok(Err(BuildError::Step { step, reason })) => Err(Failure::BuildStep { step, reason }),
+            Ok(Err(BuildError::Cancelled)) => Err(cancel.failure()),
+            Ok(Err(BuildError::Engine(error))) => Err(Failure::Platform { reason: error.to_string() }),
+            Err(_elapsed) => Err(Failure::BuildTimedOut { limit_secs: BUILD_LIMIT.as_secs() }),
+        }
+    }
+
+    fn transcript_bytes(&self, app: &App, build: BuildId) -> u64 {
+        let of = crate::logs::TranscriptOf::Build(build);
+        self.tools.logs.transcript(&app.key, of).map_or(0, |journal| journal.length_bytes())
+    }
+
+    pub(super) fn now_secs(&self) -> u64 {
+        u64::try_from(self.tools.clock.now().unix_ms() / 1000).unwrap_or(0)
+    }
+}
+
+fn line_of(event: BuildEvent) -> String {
+    match event {
+        BuildEvent::Step { name, cached: true } => format!("       {name} (cached)"),
+        BuildEvent::Step { name, cached: false } => format!("       {name}"),
+        BuildEvent::Line(text) => format!("         {text}"),
+    }
+}
+
+/// What the planner decided, in the shape of a push.
+fn told(plan: &BuildPlan) -> Vec<String> {
+    let mut lines = vec![format!("-----> {} app detected ({})", plan.language.name(), plan.because.join(", "))];
+    lines.extend(plan.notes.iter().map(|note| format!("       {note}")));
+    lines.extend(plan.warnings.iter().map(|warning| format!(" !     {warning}")));
+    lines
+}

@@ -1,0 +1,191 @@
+//! One push, from its turn in the queue to git's answer.
+use super::image::Made;
+use super::queue::Cancel;
+use super::{Standing, Verdict, Workshop};
+use crate::crash_point;
+use crate::domain::card::one_line;
+use crate::domain::{App, Build, BuildState, Command, Failure, Moment, Oid, Origin, ProcessType, ReleaseNo, VarName};
+use crate::scheduler::Settled;
+use crate::store::{NewRelease, NewReleaseError};
+use buildpacks::Start;
+use std::collections::BTreeMap;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// PORT of an app that says nothing else.
+const PORT: u16 = 5000;
+
+/// When the phases of a push began, for its last line.
+struct Times {
+    begun: Moment,
+    built: Moment,
+}
+
+impl Workshop {
+    /// `bench` is given back as soon as the image is made: the rollout needs none.
+    pub(super) async fn run(&self, build: Build, bench: OwnedSemaphorePermit) {
+        let app = match self.tools.store.app_by_id(build.app).await {
+            Ok(app) => app,
+            Err(error) => return tracing::error!("cannot run build {}: {error}", build.id),
+        };
+        let cancel = self.queue.cancel_of(build.id).unwrap_or_default();
+        let begun = self.tools.clock.now();
+        match self.tools.store.begin_build(build.id, begun).await {
+            Ok(true) => {}
+            // Cancelled or superseded between being chosen and now; its pusher was told.
+            Ok(false) => return,
+            Err(error) => return self.fail(&app, build.id, Failure::Platform { reason: error.to_string() }).await,
+        }
+        crash_point!("build-begun");
+        let made = self.try_make(&app, &build, &cancel).await;
+        drop(bench);
+        match made {
+            Ok((made, moved_from)) => {
+                crash_point!("image-made");
+                let times = Times { begun, built: self.tools.clock.now() };
+                self.roll_out(&app, &build, &cancel, made, moved_from, times).await;
+            }
+            Err(failure) => self.fail(&app, build.id, failure).await,
+        }
+    }
+
+    async fn try_make(&self, app: &App, build: &Build, cancel: &Cancel) -> Result<(Made, Oid), Failure> {
+        self.check_branch(app, build)?;
+        let made = self.make_image(app, build, cancel).await?;
+        if cancel.token.is_cancelled() {
+            return Err(cancel.failure());
+        }
+        // Again: the build took its time.
+        let moved_from = self.check_branch(app, build)?;
+        Ok((made, moved_from))
+    }
+
+    /// The branch must be where the pusher saw it, or behind what is pushed now.
+    fn check_branch(&self, app: &App, build: &Build) -> Result<Oid, Failure> {
+        let moves = &build.moves;
+        match self.tools.repos.standing(&app.key, &moves.branch, &moves.old, &moves.new) {
+            Ok(Standing::MayMove { from }) => Ok(from),
+            Ok(Standing::Stale) => Err(Failure::StaleRef),
+            Err(error) => Err(Failure::Platform { reason: format!("{error:#}") }),
+        }
+    }
+
+    async fn roll_out(&self, app: &App, build: &Build, cancel: &Cancel, made: Made, moved_from: Oid, times: Times) {
+        let replaced = match self.tools.store.live_release(app.id).await {
+            Ok(live) => live.map(|release| release.no),
+            Err(error) => return self.fail(app, build.id, Failure::Platform { reason: error.to_string() }).await,
+        };
+        let no = match self.release(app, build, cancel, made).await {
+            Ok(no) => no,
+            Err(failure) => return self.fail(app, build.id, failure).await,
+        };
+        self.tools.scheduler.wake(app.id);
+        let settled = tokio::select! {
+            settled = self.tools.scheduler.settled(app, no) => settled,
+            () = cancel.token.cancelled() => {
+                // Promotion may have come first; then nothing is undone.
+                let _ = self.tools.scheduler.overtake(app.id, cancel.failure()).await;
+                self.tools.scheduler.settled(app, no).await
+            }
+        };
+        match settled {
+            Ok(Settled::Live) => self.complete(app, build, no, replaced, moved_from, &times).await,
+            Ok(Settled::Failed(failure)) => {
+                self.unpin(app, build.id);
+                let reason = one_line(&failure, replaced);
+                self.queue.answer(build.id, Verdict::Refused { reason });
+            }
+            Err(error) => self.fail(app, build.id, Failure::Platform { reason: error.to_string() }).await,
+        }
+    }
+
+    /// Makes the release and ends the build; waits while another release of the app is starting.
+    async fn release(&self, app: &App, build: &Build, cancel: &Cancel, made: Made) -> Result<ReleaseNo, Failure> {
+        let platform = |error: &dyn std::fmt::Display| Failure::Platform { reason: error.to_string() };
+        let port = self.port(app, &made).await?;
+        let new = NewRelease {
+            app: app.id,
+            origin: Origin::Push { build: build.id },
+            image: made.image.clone(),
+            commit: build.moves.new.clone(),
+            processes: processes(&made)?,
+            port,
+            description: format!("Push {}", build.moves.new.short()),
+            created_by: build.pusher.to_string(),
+        };
+        let mut changes = self.tools.store.changes();
+        let no = loop {
+            match self.tools.store.create_release(&new, self.tools.clock.now()).await {
+                Ok(no) => break no,
+                Err(NewReleaseError::Busy(_)) => tokio::select! {
+                    changed = changes.changed() => changed.map_err(|error| platform(&error))?,
+                    () = cancel.token.cancelled() => return Err(cancel.failure()),
+                },
+                Err(NewReleaseError::Store(error)) => return Err(platform(&error)),
+            }
+        };
+        let released = BuildState::Released { image: made.image, release: no };
+        let ended = self.tools.store.end_build(build.id, &released, self.tools.clock.now()).await;
+        ended.map_err(|error| platform(&error))?;
+        crash_point!("release-made");
+        Ok(no)
+    }
+
+    /// PORT if it is set, else the one TCP port that the image exposes, else 5000.
+    async fn port(&self, app: &App, made: &Made) -> Result<u16, Failure> {
+        let platform = |error: &dyn std::fmt::Display| Failure::Platform { reason: error.to_string() };
+        let config = self.tools.store.config(app.id).await.map_err(|error| platform(&error))?;
+        let name: VarName = "PORT".parse().map_err(|error| platform(&error))?;
+        if let Some(port) = config.get(&name) {
+            let reason = "config var PORT is no port number; run `paas config:set PORT=5000`";
+            return port.reveal().parse().map_err(|_| Failure::Plan { reason: reason.to_owned() });
+        }
+        let info = self.tools.engine.image(made.image.as_str()).await.map_err(|error| platform(&error))?;
+        Ok(match info.map(|info| info.exposed_ports).unwrap_or_default().as_slice() {
+            [port] => *port,
+            _ => PORT,
+        })
+    }
+
+    /// The commit point is behind us: route, branch, probation, answer.
+    async fn complete(
+        &self,
+        app: &App,
+        build: &Build,
+        no: ReleaseNo,
+        replaced: Option<ReleaseNo>,
+        moved_from: Oid,
+        times: &Times,
+    ) {
+        crash_point!("before-branch");
+        let live = self.tools.clock.now();
+        self.move_branch(app, build.id, &build.moves);
+        if let Err(error) = self.tools.scheduler.probation(app, no, replaced).await {
+            tracing::warn!("cannot watch {no} of {}: {error}", app.name);
+        }
+        let line = format!(
+            "       build {:.1}s · start {:.1}s · total {:.1}s",
+            times.built.since(times.begun).as_secs_f64(),
+            live.since(times.built).as_secs_f64(),
+            live.since(build.queued_at).as_secs_f64()
+        );
+        self.tell(app, build.id, [line]);
+        self.queue.answer(build.id, Verdict::Accepted { moved_from });
+    }
+}
+
+fn processes(made: &Made) -> Result<BTreeMap<ProcessType, Command>, Failure> {
+    made.plan
+        .processes
+        .iter()
+        .map(|(name, start)| {
+            let process: ProcessType = name
+                .parse()
+                .map_err(|error: crate::domain::name::NameError| Failure::Plan { reason: error.to_string() })?;
+            let command = match start {
+                Start::Image => Command::ImageDefault,
+                Start::Command(line) => Command::Shell(line.clone()),
+            };
+            Ok((process, command))
+        })
+        .collect()
+}

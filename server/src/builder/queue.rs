@@ -1,0 +1,139 @@
+//! Who is next, who waits for a verdict, and who may be cancelled.
+use super::{Verdict, Workshop};
+use crate::domain::{App, AppId, Build, BuildId, Failure, Oid};
+use crate::logs::Journal;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Images made at a time.
+const BUILDS_AT_ONCE: usize = 1;
+
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    woken: Notify,
+    /// Held while an image is made.
+    pub(super) bench: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Inner {
+    waiting: HashMap<BuildId, Waiting>,
+    /// Apps with a push between its turn and its verdict: their next push waits.
+    busy: HashSet<AppId>,
+}
+
+/// A push whose pusher waits.
+struct Waiting {
+    verdict: oneshot::Sender<Verdict>,
+    transcript: Arc<Journal>,
+    cancel: Cancel,
+}
+
+/// Set once, with the reason.
+#[derive(Clone, Default)]
+pub(super) struct Cancel {
+    pub(super) token: CancellationToken,
+    by: Arc<Mutex<Option<String>>>,
+}
+
+impl Cancel {
+    pub(super) fn cancel(&self, by: &str) {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| by.to_owned());
+        self.token.cancel();
+    }
+
+    pub(super) fn failure(&self) -> Failure {
+        let by = self.by.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        by.map_or(Failure::Interrupted, |by| Failure::Cancelled { by })
+    }
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self { inner: Mutex::default(), woken: Notify::new(), bench: Arc::new(Semaphore::new(BUILDS_AT_ONCE)) }
+    }
+
+    pub(super) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    pub(super) fn expect(&self, build: BuildId, transcript: Arc<Journal>) -> oneshot::Receiver<Verdict> {
+        let (verdict, receiver) = oneshot::channel();
+        let waiting = Waiting { verdict, transcript, cancel: Cancel::default() };
+        self.lock().waiting.insert(build, waiting);
+        receiver
+    }
+
+    pub(super) fn cancel_of(&self, build: BuildId) -> Option<Cancel> {
+        self.lock().waiting.get(&build).map(|waiting| waiting.cancel.clone())
+    }
+
+    /// Ends the transcript and tells the pusher.
+    pub(super) fn answer(&self, build: BuildId, verdict: Verdict) {
+        let waiting = self.lock().waiting.remove(&build);
+        if let Some(waiting) = waiting {
+            waiting.transcript.close();
+            // A pusher who left does not hear it.
+            let _ = waiting.verdict.send(verdict);
+        }
+    }
+
+    fn leave(&self, app: AppId) {
+        self.lock().busy.remove(&app);
+        self.wake();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Workshop {
+    /// Takes builds in their order; a push to an app that is busy waits without holding up the others.
+    pub(super) async fn work(self: Arc<Self>) {
+        loop {
+            let Ok(bench) = Arc::clone(&self.queue.bench).acquire_owned().await else { return };
+            let Some(build) = self.next().await else { return };
+            let workshop = Arc::clone(&self);
+            let app = build.app;
+            self.tools.tracker.spawn(async move {
+                workshop.run(build, bench).await;
+                workshop.queue.leave(app);
+            });
+        }
+    }
+
+    /// The next build whose app is free; `None` when the server stops.
+    async fn next(&self) -> Option<Build> {
+        loop {
+            let woken = self.queue.woken.notified();
+            match self.tools.store.queued_builds().await {
+                Ok(queued) => {
+                    let mut inner = self.queue.lock();
+                    let next = queued.into_iter().find(|build| !inner.busy.contains(&build.app));
+                    if let Some(build) = next {
+                        inner.busy.insert(build.app);
+                        return Some(build);
+                    }
+                }
+                Err(error) => tracing::error!("cannot read the build queue: {error}"),
+            }
+            tokio::select! {
+                () = self.tools.stop.cancelled() => return None,
+                () = woken => {}
+            }
+        }
+    }
+
+    /// A queued build was superseded in the store already: its pusher hears it.
+    pub(super) fn give_way(&self, app: &App, old: BuildId, newer: &Oid) {
+        let failure = Failure::Superseded { by: newer.clone() };
+        self.tell(app, old, crate::domain::card::card(&failure, None));
+        if let Err(error) = self.tools.repos.unpin(&app.key, old) {
+            tracing::warn!("{error:#}");
+        }
+        self.queue.answer(old, Verdict::Refused { reason: failure.to_string() });
+    }
+}

@@ -1,0 +1,58 @@
+//! What a build says: to its transcript, without known secret values, and the end of it.
+use super::{Verdict, Workshop};
+use crate::domain::card::{card, one_line};
+use crate::domain::{App, BuildId, BuildState, Failure, RefMove};
+use crate::logs::{Mask, TranscriptOf};
+
+impl Workshop {
+    pub(super) fn tell(&self, app: &App, build: BuildId, lines: impl IntoIterator<Item = String>) {
+        let journal = match self.tools.logs.transcript(&app.key, TranscriptOf::Build(build)) {
+            Ok(journal) => journal,
+            Err(error) => return tracing::warn!("cannot write the transcript of build {build}: {error:#}"),
+        };
+        for line in lines {
+            if let Err(error) = journal.append(&line) {
+                return tracing::warn!("cannot write the transcript of build {build}: {error:#}");
+            }
+        }
+    }
+
+    pub(super) fn tell_masked(&self, app: &App, build: BuildId, mask: &Mask, line: &str) {
+        self.tell(app, build, [mask.apply(line).into_owned()]);
+    }
+
+    /// Ends a build that made no release: row, card, pin, verdict.
+    pub(super) async fn fail(&self, app: &App, build: BuildId, failure: Failure) {
+        let tools = &self.tools;
+        let live = match tools.store.live_release(app.id).await {
+            Ok(live) => live.map(|release| release.no),
+            Err(error) => {
+                tracing::error!("cannot read the live release of {}: {error}", app.name);
+                None
+            }
+        };
+        self.tell(app, build, card(&failure, live));
+        let reason = one_line(&failure, live);
+        tracing::info!(app.name = %app.name, "build {build} of {} failed: {failure}", app.name);
+        if let Err(error) = tools.store.end_build(build, &BuildState::Failed { failure }, tools.clock.now()).await {
+            tracing::error!("cannot record that build {build} failed: {error}");
+        }
+        self.unpin(app, build);
+        self.queue.answer(build, Verdict::Refused { reason });
+    }
+
+    pub(super) fn unpin(&self, app: &App, build: BuildId) {
+        if let Err(error) = self.tools.repos.unpin(&app.key, build) {
+            tracing::warn!("{error:#}");
+        }
+    }
+
+    /// Points the branch at what was promoted. When this fails, the next start heals it from the promotion.
+    pub(super) fn move_branch(&self, app: &App, build: BuildId, moves: &RefMove) {
+        let why = format!("push: build {build}");
+        if let Err(error) = self.tools.repos.move_branch(&app.key, &moves.branch, &moves.new, &why) {
+            tracing::error!("{} is live, but its branch did not move (mended at the next start): {error:#}", app.name);
+        }
+        self.unpin(app, build);
+    }
+}
