@@ -88,7 +88,7 @@ impl Builder {
         tools.repos.pin(&app.key, build, &moves.new)?;
         // Opened here, so that whoever follows it now and whoever writes it later share one journal.
         let transcript = tools.logs.transcript(&app.key, TranscriptOf::Build(build))?;
-        let verdict = self.0.queue.expect(build, transcript);
+        let verdict = self.0.queue.expect(build, transcript, &tools.stop);
         tracing::info!(app.name = %app.name, "build {build} of {} queued for {} by {pusher}", app.name, moves.new.short());
         self.0.queue.wake();
         Ok(Ticket { build, verdict })

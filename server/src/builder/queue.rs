@@ -59,9 +59,16 @@ impl Queue {
         self.woken.notify_one();
     }
 
-    pub(super) fn expect(&self, build: BuildId, transcript: Arc<Journal>) -> oneshot::Receiver<Verdict> {
+    /// `stop` ends the build with the server.
+    pub(super) fn expect(
+        &self,
+        build: BuildId,
+        transcript: Arc<Journal>,
+        stop: &CancellationToken,
+    ) -> oneshot::Receiver<Verdict> {
         let (verdict, receiver) = oneshot::channel();
-        let waiting = Waiting { verdict, transcript, cancel: Cancel::default() };
+        let cancel = Cancel { token: stop.child_token(), by: Arc::default() };
+        let waiting = Waiting { verdict, transcript, cancel };
         self.lock().waiting.insert(build, waiting);
         receiver
     }
@@ -135,5 +142,17 @@ impl Workshop {
             tracing::warn!("{error:#}");
         }
         self.queue.answer(old, Verdict::Refused { reason: failure.to_string() });
+    }
+}
+
+impl super::Builder {
+    /// Whether a pusher waits for this build's verdict.
+    pub fn has_in_hand(&self, build: BuildId) -> bool {
+        self.0.queue.lock().waiting.contains_key(&build)
+    }
+
+    /// Whether a push to this app is between its turn and its verdict.
+    pub fn is_busy(&self, app: AppId) -> bool {
+        self.0.queue.lock().busy.contains(&app)
     }
 }

@@ -159,9 +159,6 @@ impl<'a> Planner<'a> {
 
     fn candidate_failure(&self, candidate: &Candidate) -> Option<Failure> {
         let release = candidate.spec.no;
-        if self.wanted.stopped {
-            return Some(Failure::Overtaken { by: "ps:stop".to_owned() });
-        }
         let own = self.seen.iter().filter(|s| s.release == release);
         if let Some(failure) = own.clone().find_map(|s| match s.state {
             State::Exited { exit, .. } => Some(Failure::Crashed { process: s.slot.to_string(), exit }),

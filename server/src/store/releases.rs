@@ -45,7 +45,7 @@ struct ReleaseRow {
 }
 
 impl Store {
-    /// Makes the next release, Starting. The app counts as started again.
+    /// Makes the next release, Starting.
     pub async fn create_release(
         &self,
         new: &NewRelease,
@@ -126,7 +126,10 @@ impl Store {
         )
         .execute(&mut *connection)
         .await?;
-        sqlx::query!("UPDATE apps SET stopped = 0 WHERE id = ?", new.app.0).execute(&mut *connection).await?;
+        // Who pushes, retries or goes back wants to see the app run; a config change leaves a stopped app stopped.
+        if !matches!(new.origin, Origin::Config { .. }) {
+            sqlx::query!("UPDATE apps SET stopped = 0 WHERE id = ?", new.app.0).execute(&mut *connection).await?;
+        }
         Ok(ReleaseNo(narrow(no, "releases.no")?))
     }
 

@@ -1,0 +1,174 @@
+//! `builds`: list, info, cancel.
+use super::grammar::{Form, OfApp};
+use super::table::{ago, print, print_json};
+use super::{CommandError, Context, Done, Permission};
+use crate::console::Console;
+use crate::domain::{App, AppName, Build, BuildId, BuildState, Moment};
+use crate::logs::{From, TranscriptOf, printable, timestamp};
+use serde::Serialize;
+
+/// Builds that a list shows.
+const LISTED: u32 = 30;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Verb {
+    /// List the builds of an app, newest first
+    #[command(name = "builds:list", visible_alias = "builds")]
+    List {
+        #[command(flatten)]
+        of: OfApp,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show one build and its log; the newest when none is named
+    #[command(name = "builds:info")]
+    Info {
+        #[command(flatten)]
+        of: OfApp,
+        /// Number of the build
+        #[arg(value_parser = parse_id)]
+        id: Option<BuildId>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Cancel a build that is queued, running, or starting its release; the newest when none is named
+    #[command(name = "builds:cancel")]
+    Cancel {
+        #[command(flatten)]
+        of: OfApp,
+        /// Number of the build
+        #[arg(value_parser = parse_id)]
+        id: Option<BuildId>,
+    },
+}
+
+fn parse_id(text: &str) -> Result<BuildId, String> {
+    let number = text.strip_prefix('#').unwrap_or(text).parse();
+    number.map(BuildId).map_err(|_| format!("`{text}` is no build number; builds are numbered like 12"))
+}
+
+#[derive(Serialize)]
+struct BuildView {
+    id: i64,
+    state: &'static str,
+    commit: String,
+    branch: String,
+    pushed_by: String,
+    queued_at: String,
+    duration_ms: Option<u128>,
+    release: Option<String>,
+    failure: Option<String>,
+}
+
+impl Verb {
+    pub(super) fn permission(&self) -> Permission {
+        match self {
+            Self::List { .. } | Self::Info { .. } => Permission::ReadApp,
+            Self::Cancel { .. } => Permission::ChangeApp,
+        }
+    }
+
+    pub(super) fn app(&self) -> &AppName {
+        match self {
+            Self::List { of, .. } | Self::Info { of, .. } | Self::Cancel { of, .. } => &of.app,
+        }
+    }
+
+    pub(super) async fn run(&self, context: &Context, console: &mut Console) -> Done {
+        let app = context.app(self.app()).await?;
+        match self {
+            Self::List { form, .. } => list(context, console, &app, *form).await,
+            Self::Info { id, form, .. } => info(context, console, &app, *id, *form).await,
+            Self::Cancel { id, .. } => cancel(context, console, &app, *id).await,
+        }
+    }
+}
+
+async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
+    let builds = context.tools.store.builds(app.id, LISTED).await?;
+    let now = context.tools.clock.now();
+    if form.json {
+        return print_json(console, &builds.iter().map(|build| view(build, now)).collect::<Vec<_>>()).await;
+    }
+    let rows: Vec<Vec<String>> = builds
+        .iter()
+        .map(|build| {
+            let v = view(build, now);
+            let took = v.duration_ms.map_or("-".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
+            let when = format!("{} ago", ago(now.since(build.queued_at)));
+            let release = v.release.unwrap_or_else(|| "-".to_owned());
+            vec![v.id.to_string(), v.state.to_owned(), build.moves.new.short().to_owned(), release, v.pushed_by, took, when]
+        })
+        .collect();
+    let heads = ["BUILD", "STATE", "COMMIT", "RELEASE", "BY", "TOOK", "WHEN"];
+    print(console, &heads, &rows, &format!("{} has no builds yet", app.name)).await;
+    Ok(())
+}
+
+fn view(build: &Build, now: Moment) -> BuildView {
+    let (release, failure) = match &build.state {
+        BuildState::Released { release, .. } => (Some(release.to_string()), None),
+        BuildState::Failed { failure } => (None, Some(failure.to_string())),
+        BuildState::Queued | BuildState::Running => (None, None),
+    };
+    BuildView {
+        id: build.id.0,
+        state: build.state.word(),
+        commit: build.moves.new.to_string(),
+        branch: build.moves.branch.clone(),
+        pushed_by: build.pusher.to_string(),
+        queued_at: timestamp(build.queued_at),
+        duration_ms: build.started_at.map(|from| build.ended_at.unwrap_or(now).since(from).as_millis()),
+        release,
+        failure,
+    }
+}
+
+async fn find(context: &Context, app: &App, id: Option<BuildId>) -> Result<Build, CommandError> {
+    match id {
+        Some(id) => Ok(context.tools.store.build(app.id, id).await?),
+        None => {
+            let newest = context.tools.store.builds(app.id, 1).await?.pop();
+            newest.ok_or_else(|| CommandError::new(format!("{} has no builds yet", app.name)))
+        }
+    }
+}
+
+async fn info(context: &Context, console: &Console, app: &App, id: Option<BuildId>, form: Form) -> Done {
+    let build = find(context, app, id).await?;
+    let v = view(&build, context.tools.clock.now());
+    if form.json {
+        return print_json(console, &v).await;
+    }
+    console.say(&format!("build {} of {}: {}, commit {}, by {}", build.id, app.name, v.state, v.commit, v.pushed_by)).await;
+    let transcript = context.tools.logs.transcript(&app.key, TranscriptOf::Build(build.id))?;
+    let mut follower = transcript.follow(From::Start)?;
+    if build.state.is_over() {
+        // Nobody writes to it any more: read to the end and stop.
+        transcript.close();
+    }
+    while let Some(line) = next_line(&mut follower, console).await? {
+        if !console.say(&printable(&line)).await {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn next_line(follower: &mut crate::logs::Follower, console: &Console) -> anyhow::Result<Option<String>> {
+    tokio::select! {
+        line = follower.next() => line,
+        () = console.left.cancelled() => Ok(None),
+    }
+}
+
+async fn cancel(context: &Context, console: &Console, app: &App, id: Option<BuildId>) -> Done {
+    let build = find(context, app, id).await?;
+    if context.tools.builder.cancel(app, build.id, &context.caller.to_string()).await? {
+        console.say(&format!("cancelled build {}", build.id)).await;
+        return Ok(());
+    }
+    let state = context.tools.store.build(app.id, build.id).await?.state.word();
+    Err(CommandError::new(format!("build {} is over already ({state})", build.id))
+        .next("`paas rollback -a APP` goes back to the release before"))
+}

@@ -1,0 +1,186 @@
+//! `config`: list, set, get, unset. A change makes a release, without a build.
+use super::grammar::{Form, OfApp};
+use super::table::{print, print_json};
+use super::{CommandError, Context, Done, Permission};
+use crate::console::Console;
+use crate::domain::{App, AppName, Origin, Secret, VarName};
+use crate::store::{ConfigChange, NewRelease};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// A value read from standard input may be this long; so may all values of a line together.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Verb {
+    /// List the config vars of an app
+    #[command(name = "config:list", visible_alias = "config")]
+    List {
+        #[command(flatten)]
+        of: OfApp,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Set config vars: one new release for all of them
+    #[command(name = "config:set")]
+    Set {
+        #[command(flatten)]
+        of: OfApp,
+        /// NAME=VALUE; with `-` as the value it is read from standard input
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        pairs: Vec<Pair>,
+    },
+    /// Print the value of one config var
+    #[command(name = "config:get")]
+    Get {
+        #[command(flatten)]
+        of: OfApp,
+        name: VarName,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Unset config vars: one new release for all of them
+    #[command(name = "config:unset")]
+    Unset {
+        #[command(flatten)]
+        of: OfApp,
+        #[arg(required = true)]
+        names: Vec<VarName>,
+    },
+}
+
+#[derive(Clone)]
+pub(super) struct Pair {
+    name: VarName,
+    value: Secret<String>,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, and put values with spaces into quotes")?;
+        let name = name.parse().map_err(|error: crate::domain::name::NameError| error.to_string())?;
+        Ok(Self { name, value: Secret::new(value.to_owned()) })
+    }
+}
+
+impl Verb {
+    pub(super) fn permission(&self) -> Permission {
+        match self {
+            // Values are secrets of the app: who reads them could as well change them.
+            Self::List { .. } | Self::Get { .. } => Permission::ReadApp,
+            Self::Set { .. } | Self::Unset { .. } => Permission::ChangeApp,
+        }
+    }
+
+    pub(super) fn app(&self) -> &AppName {
+        match self {
+            Self::List { of, .. } | Self::Set { of, .. } | Self::Get { of, .. } | Self::Unset { of, .. } => &of.app,
+        }
+    }
+
+    pub(super) async fn run(&self, context: &Context, console: &mut Console) -> Done {
+        let app = context.app(self.app()).await?;
+        match self {
+            Self::List { form, .. } => list(context, console, &app, *form).await,
+            Self::Set { pairs, .. } => {
+                let change = read_change(pairs, console).await?;
+                apply(context, console, &app, change).await
+            }
+            Self::Get { name, form, .. } => get(context, console, &app, name, *form).await,
+            Self::Unset { names, .. } => {
+                apply(context, console, &app, names.iter().map(|name| (name.clone(), None)).collect()).await
+            }
+        }
+    }
+}
+
+async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
+    let config = context.tools.store.config(app.id).await?;
+    if form.json {
+        let plain: BTreeMap<&str, &String> = config.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+        return print_json(console, &plain).await;
+    }
+    let rows: Vec<Vec<String>> =
+        config.iter().map(|(name, value)| vec![name.to_string(), value.reveal().replace('\n', "\\n")]).collect();
+    print(console, &["NAME", "VALUE"], &rows, &format!("{} has no config vars", app.name)).await;
+    Ok(())
+}
+
+async fn get(context: &Context, console: &Console, app: &App, name: &VarName, form: Form) -> Done {
+    let config = context.tools.store.config(app.id).await?;
+    let value = config.get(name).ok_or_else(|| {
+        CommandError::new(format!("{} has no config var {name}", app.name)).next("run `paas config -a APP` to see all")
+    })?;
+    if form.json {
+        return print_json(console, &BTreeMap::from([(name.as_str(), value.reveal())])).await;
+    }
+    console.say(value.reveal()).await;
+    Ok(())
+}
+
+async fn read_change(pairs: &[Pair], console: &mut Console) -> Result<ConfigChange, CommandError> {
+    let mut change = ConfigChange::new();
+    let mut from_input = None;
+    for pair in pairs {
+        let value = if pair.value.reveal() == "-" {
+            if let Some(first) = from_input.replace(&pair.name) {
+                return Err(CommandError::new(format!("{first} and {} both read standard input", pair.name))
+                    .next("set one of them at a time"));
+            }
+            read_value(&pair.name, console).await?
+        } else {
+            pair.value.reveal().clone()
+        };
+        if value.contains('\0') {
+            return Err(CommandError::new(format!("the value of {} holds a NUL byte, which no environment can", pair.name)));
+        }
+        if change.insert(pair.name.clone(), Some(Secret::new(value))).is_some() {
+            return Err(CommandError::new(format!("{} is set twice on this line", pair.name)));
+        }
+    }
+    Ok(change)
+}
+
+async fn read_value(name: &VarName, console: &mut Console) -> Result<String, CommandError> {
+    let bytes = console.read_all(VALUE_BYTES_MAX).await.ok_or_else(|| {
+        CommandError::new(format!("the value of {name} is longer than {} KiB", VALUE_BYTES_MAX >> 10))
+    })?;
+    let mut text =
+        String::from_utf8(bytes).map_err(|_| CommandError::new(format!("the value of {name} is not UTF-8 text")))?;
+    // `echo value | paas config:set NAME=-` means the value, not the line.
+    if text.ends_with('\n') && text.lines().count() == 1 {
+        text.truncate(text.trim_end_matches(['\n', '\r']).len());
+    }
+    Ok(text)
+}
+
+async fn apply(context: &Context, console: &Console, app: &App, change: ConfigChange) -> Done {
+    let changed = context.tools.store.change_config(app.id, &change).await?;
+    if changed.is_empty() {
+        console.say("nothing changed: the values are what they were").await;
+        return Ok(());
+    }
+    let names = changed.iter().map(VarName::as_str).collect::<Vec<_>>().join(", ");
+    let verb = if change.values().any(Option::is_some) { "Set" } else { "Unset" };
+    let new = |live: &crate::domain::Release| NewRelease {
+        app: app.id,
+        origin: Origin::Config { changed: changed.clone() },
+        image: live.image.clone(),
+        commit: live.commit.clone(),
+        processes: live.processes.clone(),
+        port: live.port,
+        description: format!("{verb} {names}"),
+        created_by: context.caller.to_string(),
+    };
+    let live = async || Ok(context.tools.store.live_release(app.id).await?);
+    let replaced = context.tools.store.live_release(app.id).await?.map(|release| release.no);
+    match context.make_release(console, app, new, live).await? {
+        Some(no) => context.see_through(console, app, no, replaced).await,
+        None => {
+            console.say(&format!("{names} stored; {} has no release yet, the first push takes it along", app.name)).await;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Releases that no push makes (config change, rollback, retry): made, followed live, and told to the end.
+use super::{CommandError, Context, Done};
+use crate::console::Console;
+use crate::domain::card::one_line;
+use crate::domain::{App, ReleaseNo};
+use crate::logs::{From, TranscriptOf, printable};
+use crate::scheduler::Settled;
+use crate::store::{NewRelease, NewReleaseError};
+
+impl Context {
+    /// Makes a release of what is live when its turn comes: waits while another release of the app is starting.
+    pub(super) async fn make_release(
+        &self,
+        console: &Console,
+        app: &App,
+        new: impl Fn(&crate::domain::Release) -> NewRelease,
+        stands_on: impl AsyncFn() -> Result<Option<crate::domain::Release>, CommandError>,
+    ) -> Result<Option<ReleaseNo>, CommandError> {
+        let mut changes = self.tools.store.changes();
+        let mut is_told = false;
+        loop {
+            let Some(base) = stands_on().await? else { return Ok(None) };
+            match self.tools.store.create_release(&new(&base), self.tools.clock.now()).await {
+                Ok(no) => {
+                    self.tools.scheduler.wake(app.id);
+                    return Ok(Some(no));
+                }
+                Err(NewReleaseError::Busy(no)) => {
+                    if !is_told {
+                        console.complain(&format!("waiting for {no}, which is still starting")).await;
+                        is_told = true;
+                    }
+                    tokio::select! {
+                        _ = changes.changed() => {}
+                        () = console.left.cancelled() => return Err(CommandError::new("interrupted while waiting")),
+                    }
+                }
+                Err(NewReleaseError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Shows a release's rollout as it goes, and ends as it ends. A caller who leaves stops nothing.
+    pub(super) async fn see_through(&self, console: &Console, app: &App, no: ReleaseNo, replaced: Option<ReleaseNo>) -> Done {
+        let transcript = self.tools.logs.transcript(&app.key, TranscriptOf::Release(no))?;
+        let mut follower = transcript.follow(From::Start)?;
+        let showing = async {
+            while let Some(line) = follower.next().await? {
+                if !console.say(&printable(&line)).await {
+                    break;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let settling = async {
+            let settled = self.tools.scheduler.settled(app, no).await;
+            if matches!(settled, Ok(Settled::Live)) {
+                self.tools.scheduler.probation(app, no, replaced).await?;
+            }
+            transcript.close();
+            settled
+        };
+        let (settled, shown) = tokio::join!(settling, showing);
+        shown?;
+        match settled? {
+            Settled::Live => Ok(()),
+            Settled::Failed(failure) => Err(CommandError::new(format!("{no} failed: {}", one_line(&failure, replaced)))),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Checks every invariant over what is really there: database, engine, folders. Changes nothing.
+use super::Tools;
+use crate::domain::instance::{State, Traffic};
+use crate::domain::{App, AppId};
+use serde::Serialize;
+use std::collections::{BTreeSet, HashSet};
+
+/// One check, and what it complains about.
+#[derive(Serialize)]
+pub(super) struct Finding {
+    pub(super) check: &'static str,
+    pub(super) complaints: Vec<String>,
+}
+
+pub(super) async fn examine(tools: &Tools) -> Vec<Finding> {
+    let apps = tools.store.apps().await.unwrap_or_default();
+    vec![
+        Finding { check: "the database file is sound", complaints: database(tools).await },
+        Finding { check: "the container engine answers", complaints: engine(tools).await },
+        Finding { check: "every wanted instance runs and nothing else", complaints: instances(tools, &apps).await },
+        Finding { check: "every web app is routed to its live release", complaints: routes(tools, &apps).await },
+        Finding { check: "nothing of a vanished app is left in the engine", complaints: leftovers(tools, &apps).await },
+        Finding { check: "builds under way are really under way", complaints: builds(tools).await },
+        Finding { check: "branches point at what was promoted, and no pin is left", complaints: branches(tools, &apps).await },
+        Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps) },
+    ]
+}
+
+async fn database(tools: &Tools) -> Vec<String> {
+    match tools.store.integrity_complaint().await {
+        Ok(None) => Vec::new(),
+        Ok(Some(complaint)) => vec![format!("{complaint}; restore paas.db from a copy")],
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+async fn engine(tools: &Tools) -> Vec<String> {
+    tools.engine.facts().await.err().map(|error| format!("{error}; start it, e.g. `systemctl start docker`")).into_iter().collect()
+}
+
+async fn instances(tools: &Tools, apps: &[App]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for app in apps {
+        match instances_of(tools, app).await {
+            Ok(found) => complaints.extend(found),
+            Err(error) => complaints.push(format!("{}: {error:#}", app.name)),
+        }
+    }
+    complaints
+}
+
+async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
+    if tools.store.starting_release(app.id).await?.is_some() {
+        return Ok(Vec::new());
+    }
+    let live = tools.store.live_release(app.id).await?;
+    let formation = tools.store.formation(app.id).await?;
+    let seen = tools.scheduler.instances(app.id).await?;
+    let mut complaints = Vec::new();
+    for (process, count) in formation.iter().filter(|_| !app.stopped) {
+        let Some(live) = live.as_ref().filter(|live| live.processes.contains_key(process)) else { continue };
+        for index in 1..=*count {
+            let is_up = |i: &&crate::scheduler::Instance| {
+                i.release == live.no && i.slot.process == *process && i.slot.index == index && i.state == State::Ready
+            };
+            if !seen.iter().any(|i| is_up(&i)) {
+                complaints.push(format!("{}: {process}.{index} of {} is not up; `paas logs -a {0}` says why", app.name, live.no));
+            }
+        }
+    }
+    let is_extra = |i: &&crate::scheduler::Instance| {
+        let is_wanted = live.as_ref().is_some_and(|live| live.no == i.release)
+            && formation.get(&i.slot.process).is_some_and(|count| i.slot.index <= *count)
+            && !app.stopped;
+        !is_wanted && i.traffic == Traffic::Quiet && i.state != State::Stopping
+    };
+    complaints.extend(
+        seen.iter().filter(is_extra).map(|i| format!("{}: {} of {} runs and is not wanted", app.name, i.slot, i.release)),
+    );
+    Ok(complaints)
+}
+
+async fn routes(tools: &Tools, apps: &[App]) -> Vec<String> {
+    let routes = tools.scheduler.routes();
+    let mut complaints = Vec::new();
+    for app in apps {
+        let Ok(Some(live)) = tools.store.live_release(app.id).await else { continue };
+        let Some(crate::domain::route::Backends::Ready(backends)) = routes.apps.get(&app.id).map(|r| &r.backends) else {
+            continue;
+        };
+        let strangers = backends.iter().filter(|backend| backend.release != live.no);
+        complaints.extend(strangers.map(|b| format!("{}: routed to {} of {}, live is {}", app.name, b.slot, b.release, live.no)));
+    }
+    let known: HashSet<AppId> = apps.iter().map(|app| app.id).collect();
+    complaints.extend(
+        routes.hosts.iter().filter(|(_, app)| !known.contains(app)).map(|(host, _)| format!("{host} is routed to no app")),
+    );
+    complaints
+}
+
+async fn leftovers(tools: &Tools, apps: &[App]) -> Vec<String> {
+    let inventory = match tools.engine.inventory().await {
+        Ok(inventory) => inventory,
+        Err(error) => return vec![error.to_string()],
+    };
+    let known: HashSet<AppId> = apps.iter().map(|app| app.id).collect();
+    let is_strange = |app: &Option<AppId>| app.is_some_and(|app| !known.contains(&app));
+    let mut complaints = Vec::new();
+    complaints.extend(inventory.containers.iter().filter(|(_, app)| is_strange(app)).map(|(id, _)| format!("container {}", id.short())));
+    complaints.extend(inventory.networks.iter().filter(|(_, app)| is_strange(app)).map(|(id, _)| format!("network {}", id.0)));
+    complaints.extend(inventory.images.iter().filter(|(_, app)| is_strange(app)).map(|(image, _)| format!("image {}", image.id)));
+    let mut networks: Vec<AppId> = inventory.networks.iter().filter_map(|(_, app)| *app).collect();
+    networks.sort();
+    let doubled: BTreeSet<i64> = networks.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].0).collect();
+    complaints.extend(doubled.into_iter().map(|app| format!("app {app} has more than one network")));
+    complaints
+}
+
+async fn builds(tools: &Tools) -> Vec<String> {
+    let (running, queued) = match (tools.store.running_builds().await, tools.store.queued_builds().await) {
+        (Ok(running), Ok(queued)) => (running, queued),
+        (Err(error), _) | (_, Err(error)) => return vec![error.to_string()],
+    };
+    let strays = running.iter().chain(&queued).filter(|build| !tools.builder.has_in_hand(build.id));
+    strays.map(|build| format!("build {} is {} in the database and nowhere else", build.id, build.state.word())).collect()
+}
+
+async fn branches(tools: &Tools, apps: &[App]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for app in apps.iter().filter(|app| tools.repos.path(&app.key).exists()) {
+        match branch_of(tools, app).await {
+            Ok(found) => complaints.extend(found),
+            Err(error) => complaints.push(format!("{}: {error:#}", app.name)),
+        }
+    }
+    complaints
+}
+
+async fn branch_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
+    let mut complaints = Vec::new();
+    if let Some((branch, promoted)) = tools.store.last_promoted_push(app.id).await? {
+        let points_at = tools.repos.branch(&app.key, &branch)?;
+        if points_at != promoted && !tools.builder.is_busy(app.id) {
+            complaints.push(format!("{}: {branch} is at {}, promoted was {}", app.name, points_at.short(), promoted.short()));
+        }
+    }
+    for pin in tools.repos.pins(&app.key)? {
+        if !tools.builder.has_in_hand(pin) {
+            complaints.push(format!("{}: the pin of build {pin} is left over", app.name));
+        }
+    }
+    Ok(complaints)
+}
+
+fn folders(tools: &Tools, apps: &[App]) -> Vec<String> {
+    let known: HashSet<&str> = apps.iter().map(|app| app.key.as_str()).collect();
+    let mut complaints = Vec::new();
+    for folder in ["repos", "logs"] {
+        let dir = tools.data_dir.join(folder);
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !known.contains(name.trim_end_matches(".git")) {
+                complaints.push(format!("{} belongs to no app", entry.path().display()));
+            }
+        }
+    }
+    complaints
+}

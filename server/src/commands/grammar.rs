@@ -1,0 +1,180 @@
+//! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
+use super::{Context, Done, Permission, apps, builds, config, keys, logs, ps, releases, server};
+use crate::console::Console;
+use crate::domain::AppName;
+use clap::{CommandFactory, Parser};
+
+#[derive(Parser)]
+#[command(
+    name = "paas",
+    version,
+    disable_help_subcommand = false,
+    about = "Apps by `git push`: build, release, run, route.",
+    after_help = "Commands are written `topic:verb` or `topic verb`; `paas COMMAND --help` explains one."
+)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// All commands. A variant knows its permission, the app it is about, and how to run.
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    #[command(flatten)]
+    Apps(apps::Verb),
+    #[command(flatten)]
+    Config(config::Verb),
+    #[command(flatten)]
+    Ps(ps::Verb),
+    #[command(flatten)]
+    Logs(logs::Verb),
+    #[command(flatten)]
+    Releases(releases::Verb),
+    #[command(flatten)]
+    Builds(builds::Verb),
+    #[command(flatten)]
+    Keys(keys::Verb),
+    #[command(flatten)]
+    Server(server::Verb),
+}
+
+/// The app that a command is about.
+#[derive(clap::Args, Clone)]
+pub(super) struct OfApp {
+    /// Name of the app
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) app: AppName,
+}
+
+/// How a reading command answers.
+#[derive(clap::Args, Clone, Copy)]
+pub(super) struct Form {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A command line, parsed.
+pub(super) struct Parsed {
+    name: String,
+    command: Command,
+}
+
+/// Why there is nothing to run: help that was asked for (code 0), or a usage error (code 2).
+pub(super) struct Refusal {
+    pub(super) text: String,
+    pub(super) code: u8,
+}
+
+pub(super) fn parse(words: Vec<String>) -> Result<Parsed, Refusal> {
+    let words = joined(words);
+    let name = words.first().cloned().unwrap_or_default();
+    if words.is_empty() {
+        return Err(Refusal { text: Line::command().render_help().to_string(), code: 0 });
+    }
+    let line = std::iter::once("paas".to_owned()).chain(words);
+    match Line::try_parse_from(line) {
+        Ok(line) => Ok(Parsed { name, command: line.command }),
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            Err(Refusal { text: error.render().to_string(), code })
+        }
+    }
+}
+
+/// `apps create blog` becomes `apps:create blog` when there is such a command.
+fn joined(mut words: Vec<String>) -> Vec<String> {
+    if words.len() < 2 {
+        return words;
+    }
+    let both = format!("{}:{}", words[0], words[1]);
+    let is_known = Line::command()
+        .get_subcommands()
+        .any(|command| command.get_name() == both || command.get_all_aliases().any(|alias| alias == both));
+    if is_known {
+        words.splice(0..2, [both]);
+    }
+    words
+}
+
+impl Parsed {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn permission(&self) -> Permission {
+        match &self.command {
+            Command::Apps(verb) => verb.permission(),
+            Command::Config(verb) => verb.permission(),
+            Command::Ps(verb) => verb.permission(),
+            Command::Logs(verb) => verb.permission(),
+            Command::Releases(verb) => verb.permission(),
+            Command::Builds(verb) => verb.permission(),
+            Command::Keys(verb) => verb.permission(),
+            Command::Server(verb) => verb.permission(),
+        }
+    }
+
+    pub(super) fn app(&self) -> Option<&AppName> {
+        match &self.command {
+            Command::Apps(verb) => verb.app(),
+            Command::Config(verb) => Some(verb.app()),
+            Command::Ps(verb) => Some(verb.app()),
+            Command::Logs(verb) => Some(verb.app()),
+            Command::Releases(verb) => Some(verb.app()),
+            Command::Builds(verb) => Some(verb.app()),
+            Command::Keys(_) | Command::Server(_) => None,
+        }
+    }
+
+    pub(super) async fn run(&self, context: &Context, console: &mut Console) -> Done {
+        match &self.command {
+            Command::Apps(verb) => verb.run(context, console).await,
+            Command::Config(verb) => verb.run(context, console).await,
+            Command::Ps(verb) => verb.run(context, console).await,
+            Command::Logs(verb) => verb.run(context, console).await,
+            Command::Releases(verb) => verb.run(context, console).await,
+            Command::Builds(verb) => verb.run(context, console).await,
+            Command::Keys(verb) => verb.run(context, console).await,
+            Command::Server(verb) => verb.run(context, console).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn topic_verb_means_topic_colon_verb() {
+        assert_eq!(joined(words("apps create blog")), words("apps:create blog"));
+        assert_eq!(joined(words("apps -a blog")), words("apps -a blog"));
+        assert_eq!(joined(words("rollback v3 -a blog")), words("rollback v3 -a blog"));
+    }
+
+    #[test]
+    fn usage_errors_are_2_and_help_is_0() {
+        for bad in ["nonsense", "apps:create", "apps:create ../x", "ps:scale -a blog web=two", "config:get -a blog", "apps:info"] {
+            assert_eq!(parse(words(bad)).err().unwrap().code, 2, "{bad}");
+        }
+        for help in ["--help", "apps:create --help", "help", "--version", ""] {
+            assert_eq!(parse(words(help)).err().unwrap().code, 0, "{help}");
+        }
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        for command in Line::command().get_subcommands().filter(|c| c.get_name() != "help") {
+            assert!(command.get_about().is_some(), "{} has no explanation", command.get_name());
+        }
+    }
+}

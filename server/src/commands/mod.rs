@@ -1,0 +1,187 @@
+//! What users type: one file per topic with its permission, the same over SSH and the local socket.
+//!
+//! A command line is parsed by one grammar (clap), checked against the caller's permission, run, and audited when it
+//! changes something. Exit codes: 0 done, 1 failed, 2 usage.
+
+mod apps;
+mod builds;
+mod config;
+mod deploy;
+mod doctor;
+mod grammar;
+mod keys;
+mod logs;
+mod ps;
+mod releases;
+mod server;
+pub mod socket;
+mod table;
+
+use crate::builder::{Builder, Repos};
+use crate::clock::Clock;
+use crate::console::Console;
+use crate::domain::{App, AppName, Hostname, Pusher};
+use crate::engine::Engine;
+use crate::logs::Logs;
+use crate::scheduler::Scheduler;
+use crate::store::{Store, StoreError};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use keys::KeyParser;
+
+/// Exit code of a command that failed.
+const FAILED: u8 = 1;
+
+/// What a command may do. Until there are users, every key is an owner and may do all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permission {
+    ReadApp,
+    ChangeApp,
+    ReadServer,
+    ChangeServer,
+}
+
+/// What commands work with.
+pub struct Tools {
+    pub store: Store,
+    pub builder: Builder,
+    pub scheduler: Scheduler,
+    pub engine: Arc<dyn Engine>,
+    pub repos: Repos,
+    pub logs: Logs,
+    pub clock: Arc<dyn Clock>,
+    pub parse_key: KeyParser,
+    pub base_domain: Hostname,
+    /// Name that no app may have: the admin host's label.
+    pub reserved_names: Vec<String>,
+    pub data_dir: PathBuf,
+    /// Port of the http listener, for links.
+    pub http_port: u16,
+}
+
+/// The handle: runs command lines.
+#[derive(Clone)]
+pub struct Commands(Arc<Tools>);
+
+/// A failed command: what failed and why, then the next step.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    what: String,
+    next: Option<String>,
+}
+
+type Done = Result<(), CommandError>;
+
+impl CommandError {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), next: None }
+    }
+
+    fn next(mut self, step: impl Into<String>) -> Self {
+        self.next = Some(step.into());
+        self
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let next = match &error {
+            StoreError::Missing { what: "app", .. } => Some("run `paas apps` to see all apps"),
+            StoreError::Missing { what: "key", .. } => Some("run `paas keys` to see all keys"),
+            StoreError::Missing { what: "build", .. } => Some("run `paas builds -a APP` to see its builds"),
+            StoreError::Missing { what: "release", .. } => Some("run `paas releases -a APP` to see its releases"),
+            StoreError::Missing { .. } | StoreError::Taken { .. } => None,
+            StoreError::Database(_) | StoreError::Other(_) => Some("run `paas server:doctor`"),
+        };
+        Self { what: error.to_string(), next: next.map(str::to_owned) }
+    }
+}
+
+impl From<anyhow::Error> for CommandError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(format!("{error:#}")).next("run `paas server:doctor`")
+    }
+}
+
+impl From<crate::engine::EngineError> for CommandError {
+    fn from(error: crate::engine::EngineError) -> Self {
+        Self::new(error.to_string()).next("run `paas server:doctor`")
+    }
+}
+
+impl Commands {
+    pub fn new(tools: Tools) -> Self {
+        Self(Arc::new(tools))
+    }
+
+    /// Runs one command line to its end and returns its exit code.
+    pub async fn run(&self, words: Vec<String>, caller: Pusher, mut console: Console) -> u8 {
+        let parsed = match grammar::parse(words) {
+            Ok(parsed) => parsed,
+            Err(refusal) => {
+                let text = refusal.text.trim_end();
+                let _ = if refusal.code == 0 { console.say(text).await } else { console.complain(text).await };
+                return refusal.code;
+            }
+        };
+        let context = Context { tools: Arc::clone(&self.0), caller };
+        let (name, permission) = (parsed.name(), parsed.permission());
+        if !context.allows(permission) {
+            console.complain(&format!("paas: {name}: not allowed for this key")).await;
+            return FAILED;
+        }
+        let app = parsed.app().cloned();
+        let done = parsed.run(&context, &mut console).await;
+        context.audit(permission, name, app.as_ref(), &done).await;
+        match done {
+            Ok(()) => 0,
+            Err(error) => {
+                console.complain(&format!("paas: {name}: {}", error.what)).await;
+                if let Some(next) = error.next {
+                    console.complain(&format!("      {next}")).await;
+                }
+                FAILED
+            }
+        }
+    }
+}
+
+/// One call: the tools and who called.
+pub(crate) struct Context {
+    tools: Arc<Tools>,
+    caller: Pusher,
+}
+
+impl Context {
+    /// Every authenticated key and everybody who may open the local socket is an owner.
+    fn allows(&self, permission: Permission) -> bool {
+        match (permission, &self.caller) {
+            (
+                Permission::ReadApp | Permission::ChangeApp | Permission::ReadServer | Permission::ChangeServer,
+                Pusher::Key { .. } | Pusher::Host { .. },
+            ) => true,
+        }
+    }
+
+    async fn app(&self, name: &AppName) -> Result<App, CommandError> {
+        Ok(self.tools.store.app(name).await?)
+    }
+
+    fn url(&self, app: &AppName) -> String {
+        let port = if self.tools.http_port == 80 { String::new() } else { format!(":{}", self.tools.http_port) };
+        format!("http://{app}.{}{port}", self.tools.base_domain)
+    }
+
+    async fn audit(&self, permission: Permission, name: &str, app: Option<&AppName>, done: &Done) {
+        let result = match (permission, done) {
+            (Permission::ReadApp | Permission::ReadServer, _) => return,
+            (Permission::ChangeApp | Permission::ChangeServer, Ok(())) => "done".to_owned(),
+            (Permission::ChangeApp | Permission::ChangeServer, Err(error)) => error.what.clone(),
+        };
+        let now = self.tools.clock.now();
+        if let Err(error) = self.tools.store.record(now, &self.caller, app, name, &result).await {
+            tracing::warn!("cannot write the audit log: {error}");
+        }
+    }
+}

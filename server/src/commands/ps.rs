@@ -1,0 +1,213 @@
+//! `ps`: list, scale, restart, stop, start.
+use super::grammar::{Form, OfApp};
+use super::table::{ago, print, print_json};
+use super::{CommandError, Context, Done, Permission};
+use crate::console::Console;
+use crate::domain::instance::{Probe, Slot, State, Traffic};
+use crate::domain::release::Formation;
+use crate::domain::{App, AppName, Failure, ProcessType};
+use crate::logs::timestamp;
+use crate::scheduler::Instance;
+use serde::Serialize;
+use std::str::FromStr;
+
+/// Instances of one type that may be asked for.
+const COUNT_MAX: u16 = 100;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Verb {
+    /// List the instances of an app
+    #[command(name = "ps:list", visible_alias = "ps")]
+    List {
+        #[command(flatten)]
+        of: OfApp,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Set how many instances of each type run
+    #[command(name = "ps:scale")]
+    Scale {
+        #[command(flatten)]
+        of: OfApp,
+        /// TYPE=COUNT, such as web=2 worker=1
+        #[arg(required = true, value_name = "TYPE=COUNT")]
+        counts: Vec<Count>,
+    },
+    /// Start new instances and end the old ones once the new are ready
+    #[command(name = "ps:restart")]
+    Restart {
+        #[command(flatten)]
+        of: OfApp,
+        /// A type (web) or one instance (web.1); all types when left out
+        what: Option<String>,
+    },
+    /// Stop all instances, until `ps:start` or the next push
+    #[command(name = "ps:stop")]
+    Stop {
+        #[command(flatten)]
+        of: OfApp,
+    },
+    /// Start what `ps:stop` stopped
+    #[command(name = "ps:start")]
+    Start {
+        #[command(flatten)]
+        of: OfApp,
+    },
+}
+
+#[derive(Clone)]
+pub(super) struct Count {
+    process: ProcessType,
+    count: u16,
+}
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (process, count) = text.split_once('=').ok_or("write TYPE=COUNT, such as web=2")?;
+        let process = process.parse().map_err(|error: crate::domain::name::NameError| error.to_string())?;
+        let count = count.parse().ok().filter(|count| *count <= COUNT_MAX);
+        Ok(Self { process, count: count.ok_or(format!("a count is a number from 0 to {COUNT_MAX}"))? })
+    }
+}
+
+#[derive(Serialize)]
+struct InstanceView {
+    instance: String,
+    release: String,
+    state: &'static str,
+    detail: String,
+    since: String,
+    container: String,
+}
+
+impl Verb {
+    pub(super) fn permission(&self) -> Permission {
+        match self {
+            Self::List { .. } => Permission::ReadApp,
+            Self::Scale { .. } | Self::Restart { .. } | Self::Stop { .. } | Self::Start { .. } => Permission::ChangeApp,
+        }
+    }
+
+    pub(super) fn app(&self) -> &AppName {
+        match self {
+            Self::List { of, .. }
+            | Self::Scale { of, .. }
+            | Self::Restart { of, .. }
+            | Self::Stop { of }
+            | Self::Start { of } => &of.app,
+        }
+    }
+
+    pub(super) async fn run(&self, context: &Context, console: &mut Console) -> Done {
+        let app = context.app(self.app()).await?;
+        match self {
+            Self::List { form, .. } => list(context, console, &app, *form).await,
+            Self::Scale { counts, .. } => scale(context, console, &app, counts).await,
+            Self::Restart { what, .. } => restart(context, console, &app, what.as_deref()).await,
+            Self::Stop { .. } => stop(context, console, &app).await,
+            Self::Start { .. } => start(context, console, &app).await,
+        }
+    }
+}
+
+async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
+    let instances = context.tools.scheduler.instances(app.id).await?;
+    let now = context.tools.clock.now();
+    if form.json {
+        return print_json(console, &instances.iter().map(view).collect::<Vec<_>>()).await;
+    }
+    let rows: Vec<Vec<String>> = instances
+        .iter()
+        .map(|instance| {
+            let v = view(instance);
+            vec![v.instance, v.release, v.state.to_owned(), v.detail, format!("{} ago", ago(now.since(instance.since)))]
+        })
+        .collect();
+    let empty = if app.stopped { "stopped; `paas ps:start` starts it" } else { "no instances" };
+    print(console, &["INSTANCE", "RELEASE", "STATE", "DETAIL", "SINCE"], &rows, &format!("{}: {empty}", app.name)).await;
+    Ok(())
+}
+
+fn view(instance: &Instance) -> InstanceView {
+    let (state, detail) = match (instance.state, instance.traffic) {
+        (State::Ready, Traffic::Routed) => ("up", "serves".to_owned()),
+        (State::Ready, Traffic::Draining) => ("draining", "finishes its requests".to_owned()),
+        (State::Ready, Traffic::Quiet) => ("up", String::new()),
+        (State::Starting { probe: Probe::Status(status), .. }, _) => ("starting", format!("GET / → {status}")),
+        (State::Starting { probe: Probe::NoAnswer, .. }, _) => ("starting", String::new()),
+        (State::Stopping, _) => ("stopping", String::new()),
+        (State::Exited { exit, .. }, _) => ("exited", exit.to_string()),
+    };
+    InstanceView {
+        instance: instance.slot.to_string(),
+        release: instance.release.to_string(),
+        state,
+        detail,
+        since: timestamp(instance.since),
+        container: instance.id.short().to_owned(),
+    }
+}
+
+async fn scale(context: &Context, console: &Console, app: &App, counts: &[Count]) -> Done {
+    let wanted: Formation = counts.iter().map(|count| (count.process.clone(), count.count)).collect();
+    if wanted.len() < counts.len() {
+        return Err(CommandError::new("a process type is named twice on this line"));
+    }
+    if let Some(live) = context.tools.store.live_release(app.id).await?
+        && let Some(unknown) = wanted.keys().find(|process| !live.processes.contains_key(*process))
+    {
+        let known: Vec<&str> = live.processes.keys().map(ProcessType::as_str).collect();
+        return Err(CommandError::new(format!("{} of {} has no process type `{unknown}`", live.no, app.name))
+            .next(format!("it has: {}", known.join(", "))));
+    }
+    context.tools.store.scale(app.id, &wanted).await?;
+    context.tools.scheduler.wake(app.id);
+    let all = context.tools.store.formation(app.id).await?;
+    let all: Vec<String> = all.iter().map(|(process, count)| format!("{process}={count}")).collect();
+    console.say(&format!("scaled {}: {}", app.name, all.join(" "))).await;
+    Ok(())
+}
+
+async fn restart(context: &Context, console: &Console, app: &App, what: Option<&str>) -> Done {
+    let live = context.tools.store.live_release(app.id).await?;
+    let live = live.ok_or_else(|| CommandError::new(format!("{} has no release to restart", app.name)))?;
+    let (types, index) = match what {
+        None => (live.processes.keys().cloned().collect(), None),
+        Some(text) => parse_what(text)?,
+    };
+    for process in &types {
+        if !live.processes.contains_key(process) {
+            return Err(CommandError::new(format!("{} of {} has no process type `{process}`", live.no, app.name)));
+        }
+        context.tools.store.restart(app.id, process, index).await?;
+    }
+    context.tools.scheduler.wake(app.id);
+    console.say(&format!("restarting {} of {}", what.unwrap_or("everything"), app.name)).await;
+    Ok(())
+}
+
+fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u16>), CommandError> {
+    if text.contains('.') {
+        let slot: Slot = text.parse().map_err(CommandError::new)?;
+        return Ok((vec![slot.process], Some(slot.index)));
+    }
+    let process = text.parse().map_err(|error: crate::domain::name::NameError| CommandError::new(error.to_string()))?;
+    Ok((vec![process], None))
+}
+
+async fn stop(context: &Context, console: &Console, app: &App) -> Done {
+    context.tools.store.set_stopped(app.id, true).await?;
+    context.tools.scheduler.overtake(app.id, Failure::Overtaken { by: "ps:stop".to_owned() }).await?;
+    context.tools.scheduler.wake(app.id);
+    console.say(&format!("stopped {}; `paas ps:start` starts it again", app.name)).await;
+    Ok(())
+}
+
+async fn start(context: &Context, console: &Console, app: &App) -> Done {
+    context.tools.store.set_stopped(app.id, false).await?;
+    context.tools.scheduler.wake(app.id);
+    console.say(&format!("started {}", app.name)).await;
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! `releases`: list, info, retry; and `rollback`.
+use super::grammar::{Form, OfApp};
+use super::table::{ago, print, print_json};
+use super::{CommandError, Context, Done, Permission};
+use crate::console::Console;
+use crate::domain::release::Release;
+use crate::domain::{App, AppName, Command, Origin, ReleaseNo, Rollout};
+use crate::logs::{TranscriptOf, printable};
+use crate::store::NewRelease;
+use serde::Serialize;
+
+/// Releases that a list shows.
+const LISTED: u32 = 50;
+/// Lines of a rollout's transcript that `releases:info` shows.
+const TRANSCRIPT_LINES: usize = 200;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Verb {
+    /// List the releases of an app, newest first
+    #[command(name = "releases:list", visible_alias = "releases")]
+    List {
+        #[command(flatten)]
+        of: OfApp,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show one release and how its rollout went
+    #[command(name = "releases:info")]
+    Info {
+        #[command(flatten)]
+        of: OfApp,
+        /// Release, such as v12
+        no: ReleaseNo,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Release the newest release's image again, with today's config vars
+    #[command(name = "releases:retry")]
+    Retry {
+        #[command(flatten)]
+        of: OfApp,
+    },
+    /// Go back to the release that was live before, or to the one named
+    #[command(name = "rollback", visible_alias = "releases:rollback")]
+    Rollback {
+        #[command(flatten)]
+        of: OfApp,
+        /// Release to go back to, such as v12
+        no: Option<ReleaseNo>,
+    },
+}
+
+#[derive(Serialize)]
+struct ReleaseView {
+    release: String,
+    state: &'static str,
+    description: String,
+    commit: String,
+    created_by: String,
+    created_at: String,
+    image: String,
+    port: u16,
+    failure: Option<String>,
+    processes: std::collections::BTreeMap<String, String>,
+    config_vars: Vec<String>,
+}
+
+impl Verb {
+    pub(super) fn permission(&self) -> Permission {
+        match self {
+            Self::List { .. } | Self::Info { .. } => Permission::ReadApp,
+            Self::Retry { .. } | Self::Rollback { .. } => Permission::ChangeApp,
+        }
+    }
+
+    pub(super) fn app(&self) -> &AppName {
+        match self {
+            Self::List { of, .. } | Self::Info { of, .. } | Self::Retry { of } | Self::Rollback { of, .. } => &of.app,
+        }
+    }
+
+    pub(super) async fn run(&self, context: &Context, console: &mut Console) -> Done {
+        let app = context.app(self.app()).await?;
+        match self {
+            Self::List { form, .. } => list(context, console, &app, *form).await,
+            Self::Info { no, form, .. } => info(context, console, &app, *no, *form).await,
+            Self::Retry { .. } => retry(context, console, &app).await,
+            Self::Rollback { no, .. } => rollback(context, console, &app, *no).await,
+        }
+    }
+}
+
+async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
+    let releases = context.tools.store.releases(app.id, LISTED).await?;
+    if form.json {
+        return print_json(console, &releases.iter().map(view).collect::<Vec<_>>()).await;
+    }
+    let now = context.tools.clock.now();
+    let rows: Vec<Vec<String>> = releases
+        .iter()
+        .map(|r| {
+            let when = format!("{} ago", ago(now.since(r.created_at)));
+            vec![r.no.to_string(), r.rollout.word().to_owned(), r.description.clone(), r.created_by.clone(), when]
+        })
+        .collect();
+    let empty = format!("{} has no releases yet; `git push paas main` makes the first", app.name);
+    print(console, &["RELEASE", "STATE", "DESCRIPTION", "BY", "WHEN"], &rows, &empty).await;
+    Ok(())
+}
+
+async fn info(context: &Context, console: &Console, app: &App, no: ReleaseNo, form: Form) -> Done {
+    let release = context.tools.store.release(app.id, no).await?;
+    let view = view(&release);
+    if form.json {
+        return print_json(console, &view).await;
+    }
+    for (what, value) in [
+        ("release", view.release),
+        ("state", view.state.to_owned()),
+        ("what", view.description),
+        ("commit", view.commit),
+        ("by", view.created_by),
+        ("when", view.created_at),
+        ("image", view.image),
+        ("port", view.port.to_string()),
+        ("config", view.config_vars.join(" ")),
+        ("failure", view.failure.unwrap_or_else(|| "-".to_owned())),
+    ] {
+        console.say(&format!("{what:<9}{value}")).await;
+    }
+    for (process, command) in view.processes {
+        console.say(&format!("{process:<9}{command}")).await;
+    }
+    let transcript = context.tools.logs.transcript(&app.key, TranscriptOf::rollout(&release))?;
+    for line in transcript.tail(TRANSCRIPT_LINES, |_| true)? {
+        console.say(&printable(&line)).await;
+    }
+    Ok(())
+}
+
+fn view(release: &Release) -> ReleaseView {
+    let command = |command: &Command| match command {
+        Command::Shell(line) => line.clone(),
+        Command::ImageDefault => "(the image's own command)".to_owned(),
+    };
+    ReleaseView {
+        release: release.no.to_string(),
+        state: release.rollout.word(),
+        description: release.description.clone(),
+        commit: release.commit.to_string(),
+        created_by: release.created_by.clone(),
+        created_at: crate::logs::timestamp(release.created_at),
+        image: release.image.to_string(),
+        port: release.port,
+        failure: match &release.rollout {
+            Rollout::Failed { failure, .. } => Some(failure.to_string()),
+            Rollout::Starting { .. } | Rollout::Live { .. } | Rollout::Replaced { .. } => None,
+        },
+        processes: release.processes.iter().map(|(process, c)| (process.to_string(), command(c))).collect(),
+        config_vars: release.config.keys().map(ToString::to_string).collect(),
+    }
+}
+
+async fn retry(context: &Context, console: &Console, app: &App) -> Done {
+    let newest = async || Ok(context.tools.store.releases(app.id, 1).await?.pop());
+    let new = |of: &Release| NewRelease {
+        app: app.id,
+        origin: Origin::Retry { of: of.no },
+        image: of.image.clone(),
+        commit: of.commit.clone(),
+        processes: of.processes.clone(),
+        port: of.port,
+        description: format!("Retry of {}", of.no),
+        created_by: context.caller.to_string(),
+    };
+    let replaced = context.tools.store.live_release(app.id).await?.map(|release| release.no);
+    let none = || CommandError::new(format!("{} has no release to retry", app.name)).next("push it: `git push paas main`");
+    let no = context.make_release(console, app, new, newest).await?.ok_or_else(none)?;
+    context.see_through(console, app, no, replaced).await
+}
+
+async fn rollback(context: &Context, console: &Console, app: &App, no: Option<ReleaseNo>) -> Done {
+    let store = &context.tools.store;
+    let live = store.live_release(app.id).await?;
+    let target = match no {
+        Some(no) => store.release(app.id, no).await?,
+        None => store.previous_live_release(app.id).await?.ok_or_else(|| {
+            CommandError::new(format!("{} has no earlier release that was live", app.name))
+                .next("run `paas releases -a APP` to see all")
+        })?,
+    };
+    match target.rollout {
+        Rollout::Replaced { .. } => {}
+        Rollout::Live { .. } => return Err(CommandError::new(format!("{} is live already", target.no))),
+        Rollout::Starting { .. } | Rollout::Failed { .. } => {
+            return Err(CommandError::new(format!("{} was never live, so it is no way back", target.no))
+                .next("`paas releases:retry` tries the newest release again"));
+        }
+    }
+    if context.tools.engine.image(target.image.as_str()).await?.is_none() {
+        return Err(CommandError::new(format!("the image of {} is gone", target.no)).next("push that commit again"));
+    }
+    let made = store.create_rollback(&target, &context.caller.to_string(), context.tools.clock.now()).await?;
+    context.tools.scheduler.wake(app.id);
+    console.say(&format!("-----> Rolling back to {}: {}", target.no, target.description)).await;
+    context.see_through(console, app, made, live.map(|release| release.no)).await
+}
