@@ -1,0 +1,89 @@
+//! The app brings its own Dockerfile: it is built as it is.
+
+use crate::PlanError;
+use crate::detect::Detection;
+use crate::plan::{BuildEnv, BuildPlan, DockerfileSource, Start};
+use crate::procfile::Procfile;
+use crate::tree::{SourceTree, config_text};
+
+const PATH: &str = "Dockerfile";
+
+pub(crate) fn plan(
+    detection: &Detection,
+    tree: &dyn SourceTree,
+    env: &BuildEnv,
+    procfile: Option<&Procfile>,
+) -> Result<BuildPlan, PlanError> {
+    let text = config_text(tree, PATH)?.unwrap_or_default();
+    let mut plan = BuildPlan::new(detection);
+    plan.dockerfile = DockerfileSource::Users {
+        path: PATH.to_owned(),
+    };
+    plan.needs = vec![PATH.to_owned(), ".dockerignore".to_owned()];
+    if let Some(procfile) = procfile {
+        plan.set_processes(procfile);
+        plan.notes.push("process types from Procfile".to_owned());
+    } else {
+        plan.processes.insert("web".to_owned(), Start::Image);
+        plan.notes
+            .push("web runs the image's own command".to_owned());
+    }
+    for name in declared_args(&text) {
+        if env.contains_key(&name) && name != "GIT_REV" {
+            plan.warnings.push(format!(
+                "Dockerfile declares `ARG {name}`, and a config var has that name: config vars are not given to the build of a Dockerfile, since its history would show them; {name} is set when the app runs"
+            ));
+        }
+    }
+    Ok(plan)
+}
+
+/// The names that ARG lines declare.
+fn declared_args(text: &str) -> Vec<String> {
+    let lines = instructions(text).into_iter();
+    let args = lines.filter(|(keyword, _)| keyword == "ARG");
+    let mut names: Vec<String> = args
+        .flat_map(|(_, rest)| {
+            rest.split_whitespace()
+                .map(|word| word.split('=').next().unwrap_or(word).to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The instructions of a Dockerfile, with continued lines joined and comments left out.
+fn instructions(text: &str) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let mut current = String::new();
+    for line in text.lines() {
+        let line = line.trim();
+        if line.starts_with('#') || line.is_empty() {
+            continue;
+        }
+        let continued = line.strip_suffix('\\');
+        current.push_str(continued.unwrap_or(line));
+        current.push(' ');
+        if continued.is_none() {
+            all.push(std::mem::take(&mut current));
+        }
+    }
+    all.push(current);
+    all.iter()
+        .filter_map(|line| line.trim().split_once(char::is_whitespace))
+        .map(|(keyword, rest)| (keyword.to_ascii_uppercase(), rest.trim().to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn args_are_found_in_any_case_and_over_several_lines() {
+        let text = "arg A\nFROM x\nARG B=1 \\\n  # why\n  C\nRUN ARG D\n";
+        assert_eq!(declared_args(text), ["A", "B", "C"]);
+    }
+}

@@ -1,0 +1,114 @@
+//! Why a tree cannot be planned: people's mistakes, each with the way out. Shown as they are.
+
+use crate::procfile::ProcfileError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("the pushed commit holds no files: `git add` your app, commit and push again")]
+    EmptyTree,
+
+    #[error(
+        "no language detected; looked at the root of the repository for Dockerfile, package.json (Node.js), requirements.txt (Python), index.html or Staticfile (static site) and Procfile (anything else){}",
+        listed(.hints)
+    )]
+    NothingDetected { hints: Vec<String> },
+
+    #[error(
+        "{file} is a symlink, and files that steer the build must be regular files: replace it with a copy of what it points to"
+    )]
+    ConfigIsSymlink { file: String },
+
+    #[error("{file} is a submodule: submodules are not fetched, so commit a regular file instead")]
+    ConfigIsSubmodule { file: String },
+
+    #[error(
+        "{file} is {size_bytes} bytes long, more than the {size_bytes_max} that are read: make it shorter"
+    )]
+    ConfigTooLarge {
+        file: String,
+        size_bytes: u64,
+        size_bytes_max: u64,
+    },
+
+    #[error("{file} is listed in the commit but cannot be read: push again")]
+    ConfigUnreadable { file: String },
+
+    #[error("{file} is not valid UTF-8: save it as UTF-8, commit and push again")]
+    ConfigNotUtf8 { file: String },
+
+    #[error(transparent)]
+    Procfile(#[from] ProcfileError),
+
+    #[error(
+        "package.json line {line}, column {column}: {reason}: `npm pkg fix` shows and mends it"
+    )]
+    PackageJson {
+        line: usize,
+        column: usize,
+        reason: String,
+    },
+
+    #[error("package.json: {field} must be {wanted}")]
+    PackageField { field: String, wanted: &'static str },
+
+    #[error(
+        "{lockfile} belongs to {manager}, and this version installs with npm only: run `npm install`, commit package-lock.json and remove {lockfile}, or add a Dockerfile"
+    )]
+    OtherPackageManager {
+        lockfile: &'static str,
+        manager: &'static str,
+    },
+
+    #[error(
+        "{file} asks for node \"{request}\", and there is {available}: write for example \"{suggestion}\""
+    )]
+    NodeVersion {
+        request: String,
+        file: &'static str,
+        available: String,
+        suggestion: String,
+    },
+
+    #[error(
+        "{file} asks for Python \"{request}\", and this version has Python {available} only: write \"{suggestion}\" or remove {file}; for another Python add a Dockerfile"
+    )]
+    PythonVersion {
+        request: String,
+        file: &'static str,
+        available: String,
+        suggestion: String,
+    },
+
+    #[error(
+        "{file} is here without requirements.txt, and this version installs from requirements.txt only: run `{export}` and commit it"
+    )]
+    PythonManager {
+        file: &'static str,
+        export: &'static str,
+    },
+
+    #[error(
+        "{file} line {line}: {included} is not in the commit: add it (`git add {included}`) or remove the line"
+    )]
+    RequirementsInclude {
+        file: String,
+        line: usize,
+        included: String,
+    },
+
+    #[error("no start command: {fix}")]
+    NoStartCommand { fix: String },
+
+    #[error("Staticfile line {line}: {reason}")]
+    Staticfile { line: usize, reason: String },
+
+    #[error(
+        "{origin} makes {folder} the folder to serve, and {folder} holds no index.html: add {folder}/index.html or correct {origin}"
+    )]
+    StaticRoot { folder: String, origin: String },
+}
+
+/// `; a; b` for a list, and nothing for none.
+fn listed(hints: &[String]) -> String {
+    hints.iter().map(|hint| format!("; {hint}")).collect()
+}

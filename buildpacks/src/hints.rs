@@ -1,0 +1,116 @@
+//! Names that are nearly right. `requirement.txt` is not read by anything, and says nothing about it.
+
+use crate::tree::{SourceTree, has};
+
+/// The names we look for at the root of a tree.
+const KNOWN: &[&str] = &[
+    "Dockerfile",
+    "Procfile",
+    "Staticfile",
+    "package.json",
+    "package-lock.json",
+    "requirements.txt",
+    "runtime.txt",
+    "index.html",
+    ".dockerignore",
+    ".slugignore",
+];
+
+/// Enough to help; a tree of a thousand near misses is not a list to read.
+const HINTS_MAX: usize = 5;
+
+/// Files at the root which look like a known name that is absent.
+pub(crate) fn misspelt(tree: &dyn SourceTree) -> Vec<String> {
+    let roots = tree.files().iter().filter(|file| !file.path.contains('/'));
+    let near = roots.filter_map(|file| {
+        let known = KNOWN.iter().find(|known| is_near(&file.path, known))?;
+        (!KNOWN.contains(&file.path.as_str()) && !has(tree, known)).then(|| {
+            format!(
+                "{} is not read: did you mean {known}? rename it: `git mv {0} {known}`",
+                file.path
+            )
+        })
+    });
+    near.take(HINTS_MAX).collect()
+}
+
+/// What to say when no language was found.
+pub(crate) fn for_nothing_detected(tree: &dyn SourceTree) -> Vec<String> {
+    let mut hints = misspelt(tree);
+    for folder in ["public", "dist", "build", "site"] {
+        if has(tree, &format!("{folder}/index.html")) {
+            hints.push(format!(
+                "{folder}/index.html is here: to serve {folder}, commit a file named Staticfile with the line `root: {folder}`"
+            ));
+        }
+    }
+    if let Some((folder, name)) = nested_app(tree) {
+        hints.push(format!(
+            "{folder}/{name} is here: to deploy that folder, `git subtree push --prefix {folder} paas main`"
+        ));
+    }
+    hints.truncate(HINTS_MAX);
+    hints
+}
+
+/// The first app one folder down.
+fn nested_app(tree: &dyn SourceTree) -> Option<(&str, &str)> {
+    let languages = ["Dockerfile", "package.json", "requirements.txt", "Procfile"];
+    tree.files()
+        .iter()
+        .filter_map(|file| file.path.split_once('/'))
+        .find(|(_, name)| languages.contains(name))
+}
+
+/// Another case, or one slip of the finger: a letter lost, added, changed or swapped.
+fn is_near(name: &str, known: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let known = known.to_ascii_lowercase();
+    name == known || distance_is_one(name.as_bytes(), known.as_bytes())
+}
+
+fn distance_is_one(a: &[u8], b: &[u8]) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let start = short.iter().zip(long).take_while(|(x, y)| x == y).count();
+    match long.len() - short.len() {
+        0 => {
+            let changed = short[start..].get(1..) == long[start..].get(1..);
+            let swapped = short.len() >= start + 2
+                && short[start] == long[start + 1]
+                && short[start + 1] == long[start]
+                && short[start + 2..] == long[start + 2..];
+            changed || swapped
+        }
+        1 => short[start..] == long[start + 1..],
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryTree;
+
+    #[test]
+    fn near_misses_are_named_and_good_names_are_not() {
+        for (name, known) in [
+            ("requirement.txt", "requirements.txt"),
+            ("package.jsn", "package.json"),
+            ("pakcage.json", "package.json"),
+            ("procfile", "Procfile"),
+            ("dockerfile", "Dockerfile"),
+            ("index.htm", "index.html"),
+        ] {
+            let hints = misspelt(&MemoryTree::new().file(name, ""));
+            assert_eq!(hints.len(), 1, "{name}");
+            assert!(hints[0].contains(&format!("git mv {name} {known}")));
+        }
+        let tree = MemoryTree::new()
+            .file("Dockerfile.dev", "")
+            .file("requirements-dev.txt", "")
+            .file("src/procfile", "")
+            .file("package.json", "")
+            .file("packages.json", "");
+        assert_eq!(misspelt(&tree), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,117 @@
+//! What package.json says, as far as it matters here.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::PlanError;
+
+#[derive(Debug, Default)]
+pub(super) struct Package {
+    pub(super) main: Option<String>,
+    /// engines.node
+    pub(super) node_range: Option<String>,
+    pub(super) scripts: BTreeMap<String, String>,
+    /// What runs in production: dependencies, optional and peer ones.
+    pub(super) dependencies: BTreeMap<String, String>,
+    pub(super) dev_dependencies: BTreeMap<String, String>,
+    pub(super) has_workspaces: bool,
+}
+
+impl Package {
+    pub(super) fn parse(text: &str) -> Result<Self, PlanError> {
+        let value: Value = serde_json::from_str(text).map_err(|error| PlanError::PackageJson {
+            line: error.line(),
+            column: error.column(),
+            reason: reason(&error),
+        })?;
+        let Value::Object(fields) = value else {
+            return Err(wrong("the file", "an object: `{ … }`"));
+        };
+        let mut dependencies = BTreeMap::new();
+        for field in ["dependencies", "optionalDependencies", "peerDependencies"] {
+            dependencies.extend(texts(&fields, field)?);
+        }
+        Ok(Self {
+            main: text_of(&fields, "main", "main")?,
+            node_range: node_range(&fields)?,
+            scripts: texts(&fields, "scripts")?,
+            dependencies,
+            dev_dependencies: texts(&fields, "devDependencies")?,
+            has_workspaces: fields.contains_key("workspaces"),
+        })
+    }
+
+    pub(super) fn script(&self, name: &str) -> Option<&str> {
+        let script = self.scripts.get(name)?.trim();
+        (!script.is_empty()).then_some(script)
+    }
+
+    /// Dependencies which are files of this very tree.
+    pub(super) fn has_local_dependencies(&self) -> bool {
+        let all = self
+            .dependencies
+            .values()
+            .chain(self.dev_dependencies.values());
+        all.into_iter().any(|wanted| {
+            ["file:", "link:", "workspace:", "./", "../", "/"]
+                .iter()
+                .any(|prefix| wanted.starts_with(prefix))
+        })
+    }
+}
+
+/// serde_json's message without the place, which stands in front of ours.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((reason, _)) => reason.to_owned(),
+        None => text,
+    }
+}
+
+fn wrong(field: &str, wanted: &'static str) -> PlanError {
+    PlanError::PackageField {
+        field: field.to_owned(),
+        wanted,
+    }
+}
+
+fn node_range(fields: &Map<String, Value>) -> Result<Option<String>, PlanError> {
+    match fields.get("engines") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(engines)) => text_of(engines, "node", "engines.node"),
+        // A list, from long ago: npm ignores it too.
+        Some(Value::Array(_)) => Ok(None),
+        Some(_) => Err(wrong(
+            "engines",
+            "an object such as `{ \"node\": \"20.x\" }`",
+        )),
+    }
+}
+
+fn text_of(
+    fields: &Map<String, Value>,
+    key: &str,
+    field: &str,
+) -> Result<Option<String>, PlanError> {
+    match fields.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(wrong(field, "a text in double quotes")),
+    }
+}
+
+/// An object of texts; absent is empty.
+fn texts(fields: &Map<String, Value>, field: &str) -> Result<BTreeMap<String, String>, PlanError> {
+    let object = match fields.get(field) {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(Value::Object(object)) => object,
+        Some(_) => return Err(wrong(field, "an object: `{ … }`")),
+    };
+    let pairs = object.keys().map(|key| {
+        let text = text_of(object, key, &format!("{field}.{key}"))?;
+        Ok((key.clone(), text.unwrap_or_default()))
+    });
+    pairs.collect()
+}

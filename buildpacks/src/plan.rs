@@ -1,0 +1,213 @@
+//! The build plan: everything that is decided before the engine is asked for anything.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::detect::{Detection, Language, detect};
+use crate::ignore::IgnoreRules;
+use crate::procfile::{self, Procfile};
+use crate::recipe::{EnvScope, Stage, Step};
+use crate::stack::StackImage;
+use crate::tree::{SourceTree, config_file};
+use crate::{PlanError, command, dockerfile, hints, node, python, shell, static_site};
+
+/// Config vars, by name.
+pub type BuildEnv = BTreeMap<String, String>;
+
+/// Process types and what starts them. Beside `web`, none runs until it is scaled.
+pub type ProcessTypes = BTreeMap<String, Start>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// The image's own ENTRYPOINT and CMD.
+    Image,
+    /// A command line that `exec` may stand before: run `sh -c "exec <command>"`.
+    Command(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DockerfileSource {
+    /// The app's own Dockerfile, as it is: the context is the tree itself, the one build argument GIT_REV.
+    Users { path: String },
+    /// Ours, named `meta/Dockerfile`: the app's files stand under `src/` in the context.
+    Generated,
+}
+
+/// How a tree becomes an image and what the image runs. The same tree gives the same plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildPlan {
+    pub language: Language,
+    /// The files that decided on the language.
+    pub because: Vec<String>,
+    /// What was decided and why, for the pusher.
+    pub notes: Vec<String>,
+    /// What works now but should be mended, for the pusher.
+    pub warnings: Vec<String>,
+    pub processes: ProcessTypes,
+    /// Images the builder must have before the build, in this order.
+    pub stack: Vec<StackImage>,
+    pub dockerfile: DockerfileSource,
+    /// The stages of a generated Dockerfile; empty for the app's own.
+    pub stages: Vec<Stage>,
+    /// Files that the build reads by name: no ignore file may leave them out.
+    pub needs: Vec<String>,
+    /// The config vars which installers are given, by name.
+    pub install_env: Vec<String>,
+    /// The config vars which any step is given, by name: their values are inputs of the image.
+    pub reads_env: Vec<String>,
+}
+
+impl BuildPlan {
+    pub(crate) fn new(detection: &Detection) -> Self {
+        Self {
+            language: detection.language,
+            because: detection.because.clone(),
+            notes: Vec::new(),
+            warnings: Vec::new(),
+            processes: ProcessTypes::new(),
+            stack: Vec::new(),
+            dockerfile: DockerfileSource::Generated,
+            stages: Vec::new(),
+            needs: Vec::new(),
+            install_env: Vec::new(),
+            reads_env: Vec::new(),
+        }
+    }
+
+    /// Whether a change of this config var makes the image stale.
+    pub fn reads(&self, name: &str) -> bool {
+        self.gives_everything() || self.reads_env.iter().any(|read| read == name)
+    }
+
+    /// Whether a file of the tree belongs into the build context.
+    pub fn takes(&self, path: &str, rules: &IgnoreRules) -> bool {
+        self.needs.iter().any(|needed| needed == path) || rules.keeps(path)
+    }
+
+    /// Where a file of the tree stands in the build context.
+    pub fn context_path(&self, path: &str) -> String {
+        match &self.dockerfile {
+            DockerfileSource::Users { .. } => path.to_owned(),
+            DockerfileSource::Generated => format!("src/{path}"),
+        }
+    }
+
+    pub(crate) fn set_processes(&mut self, procfile: &Procfile) {
+        self.processes = procfile
+            .iter()
+            .map(|(name, line)| (name.to_owned(), Start::Command(command::executable(line))))
+            .collect();
+    }
+
+    pub(crate) fn set_web(&mut self, line: &str) {
+        self.processes
+            .insert("web".to_owned(), Start::Command(command::executable(line)));
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = EnvScope> {
+        let steps = self.stages.iter().flat_map(|stage| &stage.steps);
+        steps.filter_map(|step| match step {
+            Step::Run { env, .. } => Some(*env),
+            Step::CopySource | Step::CopyFolder { .. } => None,
+        })
+    }
+
+    fn gives_everything(&self) -> bool {
+        self.scopes().any(|scope| scope == EnvScope::Everything)
+    }
+
+    /// Narrows what the installers may see to what there is, and sums up what the build reads.
+    fn settle_env(&mut self, env: &BuildEnv) {
+        let given = |name: &&String| is_given(name);
+        if self.scopes().any(|scope| scope == EnvScope::Install) {
+            let named = std::mem::take(&mut self.install_env);
+            self.install_env = env
+                .keys()
+                .filter(given)
+                .filter(|name| steers_installer(name) || named.contains(name))
+                .cloned()
+                .collect();
+        } else {
+            self.install_env.clear();
+        }
+        self.reads_env = if self.gives_everything() {
+            env.keys().filter(given).cloned().collect()
+        } else {
+            self.install_env.clone()
+        };
+    }
+}
+
+/// Decides how the tree is built and started. `env` holds the app's config vars.
+pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanError> {
+    if tree.files().is_empty() {
+        return Err(PlanError::EmptyTree);
+    }
+    let detections = detect(tree);
+    let Some(chosen) = detections.first() else {
+        return Err(PlanError::NothingDetected {
+            hints: hints::for_nothing_detected(tree),
+        });
+    };
+    let procfile = config_file(tree, "Procfile")?
+        .map(|bytes| procfile::parse(&bytes))
+        .transpose()?;
+    let mut plan = match chosen.language {
+        Language::Dockerfile => dockerfile::plan(chosen, tree, env, procfile.as_ref()),
+        Language::Node => node::plan(chosen, tree, procfile.as_ref()),
+        Language::Python => python::plan(chosen, tree, procfile.as_ref()),
+        Language::Static => static_site::plan(chosen, tree, procfile.as_ref()),
+        Language::Shell => shell::plan(chosen, procfile.as_ref()),
+    }?;
+    warn_of_the_rest(&mut plan, &detections, procfile.as_ref());
+    plan.warnings.extend(hints::misspelt(tree));
+    plan.settle_env(env);
+    Ok(plan)
+}
+
+/// What the tree holds beside the chosen language, where that is likely to surprise.
+fn warn_of_the_rest(plan: &mut BuildPlan, detections: &[Detection], procfile: Option<&Procfile>) {
+    let both = |language| detections.iter().any(|found| found.language == language);
+    if both(Language::Node) && both(Language::Python) && plan.language != Language::Dockerfile {
+        let (chosen, other) = match plan.language {
+            Language::Python => ("Python (requirements.txt)", "package.json"),
+            Language::Node | Language::Dockerfile | Language::Static | Language::Shell => {
+                ("Node.js (package.json)", "requirements.txt")
+            }
+        };
+        plan.warnings.push(format!(
+            "built as {chosen}; {other} is not installed: this version builds one language, add a Dockerfile to build both"
+        ));
+    }
+    if procfile.is_some() && !plan.processes.contains_key("web") {
+        plan.warnings.push(
+            "Procfile has no `web` line: nothing will answer requests until one is added"
+                .to_owned(),
+        );
+    }
+}
+
+/// Values that could only break a build step: they belong to the instance's world, not to the builder's.
+fn is_given(name: &str) -> bool {
+    let ours = [
+        "PATH",
+        "HOME",
+        "PWD",
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "GIT_REV",
+    ];
+    !ours.contains(&name)
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn steers_installer(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let prefixes = ["NPM_", "NODE_", "PIP_"];
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
+    prefixes.iter().any(|prefix| upper.starts_with(prefix)) || proxies.contains(&upper.as_str())
+}

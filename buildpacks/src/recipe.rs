@@ -1,0 +1,51 @@
+//! What a generated Dockerfile is made of: stages and steps, as data.
+//!
+//! The languages write recipes; `render` alone knows Dockerfile syntax and where the files lie in the
+//! build context.
+
+use serde::{Deserialize, Serialize};
+
+/// One stage. The last of a plan becomes the app's image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    pub name: String,
+    /// A stack image's `name:tag`, or an earlier stage.
+    pub from: String,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The app's own files into /app.
+    CopySource,
+    /// A folder out of an earlier stage, to the same place.
+    CopyFolder { stage: String, path: String },
+    /// A command line in /app.
+    Run {
+        command: String,
+        mounts: Vec<Mount>,
+        env: EnvScope,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mount {
+    /// One of the app's files in its place below /app, to be read only.
+    SourceFile { path: String },
+    /// A folder of an earlier stage in its place; what is written there is forgotten.
+    StageFolder { stage: String, path: String },
+    /// A folder which outlives the build; `name` is made the app's own by its secret id.
+    Cache { name: String, path: String },
+}
+
+/// Which config vars a step is given. Less is more: a value that changes runs the step again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvScope {
+    /// Those which steer an installer, and those which its files name.
+    Install,
+    /// All of them: the app's own build script may look at any.
+    Everything,
+}

@@ -1,0 +1,236 @@
+//! A plan becomes the text of a Dockerfile and the files beside it.
+//!
+//! Values never stand in the text: a layer's history is there for everybody to read. Steps mount them
+//! from `meta/` for as long as they run. Only what the builder inside Docker 20.10 knows is written.
+
+use std::collections::BTreeMap;
+
+use crate::command::quote;
+use crate::plan::{BuildEnv, BuildPlan, DockerfileSource};
+use crate::recipe::{EnvScope, Mount, Stage, Step};
+
+/// uid and gid of the user `app` of the stack images: looking the name up costs a moment per COPY.
+const OWNER: &str = "1000:1000";
+
+/// Where a step finds the values it is given.
+const META: &str = "/tmp/paas-meta";
+
+/// The names under which the tools look for certificate authorities.
+const CA_NAMES: &[&str] = &[
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+];
+
+#[derive(Debug, Clone, Copy)]
+pub struct RenderContext<'a> {
+    /// The app's secret random id: names its cache mounts.
+    pub cache_id: &'a str,
+    pub git_rev: &'a str,
+    pub env: &'a BuildEnv,
+    /// Extra certificate authorities the build's network wants, as PEM.
+    pub ca_bundle: Option<&'a [u8]>,
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// What the context holds beside the app's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Empty when the app brings its own.
+    pub dockerfile: String,
+    pub meta: Vec<MetaFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetaFile {
+    /// From the root of the context, so it begins with `meta/`.
+    pub path: String,
+    pub contents: Vec<u8>,
+    pub executable: bool,
+}
+
+pub fn render(plan: &BuildPlan, ctx: &RenderContext) -> Rendered {
+    match plan.dockerfile {
+        DockerfileSource::Users { .. } => Rendered {
+            dockerfile: String::new(),
+            meta: Vec::new(),
+        },
+        DockerfileSource::Generated => Rendered {
+            dockerfile: dockerfile(plan, ctx),
+            meta: meta_files(plan, ctx),
+        },
+    }
+}
+
+fn dockerfile(plan: &BuildPlan, ctx: &RenderContext) -> String {
+    let mut lines = Vec::new();
+    for stage in &plan.stages {
+        lines.push(format!("FROM {} AS {}", stage.from, stage.name));
+        lines.extend(stage.steps.iter().map(|step| step_line(step, ctx)));
+    }
+    // Labels change with every release: behind all else, they make nothing run again.
+    if !ctx.labels.is_empty() {
+        lines.push(label_line(ctx.labels));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn step_line(step: &Step, ctx: &RenderContext) -> String {
+    match step {
+        Step::CopySource => format!("COPY --chown={OWNER} src/ /app/"),
+        Step::CopyFolder { stage, path } => {
+            format!("COPY --from={stage} --chown={OWNER} {path} {path}")
+        }
+        Step::Run {
+            command,
+            mounts,
+            env,
+        } => run_line(command, mounts, *env, ctx),
+    }
+}
+
+fn run_line(command: &str, mounts: &[Mount], env: EnvScope, ctx: &RenderContext) -> String {
+    let mut all = vec![format!(
+        "type=bind,source=meta/{},target={META}",
+        scope_folder(env)
+    )];
+    all.extend(mounts.iter().map(|mount| mount_options(mount, ctx)));
+    let mounts: Vec<String> = all.iter().map(|mount| format!("--mount={mount}")).collect();
+    // An installer's step does not hear of the commit: it would run again for each.
+    let rev = match env {
+        EnvScope::Install => String::new(),
+        EnvScope::Everything => format!("export GIT_REV={} && ", quote(ctx.git_rev)),
+    };
+    format!(
+        "RUN {} \\\n    . {META}/env && {rev}{command}",
+        mounts.join(" \\\n    ")
+    )
+}
+
+fn mount_options(mount: &Mount, ctx: &RenderContext) -> String {
+    match mount {
+        Mount::SourceFile { path } => format!("type=bind,source=src/{path},target=/app/{path}"),
+        Mount::StageFolder { stage, path } => {
+            format!("type=bind,from={stage},source={path},target={path},rw")
+        }
+        Mount::Cache { name, path } => {
+            let id: String = ctx
+                .cache_id
+                .chars()
+                .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+                .collect();
+            format!("type=cache,id={id}-{name},target={path}")
+        }
+    }
+}
+
+fn label_line(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{}={}", label_quote(name), label_quote(value)))
+        .collect();
+    format!("LABEL {}", pairs.join(" "))
+}
+
+/// Quotes a word for a Dockerfile, where a line break cannot be written at all.
+fn label_quote(word: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' | '$' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push(' '),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn scope_folder(env: EnvScope) -> &'static str {
+    match env {
+        EnvScope::Install => "install",
+        EnvScope::Everything => "build",
+    }
+}
+
+/// One folder for each kind of step there is, so that a value which only the build script may see does
+/// not make the installer run again.
+fn meta_files(plan: &BuildPlan, ctx: &RenderContext) -> Vec<MetaFile> {
+    let runs = |wanted: EnvScope| {
+        let is_wanted = |step: &Step| matches!(step, Step::Run { env, .. } if *env == wanted);
+        let steps = |stage: &Stage| stage.steps.iter().any(is_wanted);
+        plan.stages.iter().any(steps)
+    };
+    let scopes = [
+        (EnvScope::Install, &plan.install_env),
+        (EnvScope::Everything, &plan.reads_env),
+    ];
+    let mut files = Vec::new();
+    for (scope, names) in scopes.into_iter().filter(|(scope, _)| runs(*scope)) {
+        let folder = scope_folder(scope);
+        files.push(meta_file(
+            format!("meta/{folder}/env"),
+            env_script(names, ctx).into_bytes(),
+        ));
+        if let Some(bundle) = ctx.ca_bundle {
+            files.push(meta_file(format!("meta/{folder}/ca.crt"), bundle.to_vec()));
+        }
+    }
+    files
+}
+
+fn meta_file(path: String, contents: Vec<u8>) -> MetaFile {
+    MetaFile {
+        path,
+        contents,
+        executable: false,
+    }
+}
+
+/// What a step sources first. The app's own values come last: they win.
+fn env_script(names: &[String], ctx: &RenderContext) -> String {
+    let mut lines = Vec::new();
+    if ctx.ca_bundle.is_some() {
+        lines.extend(
+            CA_NAMES
+                .iter()
+                .map(|name| format!("export {name}={META}/ca.crt\n")),
+        );
+    }
+    let given = names
+        .iter()
+        .filter_map(|name| ctx.env.get_key_value(name.as_str()));
+    lines.extend(
+        given.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', r"'\''"))),
+    );
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_leave_its_quotes() {
+        assert_eq!(label_quote("a\"b\\c$d\ne"), "\"a\\\"b\\\\c\\$d e\"");
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_quotes() {
+        let env = BuildEnv::from([("A".to_owned(), "x'; rm -rf /; '\n$(id)".to_owned())]);
+        let ctx = RenderContext {
+            cache_id: "c",
+            git_rev: "r",
+            env: &env,
+            ca_bundle: None,
+            labels: &BTreeMap::new(),
+        };
+        assert_eq!(
+            env_script(&["A".to_owned(), "absent".to_owned()], &ctx),
+            "export A='x'\\''; rm -rf /; '\\''\n$(id)'\n"
+        );
+    }
+}

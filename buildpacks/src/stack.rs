@@ -1,0 +1,126 @@
+//! Stack images: what apps are built in and run on, made here from Debian without any registry.
+//!
+//! A tag is a hash of the recipe, so a changed recipe is a new image and the old apps keep theirs.
+//! The context of a stack build holds the recipe and a folder `meta`, with `ca.crt` in it when the
+//! network wants a certificate authority of its own.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Made by the server when the engine does not have it.
+pub(crate) const DEBIAN: &str = "debian:trixie-slim";
+
+/// A base image the builder must have before the build of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackImage {
+    /// For example `paas-stack/node20-build`.
+    pub name: String,
+    /// Hash of the recipe, 12 hex digits.
+    pub tag: String,
+    /// The `name:tag` it is made from; `None` means `debian:trixie-slim`.
+    pub base: Option<String>,
+    pub dockerfile: String,
+}
+
+impl StackImage {
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.name, self.tag)
+    }
+
+    /// `lines` follow the FROM line.
+    pub(crate) fn new(name: &str, base: Option<&StackImage>, lines: &[String]) -> Self {
+        let base = base.map(StackImage::reference);
+        let from = base.as_deref().unwrap_or(DEBIAN);
+        let dockerfile = format!("FROM {from}\n{}\n", lines.join("\n"));
+        let hash = hex(&Sha256::digest(format!("{name}\n{dockerfile}")));
+        Self {
+            name: format!("paas-stack/{name}"),
+            tag: hash.chars().take(12).collect(),
+            base,
+            dockerfile,
+        }
+    }
+}
+
+/// Debian with its updates, certificates, and the user apps run as.
+pub(crate) fn base() -> StackImage {
+    let script = format!(
+        "{} && useradd --uid 1000 --user-group --home-dir /app --no-create-home --shell /bin/sh app && install -d -o app -g app /app",
+        apt_install(&["ca-certificates"]).replacen(
+            "apt-get install",
+            "apt-get upgrade -y && apt-get install",
+            1
+        ),
+    );
+    StackImage::new(
+        "base",
+        None,
+        &[
+            run(&script),
+            "WORKDIR /app".to_owned(),
+            "USER app".to_owned(),
+        ],
+    )
+}
+
+/// A RUN line with what every step of a stack needs. The package lists go to memory, not to the image.
+pub(crate) fn run(script: &str) -> String {
+    format!(
+        "RUN --mount=type=bind,source=meta,target=/tmp/paas-meta --mount=type=tmpfs,target=/var/lib/apt/lists --mount=type=tmpfs,target=/var/cache/apt \\\n    {script}"
+    )
+}
+
+pub(crate) fn apt_install(packages: &[&str]) -> String {
+    format!(
+        "export DEBIAN_FRONTEND=noninteractive && apt-get update && apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    )
+}
+
+/// Downloads a file with apt's own helper, which every Debian has: it follows redirects and checks the
+/// hash before anything reads the file.
+pub(crate) fn download(url: &str, sha512: &str, to: &str) -> String {
+    format!(
+        "ca=/etc/ssl/certs/ca-certificates.crt && if [ -f /tmp/paas-meta/ca.crt ]; then ca=/tmp/paas-meta/ca.crt; fi && /usr/lib/apt/apt-helper -o Acquire::https::CAInfo=$ca download-file {url} {to} SHA512:{sha512}"
+    )
+}
+
+/// Writes a script into the image, line by line: heredocs are newer than the engines we build on.
+pub(crate) fn install_script(path: &str, text: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| format!("'{}'", line.replace('\'', r"'\''")))
+        .collect();
+    format!(
+        "RUN printf '%s\\n' \\\n    {} \\\n    > {path} && chmod 0755 {path}",
+        lines.join(" \\\n    ")
+    )
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_changes_with_the_recipe_and_with_the_base() {
+        let one = StackImage::new("x", None, &["USER app".to_owned()]);
+        let same = StackImage::new("x", None, &["USER app".to_owned()]);
+        let other = StackImage::new("x", None, &["USER root".to_owned()]);
+        assert_eq!(one.reference(), same.reference());
+        assert_eq!(one.tag.len(), 12);
+        assert_ne!(one.tag, other.tag);
+        let on_one = StackImage::new("y", Some(&one), &[]);
+        let on_other = StackImage::new("y", Some(&other), &[]);
+        assert_ne!(on_one.tag, on_other.tag);
+        assert_eq!(on_one.base, Some(one.reference()));
+    }
+}

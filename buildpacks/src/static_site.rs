@@ -1,0 +1,198 @@
+//! A folder of files, served by nginx. A Staticfile says which folder, and whether unknown paths get
+//! the start page (`pushstate: enabled`, for apps that route in the browser).
+
+use crate::detect::Detection;
+use crate::plan::BuildPlan;
+use crate::procfile::Procfile;
+use crate::recipe::{Stage, Step};
+use crate::stack::{self, StackImage};
+use crate::tree::{SourceTree, config_text, has};
+use crate::{PlanError, command};
+
+const STATICFILE: &str = "Staticfile";
+
+/// Runs in the stack image: the port is known only when an instance starts.
+const SERVE: &str = include_str!("static_serve.sh");
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Settings {
+    /// The folder to serve; empty for the root of the tree.
+    root: String,
+    unknown_paths: UnknownPaths,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum UnknownPaths {
+    #[default]
+    NotFound,
+    StartPage,
+}
+
+pub(crate) fn plan(
+    detection: &Detection,
+    tree: &dyn SourceTree,
+    procfile: Option<&Procfile>,
+) -> Result<BuildPlan, PlanError> {
+    let settings = match config_text(tree, STATICFILE)? {
+        Some(text) => parse(&text)?,
+        None => Settings::default(),
+    };
+    check_root(tree, &settings.root)?;
+    let mut plan = BuildPlan::new(detection);
+    plan.notes.push(note(&settings));
+    match procfile {
+        Some(procfile) => plan.set_processes(procfile),
+        None => plan.set_web(&serve_command(&settings)),
+    }
+    let base = stack::base();
+    let nginx = nginx(&base);
+    plan.stages = vec![Stage {
+        name: "app".to_owned(),
+        from: nginx.reference(),
+        steps: vec![Step::CopySource],
+    }];
+    plan.stack = vec![base, nginx];
+    Ok(plan)
+}
+
+fn parse(text: &str) -> Result<Settings, PlanError> {
+    let mut settings = Settings::default();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |reason: String| PlanError::Staticfile {
+            line: at + 1,
+            reason,
+        };
+        match line
+            .split_once(':')
+            .map(|(key, value)| (key.trim(), value.trim()))
+        {
+            Some(("root", folder)) => settings.root = folder_path(folder).map_err(wrong)?,
+            Some(("pushstate", "enabled")) => settings.unknown_paths = UnknownPaths::StartPage,
+            Some(("pushstate", "disabled")) => settings.unknown_paths = UnknownPaths::NotFound,
+            Some(("pushstate", _)) => {
+                return Err(wrong(
+                    "write `pushstate: enabled` or `pushstate: disabled`".to_owned(),
+                ));
+            }
+            Some((key, _)) => {
+                return Err(wrong(format!(
+                    "unknown setting {key:?}: this version knows `root: FOLDER` and `pushstate: enabled`"
+                )));
+            }
+            None => {
+                return Err(wrong(
+                    "write `root: FOLDER` or `pushstate: enabled`".to_owned(),
+                ));
+            }
+        }
+    }
+    Ok(settings)
+}
+
+/// A folder below the root of the tree, in characters that mean nothing to nginx.
+fn folder_path(folder: &str) -> Result<String, String> {
+    let folder = folder.trim_start_matches("./").trim_matches('/');
+    let folder = if folder == "." { "" } else { folder };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if folder.split('/').any(|part| part == "..") {
+        return Err("root must not leave the repository: write a folder inside of it".to_owned());
+    }
+    if !folder.chars().all(is_plain) {
+        return Err(format!(
+            "root {folder:?} may hold only letters, digits, `-`, `_`, `.` and `/`: rename the folder"
+        ));
+    }
+    Ok(folder.to_owned())
+}
+
+fn check_root(tree: &dyn SourceTree, root: &str) -> Result<(), PlanError> {
+    let (index, folder) = if root.is_empty() {
+        ("index.html".to_owned(), "the repository's root".to_owned())
+    } else {
+        (format!("{root}/index.html"), root.to_owned())
+    };
+    if has(tree, &index) {
+        return Ok(());
+    }
+    Err(PlanError::StaticRoot {
+        folder,
+        origin: STATICFILE.to_owned(),
+    })
+}
+
+fn note(settings: &Settings) -> String {
+    let folder = if settings.root.is_empty() {
+        "the repository's root".to_owned()
+    } else {
+        format!("{} (root of Staticfile)", settings.root)
+    };
+    match settings.unknown_paths {
+        UnknownPaths::NotFound => format!("nginx serves {folder}"),
+        UnknownPaths::StartPage => {
+            format!("nginx serves {folder}, and index.html for unknown paths")
+        }
+    }
+}
+
+fn serve_command(settings: &Settings) -> String {
+    let folder = if settings.root.is_empty() {
+        "/app".to_owned()
+    } else {
+        format!("/app/{}", settings.root)
+    };
+    let folder = command::quote(&folder);
+    match settings.unknown_paths {
+        UnknownPaths::NotFound => format!("paas-static {folder}"),
+        UnknownPaths::StartPage => format!("paas-static {folder} pushstate"),
+    }
+}
+
+fn nginx(base: &StackImage) -> StackImage {
+    StackImage::new(
+        "nginx",
+        Some(base),
+        &[
+            "USER root".to_owned(),
+            stack::run(&stack::apt_install(&["nginx"])),
+            stack::install_script("/usr/local/bin/paas-static", SERVE),
+            "USER app".to_owned(),
+            // SIGTERM would cut off who is being answered.
+            "STOPSIGNAL SIGQUIT".to_owned(),
+        ],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_and_unknown_ones_refused() {
+        let settings = parse("# ours\r\nroot: ./public/\npushstate: enabled\n").unwrap();
+        assert_eq!(
+            settings,
+            Settings {
+                root: "public".to_owned(),
+                unknown_paths: UnknownPaths::StartPage
+            }
+        );
+        assert_eq!(parse("root: .").unwrap().root, "");
+        for (text, line) in [
+            ("rot: a", 1),
+            ("\nroot: ../a", 2),
+            ("root: a;b", 1),
+            ("public", 1),
+            ("pushstate: yes", 1),
+        ] {
+            let shown = parse(text).unwrap_err().to_string();
+            assert!(
+                shown.starts_with(&format!("Staticfile line {line}: ")),
+                "{shown}"
+            );
+        }
+    }
+}
