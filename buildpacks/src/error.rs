@@ -110,5 +110,8 @@ pub enum PlanError {
 
 /// `; a; b` for a list, and nothing for none.
 fn listed(hints: &[String]) -> String {
-    hints.iter().map(|hint| format!("; {hint}")).collect()
+    hints
+        .iter()
+        .flat_map(|hint| ["; ", hint.as_str()])
+        .collect()
 }

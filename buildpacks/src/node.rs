@@ -58,16 +58,14 @@ fn set_processes(
     package: &Package,
     procfile: Option<&Procfile>,
 ) -> Result<bool, PlanError> {
-    let lines: Vec<(String, String)> = match procfile {
-        Some(procfile) => procfile
-            .iter()
-            .map(|(name, line)| (name.to_owned(), start::spell_out(line, package)))
-            .collect(),
-        None => {
-            let (command, origin) = start::web(tree, package)?;
-            plan.notes.push(format!("web: {command} ({origin})"));
-            vec![("web".to_owned(), command)]
-        }
+    let lines: Vec<(String, String)> = if let Some(procfile) = procfile {
+        let spelled =
+            |(name, line): (&str, &str)| (name.to_owned(), start::spell_out(line, package));
+        procfile.iter().map(spelled).collect()
+    } else {
+        let (command, origin) = start::web(tree, package)?;
+        plan.notes.push(format!("web: {command} ({origin})"));
+        vec![("web".to_owned(), command)]
     };
     let calls_npm = lines.iter().find(|(_, line)| start::needs_npm(line));
     if let Some((name, line)) = calls_npm {

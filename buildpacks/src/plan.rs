@@ -160,7 +160,7 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
         Language::Node => node::plan(chosen, tree, procfile.as_ref()),
         Language::Python => python::plan(chosen, tree, procfile.as_ref()),
         Language::Static => static_site::plan(chosen, tree, procfile.as_ref()),
-        Language::Shell => shell::plan(chosen, procfile.as_ref()),
+        Language::Shell => Ok(shell::plan(chosen, procfile.as_ref())),
     }?;
     warn_of_the_rest(&mut plan, &detections, procfile.as_ref());
     plan.warnings.extend(hints::misspelt(tree));

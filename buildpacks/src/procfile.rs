@@ -240,7 +240,9 @@ mod tests {
         let command = "x".repeat(COMMAND_BYTES_MAX);
         assert!(parse(format!("web: {command}").as_bytes()).is_ok());
         assert!(error(format!("web: {command}x")).contains("longer than 4096"));
-        let many = |count: usize| -> String { (0..count).map(|n| format!("p{n}: x\n")).collect() };
+        let many = |count: usize| -> String {
+            (0..count).fold(String::new(), |text, n| text + &format!("p{n}: x\n"))
+        };
         assert!(parse(many(PROCESS_TYPES_MAX).as_bytes()).is_ok());
         assert!(error(many(PROCESS_TYPES_MAX + 1)).contains("line 65"));
         assert!(error(vec![b'\n'; BYTES_MAX + 1]).contains("longer"));

@@ -52,13 +52,12 @@ pub(crate) fn plan(
         }
     };
     plan.notes.push(format!("{version_note}, {action}"));
-    match procfile {
-        Some(procfile) => plan.set_processes(procfile),
-        None => {
-            let (command, origin) = start::web(tree, &requirements)?;
-            plan.notes.push(format!("web: {command} ({origin})"));
-            plan.set_web(&command);
-        }
+    if let Some(procfile) = procfile {
+        plan.set_processes(procfile);
+    } else {
+        let (command, origin) = start::web(tree, &requirements)?;
+        plan.notes.push(format!("web: {command} ({origin})"));
+        plan.set_web(&command);
     }
     warn(&mut plan, tree, &requirements);
     lay_out(&mut plan, &requirements);
@@ -101,10 +100,7 @@ fn check_version(tree: &dyn SourceTree, plan: &mut BuildPlan) -> Result<String, 
         let minor = available
             .rsplit_once('.')
             .map_or(available, |(minor, _)| minor);
-        let is_minor = number == minor
-            || number
-                .strip_prefix(minor)
-                .is_some_and(|rest| is_patch(rest));
+        let is_minor = number == minor || number.strip_prefix(minor).is_some_and(is_patch);
         if !is_minor && !["3", "3.x", minor].contains(&number) {
             return Err(PlanError::PythonVersion {
                 request: request.chars().take(60).collect(),

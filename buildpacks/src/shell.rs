@@ -4,12 +4,9 @@ use crate::detect::Detection;
 use crate::plan::BuildPlan;
 use crate::procfile::Procfile;
 use crate::recipe::{Stage, Step};
-use crate::{PlanError, stack};
+use crate::stack;
 
-pub(crate) fn plan(
-    detection: &Detection,
-    procfile: Option<&Procfile>,
-) -> Result<BuildPlan, PlanError> {
+pub(crate) fn plan(detection: &Detection, procfile: Option<&Procfile>) -> BuildPlan {
     let mut plan = BuildPlan::new(detection);
     if let Some(procfile) = procfile {
         plan.set_processes(procfile);
@@ -25,5 +22,5 @@ pub(crate) fn plan(
         steps: vec![Step::CopySource],
     }];
     plan.stack = vec![base];
-    Ok(plan)
+    plan
 }

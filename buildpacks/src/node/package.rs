@@ -79,10 +79,9 @@ fn wrong(field: &str, wanted: &'static str) -> PlanError {
 
 fn node_range(fields: &Map<String, Value>) -> Result<Option<String>, PlanError> {
     match fields.get("engines") {
-        None | Some(Value::Null) => Ok(None),
+        // A list, from long ago, says nothing to npm either.
+        None | Some(Value::Null | Value::Array(_)) => Ok(None),
         Some(Value::Object(engines)) => text_of(engines, "node", "engines.node"),
-        // A list, from long ago: npm ignores it too.
-        Some(Value::Array(_)) => Ok(None),
         Some(_) => Err(wrong(
             "engines",
             "an object such as `{ \"node\": \"20.x\" }`",

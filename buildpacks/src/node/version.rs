@@ -81,31 +81,31 @@ pub(super) fn choose(
     package: &Package,
 ) -> Result<(Node, String), PlanError> {
     let Some(request) = find_request(tree, package)? else {
-        let node = Node::Debian(&AVAILABLE.debian);
-        let note = format!(
+        let chosen = Node::Debian(&AVAILABLE.debian);
+        let why = format!(
             "node {} ({}; package.json has no engines.node)",
-            node.version(),
-            node.origin()
+            chosen.version(),
+            chosen.origin()
         );
-        return Ok((node, note));
+        return Ok((chosen, why));
     };
     let range = range_of(&request.text).ok_or_else(|| unavailable(&request))?;
     let satisfies = |node: &Node| Version::parse(node.version()).is_some_and(|v| range.holds(v));
     let debian = std::iter::once(Node::Debian(&AVAILABLE.debian));
     // The table lists the oldest first.
     let registry = AVAILABLE.registry.iter().rev().map(Node::Registry);
-    let node = debian
+    let chosen = debian
         .chain(registry)
         .find(satisfies)
         .ok_or_else(|| unavailable(&request))?;
-    let note = format!(
+    let why = format!(
         "node {} ({} satisfies {} \"{}\")",
-        node.version(),
-        node.origin(),
+        chosen.version(),
+        chosen.origin(),
         request.place,
         request.text
     );
-    Ok((node, note))
+    Ok((chosen, why))
 }
 
 /// engines.node, then .nvmrc, then .node-version: the first that says something.
