@@ -6,7 +6,8 @@ missing='=404'
 if [ "${2:-}" = pushstate ]; then missing=/index.html; fi
 error_page=
 if [ -f "$root/404.html" ]; then error_page='error_page 404 /404.html;'; fi
-cat >/tmp/paas-static.conf <<CONF
+# No heredoc: this script passes through a Dockerfile, and builders read those differently.
+config="
 daemon off;
 worker_processes 1;
 pid /tmp/paas-static.pid;
@@ -41,5 +42,6 @@ http {
         location / { try_files \$uri \$uri/ $missing; }
     }
 }
-CONF
+"
+printf '%s' "$config" >/tmp/paas-static.conf
 exec nginx -e stderr -c /tmp/paas-static.conf
