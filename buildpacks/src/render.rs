@@ -70,6 +70,8 @@ fn dockerfile(plan: &BuildPlan, ctx: &RenderContext) -> String {
         lines.push(format!("FROM {} AS {}", stage.from, stage.name));
         lines.extend(stage.steps.iter().map(|step| step_line(step, ctx)));
     }
+    // Whatever the last stage stands on, apps do not run as root.
+    lines.push("USER app".to_owned());
     // Labels change with every release: behind all else, they make nothing run again.
     if !ctx.labels.is_empty() {
         lines.push(label_line(ctx.labels));
