@@ -40,7 +40,7 @@ pub enum PlanError {
     Procfile(#[from] ProcfileError),
 
     #[error(
-        "package.json line {line}, column {column}: {reason}: `npm pkg fix` shows and mends it"
+        "package.json line {line}, column {column}: {reason}: correct it, then `npm pkg get name` checks the file"
     )]
     PackageJson {
         line: usize,
@@ -60,7 +60,7 @@ pub enum PlanError {
     },
 
     #[error(
-        "{file} asks for node \"{request}\", and there is {available}: write for example \"{suggestion}\""
+        "{file} asks for node \"{request}\", and there are {available}: write \"{suggestion}\" there"
     )]
     NodeVersion {
         request: String,
@@ -103,9 +103,14 @@ pub enum PlanError {
     Staticfile { line: usize, reason: String },
 
     #[error(
-        "{origin} makes {folder} the folder to serve, and {folder} holds no index.html: add {folder}/index.html or correct {origin}"
+        "Staticfile makes {folder} the folder to serve, and there is no {folder}/index.html: commit one, or correct the `root:` line"
     )]
-    StaticRoot { folder: String, origin: String },
+    StaticFolder { folder: String },
+
+    #[error(
+        "Staticfile names no folder, and there is no index.html at the root of the repository: commit one, or add a line `root: FOLDER` with the folder of yours"
+    )]
+    StaticRoot,
 }
 
 /// `; a; b` for a list, and nothing for none.

@@ -1,5 +1,6 @@
 //! Names that are nearly right. `requirement.txt` is not read by anything, and says nothing about it.
 
+use crate::text::visible;
 use crate::tree::{SourceTree, has};
 
 /// The names we look for at the root of a tree.
@@ -50,7 +51,7 @@ pub(crate) fn for_nothing_detected(tree: &dyn SourceTree) -> Vec<String> {
         ));
     }
     hints.truncate(HINTS_MAX);
-    hints
+    hints.iter().map(|hint| visible(hint.chars())).collect()
 }
 
 /// The first app one folder down.

@@ -23,6 +23,7 @@ mod render;
 mod shell;
 mod stack;
 mod static_site;
+mod text;
 mod tree;
 
 pub use detect::{Detection, Language, detect};

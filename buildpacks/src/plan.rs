@@ -10,7 +10,7 @@ use crate::procfile::{self, Procfile};
 use crate::recipe::{EnvScope, Stage, Step};
 use crate::stack::StackImage;
 use crate::tree::{SourceTree, config_file};
-use crate::{PlanError, command, dockerfile, hints, node, python, shell, static_site};
+use crate::{PlanError, command, dockerfile, hints, node, python, shell, static_site, text};
 
 /// Config vars, by name.
 pub type BuildEnv = BTreeMap<String, String>;
@@ -165,6 +165,9 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
     warn_of_the_rest(&mut plan, &detections, procfile.as_ref());
     plan.warnings.extend(hints::misspelt(tree));
     plan.settle_env(env);
+    for line in plan.notes.iter_mut().chain(&mut plan.warnings) {
+        *line = text::visible(line.chars());
+    }
     Ok(plan)
 }
 

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::text::is_invisible;
+
 const BYTES_MAX: usize = 64 * 1024;
 const COMMAND_BYTES_MAX: usize = 4096;
 const PROCESS_TYPES_MAX: usize = 64;
@@ -177,12 +179,6 @@ fn check_command<'a>(name: &str, command: &'a str, line: usize) -> Result<&'a st
         }),
         None => Ok(command),
     }
-}
-
-/// Control characters, and the marks which make a line read differently from what it does.
-fn is_invisible(character: char) -> bool {
-    (character.is_control() && character != '\t')
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

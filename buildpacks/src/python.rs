@@ -18,6 +18,7 @@ use crate::plan::{BuildPlan, Start};
 use crate::procfile::Procfile;
 use crate::recipe::{EnvScope, Mount, Stage, Step};
 use crate::stack::{self, StackImage};
+use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text, has};
 
 const VENV: &str = "/opt/venv";
@@ -103,7 +104,7 @@ fn check_version(tree: &dyn SourceTree, plan: &mut BuildPlan) -> Result<String, 
         let is_minor = number == minor || number.strip_prefix(minor).is_some_and(is_patch);
         if !is_minor && !["3", "3.x", minor].contains(&number) {
             return Err(PlanError::PythonVersion {
-                request: request.chars().take(60).collect(),
+                request: excerpt(request),
                 file,
                 available: available.to_owned(),
                 suggestion: if file == "runtime.txt" {

@@ -110,17 +110,13 @@ fn folder_path(folder: &str) -> Result<String, String> {
 }
 
 fn check_root(tree: &dyn SourceTree, root: &str) -> Result<(), PlanError> {
-    let (index, folder) = if root.is_empty() {
-        ("index.html".to_owned(), "the repository's root".to_owned())
-    } else {
-        (format!("{root}/index.html"), root.to_owned())
-    };
-    if has(tree, &index) {
-        return Ok(());
+    if root.is_empty() {
+        let found = has(tree, "index.html");
+        return found.then_some(()).ok_or(PlanError::StaticRoot);
     }
-    Err(PlanError::StaticRoot {
-        folder,
-        origin: STATICFILE.to_owned(),
+    let found = has(tree, &format!("{root}/index.html"));
+    found.then_some(()).ok_or_else(|| PlanError::StaticFolder {
+        folder: root.to_owned(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::PlanError;
+use crate::text::excerpt;
 
 #[derive(Debug, Default)]
 pub(super) struct Package {
@@ -72,7 +73,7 @@ fn reason(error: &serde_json::Error) -> String {
 
 fn wrong(field: &str, wanted: &'static str) -> PlanError {
     PlanError::PackageField {
-        field: field.to_owned(),
+        field: excerpt(field),
         wanted,
     }
 }
@@ -96,6 +97,8 @@ fn text_of(
 ) -> Result<Option<String>, PlanError> {
     match fields.get(key) {
         None | Some(Value::Null) => Ok(None),
+        // No process can be given a NUL.
+        Some(Value::String(text)) if text.contains('\0') => Err(wrong(field, "a text without NUL")),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(wrong(field, "a text in double quotes")),
     }

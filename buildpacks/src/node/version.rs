@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::package::Package;
 use super::range::{Range, Version};
 use crate::PlanError;
+use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text};
 
 /// What there is; see the table for where the figures come from.
@@ -167,7 +168,7 @@ fn unavailable(request: &Request) -> PlanError {
         .next()
         .unwrap_or_default();
     PlanError::NodeVersion {
-        request: request.text.chars().take(60).collect(),
+        request: excerpt(&request.text),
         file: request.file,
         available: format!("{} and {last}", versions.join(", ")),
         suggestion: format!("{major}.x"),

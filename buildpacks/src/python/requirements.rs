@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::PlanError;
+use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text};
 
 pub(super) const REQUIREMENTS: &str = "requirements.txt";
@@ -86,7 +87,7 @@ impl Requirements {
         let missing = || PlanError::RequirementsInclude {
             file: file.to_owned(),
             line: number,
-            included: path.to_owned(),
+            included: excerpt(path),
         };
         let whole = whole.ok_or_else(missing)?;
         config_text(tree, &whole)?.ok_or_else(missing)?;

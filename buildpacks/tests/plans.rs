@@ -1,0 +1,261 @@
+//! What every kind of app gets: its plan and its Dockerfile, as snapshots; and every mistake, as the
+//! sentence its author reads. Accept changes with `INSTA_UPDATE=always cargo test -p buildpacks`.
+
+mod fixtures;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use buildpacks::{
+    BuildEnv, BuildPlan, MemoryTree, RenderContext, SourceTree, Start, fingerprint, plan, render,
+};
+
+/// Plan and Dockerfile as one text, without the tags of stack images: they change with every recipe.
+fn shown(plan: &BuildPlan, env: &BuildEnv) -> String {
+    let labels = BTreeMap::from([("paas.app".to_owned(), "7".to_owned())]);
+    let rendered = render(
+        plan,
+        &RenderContext {
+            cache_id: "c4f3",
+            git_rev: "0123abc",
+            env,
+            ca_bundle: Some(b"PEM"),
+            labels: &labels,
+        },
+    );
+    let mut text = format!("{} ({})\n", plan.language.name(), plan.because.join(", "));
+    let mut line = |mark: &str, line: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{mark} {line}");
+    };
+    plan.notes.iter().for_each(|note| line("      ", note));
+    plan.warnings
+        .iter()
+        .for_each(|warning| line(" !    ", warning));
+    for (name, start) in &plan.processes {
+        match start {
+            Start::Image => line("run   ", &format!("{name}: (the image's own command)")),
+            Start::Command(command) => line("run   ", &format!("{name}: {command}")),
+        }
+    }
+    plan.stack
+        .iter()
+        .for_each(|image| line("stack ", &image.name));
+    plan.reads_env.iter().for_each(|name| line("reads ", name));
+    for file in &rendered.meta {
+        line("meta  ", &file.path);
+    }
+    let mut dockerfile = rendered.dockerfile;
+    for image in &plan.stack {
+        dockerfile = dockerfile.replace(&format!(":{}", image.tag), ":TAG");
+    }
+    format!("{text}---\n{dockerfile}")
+}
+
+#[test]
+fn every_good_app_gets_this_plan() {
+    let env = fixtures::env();
+    for (name, tree) in fixtures::good() {
+        let plan = plan(&tree, &env).unwrap();
+        insta::assert_snapshot!(name, shown(&plan, &env));
+    }
+}
+
+#[test]
+fn every_bad_app_gets_this_sentence() {
+    let mut text = String::new();
+    for (name, tree) in fixtures::bad() {
+        let error = plan(&tree, &BuildEnv::new()).unwrap_err();
+        let _ = writeln!(text, "{name}\n    {error}");
+    }
+    insta::assert_snapshot!("errors", text);
+}
+
+#[test]
+fn the_stack_recipes_are_these() {
+    let mut recipes: BTreeMap<String, String> = BTreeMap::new();
+    for (_, tree) in fixtures::good() {
+        for image in plan(&tree, &BuildEnv::new()).unwrap().stack {
+            recipes.insert(image.reference(), image.dockerfile);
+        }
+    }
+    let text: Vec<String> = recipes
+        .iter()
+        .map(|(reference, dockerfile)| format!("# {reference}\n{dockerfile}"))
+        .collect();
+    insta::assert_snapshot!("stack", text.join("\n"));
+}
+
+#[test]
+fn the_stack_is_listed_in_the_order_it_is_made() {
+    for (name, tree) in fixtures::good() {
+        let plan = plan(&tree, &BuildEnv::new()).unwrap();
+        let mut made: Vec<String> = Vec::new();
+        for image in &plan.stack {
+            if let Some(base) = &image.base {
+                assert!(made.contains(base), "{name}: {base} comes too late");
+                assert!(image.dockerfile.starts_with(&format!("FROM {base}\n")));
+            }
+            made.push(image.reference());
+        }
+        for stage in &plan.stages {
+            let earlier = plan.stages.iter().any(|other| other.name == stage.from);
+            assert!(
+                earlier || made.contains(&stage.from),
+                "{name}: {}",
+                stage.from
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_tree_gives_the_same_plan_and_text_and_survives_json() {
+    let env = fixtures::env();
+    for (name, tree) in fixtures::good() {
+        let first = plan(&tree, &env).unwrap();
+        let again = plan(&tree.clone(), &env.clone()).unwrap();
+        assert_eq!(first, again, "{name}");
+        assert_eq!(shown(&first, &env), shown(&again, &env), "{name}");
+        let json = serde_json::to_string(&first).unwrap();
+        assert_eq!(serde_json::from_str::<BuildPlan>(&json).unwrap(), first);
+    }
+}
+
+#[test]
+fn no_value_stands_in_a_dockerfile() {
+    let env = fixtures::env();
+    for (name, tree) in fixtures::good() {
+        let text = shown(&plan(&tree, &env).unwrap(), &env);
+        for value in env.values() {
+            assert!(!text.contains(value.as_str()), "{name} shows {value}");
+        }
+    }
+}
+
+#[test]
+fn a_fingerprint_changes_with_what_the_build_is_given_and_with_nothing_else() {
+    let tree = fixtures::named("node_build_script");
+    let env = fixtures::env();
+    let plan_of = |env: &BuildEnv| plan(&tree, env).unwrap();
+    let print = |oid: &str, env: &BuildEnv| fingerprint(&plan_of(env), oid, env);
+    let first = print("a", &env);
+    assert_eq!(first.len(), 64);
+    assert_eq!(first, print("a", &env));
+    assert_ne!(first, print("b", &env));
+    let mut changed = env.clone();
+    changed.insert("SECRET".to_owned(), "another".to_owned());
+    assert_ne!(first, print("a", &changed));
+    assert!(plan_of(&env).reads("NOT_SET_YET"));
+
+    let tree = fixtures::named("node_dependencies");
+    let plan_of = |env: &BuildEnv| plan(&tree, env).unwrap();
+    let print = |env: &BuildEnv| fingerprint(&plan_of(env), "a", env);
+    assert_eq!(print(&env), print(&changed), "npm ci is not given SECRET");
+    changed.insert("NPM_TOKEN".to_owned(), "another".to_owned());
+    assert_ne!(print(&env), print(&changed));
+    assert!(plan_of(&env).reads("NPM_TOKEN") && !plan_of(&env).reads("SECRET"));
+}
+
+#[test]
+fn files_that_the_build_reads_are_in_the_context_whatever_is_ignored() {
+    let tree = fixtures::named("node_dependencies")
+        .file(".dockerignore", "*\n!server.js\n")
+        .file("README.md", "");
+    let plan = plan(&tree, &BuildEnv::new()).unwrap();
+    let rules = buildpacks::ignore::IgnoreRules::from_tree(&tree);
+    let taken: Vec<&str> = tree
+        .files()
+        .iter()
+        .map(|file| file.path.as_str())
+        .filter(|path| plan.takes(path, &rules))
+        .collect();
+    assert_eq!(
+        taken,
+        [".npmrc", "package-lock.json", "package.json", "server.js"]
+    );
+    assert_eq!(plan.context_path("server.js"), "src/server.js");
+}
+
+/// A small generator of our own: the same trees at every run, and no dependency.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap_or_default()
+    }
+
+    /// A fragment of a file that means something to some reader, cut anywhere.
+    fn bytes(&mut self) -> Vec<u8> {
+        let pieces: [&[u8]; 16] = [
+            b"web: node x\n",
+            b"{\"scripts\":{\"start\":\"npm run a\"}}",
+            b"\xff\xfe",
+            b"\0",
+            b"flask\n",
+            b"-r a.txt\n",
+            b"root: ..\n",
+            b"app = Flask(",
+            b"**/a*[",
+            b"!b\\",
+            b"20.x || ^",
+            b"<<<<<<<",
+            b"{\"engines\":{\"node\":\">=1\"}}",
+            b"\r\n",
+            b"ARG A\\\n",
+            "\u{202e}é".as_bytes(),
+        ];
+        let mut all = Vec::new();
+        for _ in 0..self.roll(6) {
+            let piece = pieces[self.roll(pieces.len())];
+            all.extend_from_slice(&piece[..=self.roll(piece.len())]);
+        }
+        all
+    }
+}
+
+#[test]
+fn no_tree_makes_it_panic_and_every_tree_gets_one_answer() {
+    let names = [
+        "Dockerfile",
+        "Procfile",
+        "Staticfile",
+        "package.json",
+        "package-lock.json",
+        ".npmrc",
+        ".nvmrc",
+        "requirements.txt",
+        "runtime.txt",
+        "index.html",
+        "app.py",
+        ".dockerignore",
+        ".slugignore",
+        "a/b.txt",
+    ];
+    let mut dice = Dice(0x5eed);
+    for _ in 0..3000 {
+        let mut tree = MemoryTree::new();
+        for _ in 0..dice.roll(6) {
+            tree = tree.file(names[dice.roll(names.len())], dice.bytes());
+        }
+        let env = fixtures::env();
+        let answer = plan(&tree, &env);
+        let again = plan(&tree, &env);
+        match (answer, again) {
+            (Ok(one), Ok(two)) => assert_eq!(one, two),
+            (Err(one), Err(two)) => {
+                let sentence = one.to_string();
+                assert_eq!(sentence, two.to_string());
+                assert!(!sentence.contains(['\n', '\0']), "{sentence:?}");
+            }
+            (one, two) => panic!("two answers: {one:?} and {two:?}"),
+        }
+        let rules = buildpacks::ignore::IgnoreRules::from_tree(&tree);
+        for name in names {
+            assert_eq!(rules.keeps(name), rules.keeps(name));
+        }
+    }
+}
