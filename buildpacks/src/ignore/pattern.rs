@@ -61,7 +61,8 @@ impl Pattern {
             if c == '/' && walk.arrived() {
                 return true;
             }
-            for at in std::mem::take(&mut walk.before) {
+            for index in 0..walk.before.len() {
+                let at = walk.before[index];
                 self.step(&mut walk, at, c);
             }
             if walk.places.is_empty() {
@@ -134,7 +135,8 @@ impl Walk {
     }
 
     fn turn(&mut self) {
-        self.before = std::mem::take(&mut self.places);
+        std::mem::swap(&mut self.before, &mut self.places);
+        self.places.clear();
         self.turn += 1;
     }
 

@@ -18,6 +18,9 @@ const FILES: &[&str] = &[
 /// Source files longer than this are not looked into.
 const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// So many files one folder down are looked into, and no more: each is read from git.
+const NESTED_MAX: usize = 100;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interface {
     Wsgi,
@@ -65,23 +68,24 @@ pub(super) fn web(
 }
 
 fn find(tree: &dyn SourceTree) -> Option<AppObject> {
-    let nested = tree.files().iter().map(|file| file.path.as_str());
-    let nested = nested.filter(|path| is_package_entry(path));
+    let nested = |is_wanted: fn(&str) -> bool| {
+        let paths = tree.files().iter().map(|file| file.path.as_str());
+        paths.filter(move |path| is_wanted(path)).take(NESTED_MAX)
+    };
     FILES
         .iter()
         .copied()
-        .chain(nested)
+        .chain(nested(|path| {
+            in_package(path).is_some_and(|file| FILES.contains(&file))
+        }))
+        .chain(nested(|path| in_package(path) == Some("__init__.py")))
         .find_map(|path| in_file(tree, path))
 }
 
-/// `mysite/wsgi.py`, `app/__init__.py`, `src/app.py`: one folder down.
-fn is_package_entry(path: &str) -> bool {
-    match path.split_once('/') {
-        Some((folder, file)) => {
-            !folder.contains(['-', '.']) && (FILES.contains(&file) || file == "__init__.py")
-        }
-        None => false,
-    }
+/// The `wsgi.py` of `mysite/wsgi.py`: one folder down, in a folder that can be imported.
+fn in_package(path: &str) -> Option<&str> {
+    let (folder, file) = path.split_once('/')?;
+    (!folder.contains(['-', '.'])).then_some(file)
 }
 
 fn in_file(tree: &dyn SourceTree, path: &str) -> Option<AppObject> {

@@ -1,0 +1,63 @@
+//! The sample apps under `tests/apps`, which the stories push: each is what its name says.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use buildpacks::{BuildEnv, Language, MemoryTree, Start, plan};
+
+#[test]
+fn every_sample_app_is_planned_without_a_warning() {
+    let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/apps");
+    let mut seen = BTreeMap::new();
+    for entry in fs::read_dir(&apps).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let plan = plan(&read_tree(&folder), &BuildEnv::new()).unwrap();
+        assert_eq!(plan.warnings, Vec::<String>::new(), "{name}");
+        assert!(plan.processes.contains_key("web"), "{name}");
+        seen.insert(name, plan);
+    }
+    for (name, language) in [
+        ("hello-docker", Language::Dockerfile),
+        ("hello-static", Language::Static),
+        ("hello-node", Language::Node),
+        ("node-deps", Language::Node),
+        ("echo", Language::Node),
+        ("hello-flask", Language::Python),
+        ("hello-shell", Language::Shell),
+        ("web-worker", Language::Shell),
+        ("crasher", Language::Shell),
+    ] {
+        assert_eq!(seen[name].language, language, "{name}");
+    }
+    assert!(seen["web-worker"].processes.contains_key("worker"));
+    assert_eq!(seen["hello-docker"].processes["web"], Start::Image);
+}
+
+/// Programs that a Procfile names have to be executable.
+#[test]
+fn every_program_of_a_sample_app_can_be_run() {
+    let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/apps");
+    for entry in fs::read_dir(&apps).unwrap() {
+        for file in fs::read_dir(entry.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let is_program = fs::read(&path).unwrap().starts_with(b"#!");
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(is_program, mode & 0o100 != 0, "{}", path.display());
+        }
+    }
+}
+
+/// The sample apps have no folders and no symlinks.
+fn read_tree(folder: &Path) -> MemoryTree {
+    fs::read_dir(folder)
+        .expect("a sample app")
+        .map(|entry| entry.expect("a file of a sample app").path())
+        .fold(MemoryTree::new(), |tree, path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let contents = fs::read(&path).expect("a readable file");
+            tree.file(name.expect("a name in UTF-8"), contents)
+        })
+}
