@@ -6,8 +6,8 @@
 
 /// What a shell does itself: `exec cd x` would look for a program named cd.
 const SHELL_WORDS: &[&str] = &[
-    "!", ".", ":", "[[", "case", "cd", "eval", "export", "for", "if", "set", "source", "trap",
-    "ulimit", "umask", "unset", "until", "while", "{",
+    "!", ".", ":", "[[", "case", "cd", "eval", "export", "for", "if", "set", "source", "trap", "ulimit", "umask",
+    "unset", "until", "while", "{",
 ];
 
 /// Rewrites a command line so that `exec` may stand before it.
@@ -41,10 +41,7 @@ pub fn quote(word: &str) -> String {
 
 /// One command: an assignment before it needs `env`, a shell's own word needs the shell.
 fn simple(command: &str) -> String {
-    let command = command
-        .strip_prefix("exec ")
-        .unwrap_or(command)
-        .trim_start();
+    let command = command.strip_prefix("exec ").unwrap_or(command).trim_start();
     if starts_with_shell_word(command) {
         return format!("sh -c {}", quote(command));
     }
@@ -63,12 +60,10 @@ fn starts_with_shell_word(command: &str) -> bool {
 }
 
 fn starts_with_assignment(command: &str) -> bool {
-    first_word(command)
-        .split_once('=')
-        .is_some_and(|(name, _)| {
-            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        })
+    first_word(command).split_once('=').is_some_and(|(name, _)| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
 }
 
 enum Chain {
@@ -115,10 +110,7 @@ fn split_chain(command: &str) -> Chain {
 
 /// `if a; then b; fi`: the semicolons are inside of one command.
 fn opens_block(command: &str) -> bool {
-    matches!(
-        first_word(command),
-        "case" | "for" | "if" | "until" | "while" | "{"
-    )
+    matches!(first_word(command), "case" | "for" | "if" | "until" | "while" | "{")
 }
 
 /// Where the quote that opens at `from` closes, or the end of the line.
@@ -155,14 +147,8 @@ mod tests {
 
     #[test]
     fn the_last_command_of_a_chain_replaces_the_shell() {
-        assert_eq!(
-            executable("./migrate && node 'my app.js'"),
-            r"sh -c './migrate && exec node '\''my app.js'\'''"
-        );
-        assert_eq!(
-            executable("cd src; A=1 node x"),
-            "sh -c 'cd src; exec env A=1 node x'"
-        );
+        assert_eq!(executable("./migrate && node 'my app.js'"), r"sh -c './migrate && exec node '\''my app.js'\'''");
+        assert_eq!(executable("cd src; A=1 node x"), "sh -c 'cd src; exec env A=1 node x'");
     }
 
     #[test]

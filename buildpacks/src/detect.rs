@@ -52,29 +52,18 @@ pub fn detect(tree: &dyn SourceTree) -> Vec<Detection> {
         (Language::Dockerfile, present(tree, &["Dockerfile"])),
         (Language::Node, present(tree, &["package.json"])),
         (Language::Python, python_files(tree)),
-        (
-            Language::Static,
-            present(tree, &["Staticfile", "index.html"]),
-        ),
+        (Language::Static, present(tree, &["Staticfile", "index.html"])),
         (Language::Shell, present(tree, &["Procfile"])),
     ];
     if python_serves(tree) {
         languages.swap(1, 2);
     }
-    let found = languages
-        .into_iter()
-        .filter(|(_, because)| !because.is_empty());
-    found
-        .map(|(language, because)| Detection { language, because })
-        .collect()
+    let found = languages.into_iter().filter(|(_, because)| !because.is_empty());
+    found.map(|(language, because)| Detection { language, because }).collect()
 }
 
 fn present(tree: &dyn SourceTree, names: &[&str]) -> Vec<String> {
-    names
-        .iter()
-        .filter(|name| has(tree, name))
-        .map(|name| (*name).to_owned())
-        .collect()
+    names.iter().filter(|name| has(tree, name)).map(|name| (*name).to_owned()).collect()
 }
 
 /// The files of Python's package managers. A pyproject.toml often holds nothing but the settings of a
@@ -87,10 +76,7 @@ fn python_files(tree: &dyn SourceTree) -> Vec<String> {
     let mut others = present(tree, &["Pipfile", "poetry.lock", "uv.lock", "setup.py"]);
     let project = tree.read("pyproject.toml").unwrap_or_default();
     let project = String::from_utf8_lossy(&project);
-    if ["[project]", "[tool.poetry]"]
-        .iter()
-        .any(|table| project.contains(table))
-    {
+    if ["[project]", "[tool.poetry]"].iter().any(|table| project.contains(table)) {
         others.insert(0, "pyproject.toml".to_owned());
     }
     others
@@ -102,21 +88,11 @@ fn python_serves(tree: &dyn SourceTree) -> bool {
     if !has(tree, "requirements.txt") || !has(tree, "package.json") {
         return false;
     }
-    let procfile = tree
-        .read("Procfile")
-        .and_then(|bytes| procfile::parse(&bytes).ok());
+    let procfile = tree.read("Procfile").and_then(|bytes| procfile::parse(&bytes).ok());
     match procfile.as_ref().and_then(|procfile| procfile.get("web")) {
-        Some(web) => [
-            "python",
-            "gunicorn",
-            "uvicorn",
-            "flask",
-            "waitress",
-            "hypercorn",
-            "daphne",
-        ]
-        .iter()
-        .any(|tool| web.contains(tool)),
+        Some(web) => ["python", "gunicorn", "uvicorn", "flask", "waitress", "hypercorn", "daphne"]
+            .iter()
+            .any(|tool| web.contains(tool)),
         None => !looks_startable(tree),
     }
 }

@@ -16,17 +16,14 @@ pub(crate) fn plan(
 ) -> Result<BuildPlan, PlanError> {
     let text = config_text(tree, PATH)?.unwrap_or_default();
     let mut plan = BuildPlan::new(detection);
-    plan.dockerfile = DockerfileSource::Users {
-        path: PATH.to_owned(),
-    };
+    plan.dockerfile = DockerfileSource::Users { path: PATH.to_owned() };
     plan.needs = vec![PATH.to_owned(), ".dockerignore".to_owned()];
     if let Some(procfile) = procfile {
         plan.set_processes(procfile);
         plan.notes.push("process types from Procfile".to_owned());
     } else {
         plan.processes.insert("web".to_owned(), Start::Image);
-        plan.notes
-            .push("web runs the image's own command".to_owned());
+        plan.notes.push("web runs the image's own command".to_owned());
     }
     for name in declared_args(&text) {
         if env.contains_key(&name) && name != "GIT_REV" {
@@ -44,9 +41,7 @@ fn declared_args(text: &str) -> Vec<String> {
     let args = lines.filter(|(keyword, _)| keyword == "ARG");
     let mut names: Vec<String> = args
         .flat_map(|(_, rest)| {
-            rest.split_whitespace()
-                .map(|word| word.split('=').next().unwrap_or(word).to_owned())
-                .collect::<Vec<_>>()
+            rest.split_whitespace().map(|word| word.split('=').next().unwrap_or(word).to_owned()).collect::<Vec<_>>()
         })
         .collect();
     names.sort();

@@ -21,14 +21,8 @@ pub enum PlanError {
     #[error("{file} is a submodule: submodules are not fetched, so commit a regular file instead")]
     ConfigIsSubmodule { file: String },
 
-    #[error(
-        "{file} is {size_bytes} bytes long, more than the {size_bytes_max} that are read: make it shorter"
-    )]
-    ConfigTooLarge {
-        file: String,
-        size_bytes: u64,
-        size_bytes_max: u64,
-    },
+    #[error("{file} is {size_bytes} bytes long, more than the {size_bytes_max} that are read: make it shorter")]
+    ConfigTooLarge { file: String, size_bytes: u64, size_bytes_max: u64 },
 
     #[error("{file} is listed in the commit but cannot be read: push again")]
     ConfigUnreadable { file: String },
@@ -39,14 +33,8 @@ pub enum PlanError {
     #[error(transparent)]
     Procfile(#[from] ProcfileError),
 
-    #[error(
-        "package.json line {line}, column {column}: {reason}: correct it, then `npm pkg get name` checks the file"
-    )]
-    PackageJson {
-        line: usize,
-        column: usize,
-        reason: String,
-    },
+    #[error("package.json line {line}, column {column}: {reason}: correct it, then `npm pkg get name` checks the file")]
+    PackageJson { line: usize, column: usize, reason: String },
 
     #[error("package.json: {field} must be {wanted}")]
     PackageField { field: String, wanted: &'static str },
@@ -54,47 +42,23 @@ pub enum PlanError {
     #[error(
         "{lockfile} belongs to {manager}, and this version installs with npm only: run `npm install`, commit package-lock.json and remove {lockfile}, or add a Dockerfile"
     )]
-    OtherPackageManager {
-        lockfile: &'static str,
-        manager: &'static str,
-    },
+    OtherPackageManager { lockfile: &'static str, manager: &'static str },
 
-    #[error(
-        "{file} asks for node \"{request}\", and there are {available}: write \"{suggestion}\" there"
-    )]
-    NodeVersion {
-        request: String,
-        file: &'static str,
-        available: String,
-        suggestion: String,
-    },
+    #[error("{file} asks for node \"{request}\", and there are {available}: write \"{suggestion}\" there")]
+    NodeVersion { request: String, file: &'static str, available: String, suggestion: String },
 
     #[error(
         "{file} asks for Python \"{request}\", and this version has Python {available} only: write \"{suggestion}\" or remove {file}; for another Python add a Dockerfile"
     )]
-    PythonVersion {
-        request: String,
-        file: &'static str,
-        available: String,
-        suggestion: String,
-    },
+    PythonVersion { request: String, file: &'static str, available: String, suggestion: String },
 
     #[error(
         "{file} is here without requirements.txt, and this version installs from requirements.txt only: run `{export}` and commit it"
     )]
-    PythonManager {
-        file: &'static str,
-        export: &'static str,
-    },
+    PythonManager { file: &'static str, export: &'static str },
 
-    #[error(
-        "{file} line {line}: {included} is not in the commit: add it (`git add {included}`) or remove the line"
-    )]
-    RequirementsInclude {
-        file: String,
-        line: usize,
-        included: String,
-    },
+    #[error("{file} line {line}: {included} is not in the commit: add it (`git add {included}`) or remove the line")]
+    RequirementsInclude { file: String, line: usize, included: String },
 
     #[error("no start command: {fix}")]
     NoStartCommand { fix: String },
@@ -115,8 +79,5 @@ pub enum PlanError {
 
 /// `; a; b` for a list, and nothing for none.
 fn listed(hints: &[String]) -> String {
-    hints
-        .iter()
-        .flat_map(|hint| ["; ", hint.as_str()])
-        .collect()
+    hints.iter().flat_map(|hint| ["; ", hint.as_str()]).collect()
 }

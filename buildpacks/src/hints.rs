@@ -25,12 +25,8 @@ pub(crate) fn misspelt(tree: &dyn SourceTree) -> Vec<String> {
     let roots = tree.files().iter().filter(|file| !file.path.contains('/'));
     let near = roots.filter_map(|file| {
         let known = KNOWN.iter().find(|known| is_near(&file.path, known))?;
-        (!KNOWN.contains(&file.path.as_str()) && !has(tree, known)).then(|| {
-            format!(
-                "{} is not read: did you mean {known}? rename it: `git mv {0} {known}`",
-                file.path
-            )
-        })
+        (!KNOWN.contains(&file.path.as_str()) && !has(tree, known))
+            .then(|| format!("{} is not read: did you mean {known}? rename it: `git mv {0} {known}`", file.path))
     });
     near.take(HINTS_MAX).collect()
 }
@@ -57,10 +53,7 @@ pub(crate) fn for_nothing_detected(tree: &dyn SourceTree) -> Vec<String> {
 /// The first app one folder down.
 fn nested_app(tree: &dyn SourceTree) -> Option<(&str, &str)> {
     let languages = ["Dockerfile", "package.json", "requirements.txt", "Procfile"];
-    tree.files()
-        .iter()
-        .filter_map(|file| file.path.split_once('/'))
-        .find(|(_, name)| languages.contains(name))
+    tree.files().iter().filter_map(|file| file.path.split_once('/')).find(|(_, name)| languages.contains(name))
 }
 
 /// Another case, or one slip of the finger: a letter lost, added, changed or swapped.

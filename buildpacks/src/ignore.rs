@@ -40,17 +40,10 @@ impl IgnoreRules {
         // Docker prefers the file that is named after the Dockerfile.
         let docker = read("Dockerfile.dockerignore").or_else(|| read(".dockerignore"));
         let has_dockerfile = tree.read("Dockerfile").is_some();
-        let lists = [
-            docker.map(|text| docker_lines(&text)),
-            read(".slugignore").map(|text| slug_lines(&text)),
-        ];
+        let lists = [docker.map(|text| docker_lines(&text)), read(".slugignore").map(|text| slug_lines(&text))];
         Self {
             lists: lists.into_iter().flatten().collect(),
-            always: if has_dockerfile {
-                vec!["Dockerfile", ".dockerignore"]
-            } else {
-                Vec::new()
-            },
+            always: if has_dockerfile { vec!["Dockerfile", ".dockerignore"] } else { Vec::new() },
         }
     }
 
@@ -83,10 +76,7 @@ fn docker_line(line: &str) -> Option<Line> {
         None => (Verdict::LeaveOut, line),
     };
     let text = clean(text)?;
-    Some(Line {
-        pattern: Pattern::new(&text),
-        verdict,
-    })
+    Some(Line { pattern: Pattern::new(&text), verdict })
 }
 
 /// Heroku knows no `!` and takes a leading slash for the root.
@@ -95,15 +85,8 @@ fn slug_lines(text: &str) -> Vec<Line> {
     let lines = lines.filter(|line| !line.starts_with('#') && !line.starts_with('!'));
     let lines = lines.filter_map(|line| {
         let text = clean(line)?;
-        let text = if line.starts_with('/') {
-            text
-        } else {
-            format!("**/{text}")
-        };
-        Some(Line {
-            pattern: Pattern::new(&text),
-            verdict: Verdict::LeaveOut,
-        })
+        let text = if line.starts_with('/') { text } else { format!("**/{text}") };
+        Some(Line { pattern: Pattern::new(&text), verdict: Verdict::LeaveOut })
     });
     lines.collect()
 }
@@ -178,26 +161,16 @@ mod tests {
 
     #[test]
     fn both_files_must_keep_and_slugignore_matches_at_any_depth() {
-        let tree = MemoryTree::new()
-            .file(".dockerignore", "a\n")
-            .file(".slugignore", "*.psd\n/docs\n!b.psd\n");
+        let tree = MemoryTree::new().file(".dockerignore", "a\n").file(".slugignore", "*.psd\n/docs\n!b.psd\n");
         let rules = IgnoreRules::from_tree(&tree);
-        for (path, kept) in [
-            ("a", false),
-            ("x/y.psd", false),
-            ("b.psd", false),
-            ("docs/x", false),
-            ("x/docs", true),
-        ] {
+        for (path, kept) in [("a", false), ("x/y.psd", false), ("b.psd", false), ("docs/x", false), ("x/docs", true)] {
             assert_eq!(rules.keeps(path), kept, "{path}");
         }
     }
 
     #[test]
     fn a_dockerfile_and_its_ignore_file_are_always_kept() {
-        let tree = MemoryTree::new()
-            .file("Dockerfile", "FROM x")
-            .file(".dockerignore", "*\n");
+        let tree = MemoryTree::new().file("Dockerfile", "FROM x").file(".dockerignore", "*\n");
         let rules = IgnoreRules::from_tree(&tree);
         assert!(rules.keeps("Dockerfile") && rules.keeps(".dockerignore"));
         assert!(!rules.keeps("src/Dockerfile"));

@@ -32,8 +32,7 @@ pub(crate) fn plan(
     let mut plan = BuildPlan::new(detection);
     let (node, node_note) = version::choose(tree, &package)?;
     let install = Install::decide(tree, &package, &mut plan)?;
-    plan.notes
-        .push(format!("{node_note}, {}", install.summary()));
+    plan.notes.push(format!("{node_note}, {}", install.summary()));
     if let Some((name, _)) = &install.build {
         plan.notes.push(format!("npm run {name}"));
     }
@@ -45,8 +44,7 @@ pub(crate) fn plan(
 /// Whether the app could be started without a Procfile.
 pub(crate) fn looks_startable(tree: &dyn SourceTree) -> bool {
     let text = tree.read("package.json").unwrap_or_default();
-    Package::parse(&String::from_utf8_lossy(&text))
-        .is_ok_and(|package| start::web(tree, &package).is_ok())
+    Package::parse(&String::from_utf8_lossy(&text)).is_ok_and(|package| start::web(tree, &package).is_ok())
 }
 
 /// Sets what runs; true when some of it calls npm.
@@ -57,8 +55,7 @@ fn set_processes(
     procfile: Option<&Procfile>,
 ) -> Result<bool, PlanError> {
     let lines: Vec<(String, String)> = if let Some(procfile) = procfile {
-        let spelled =
-            |(name, line): (&str, &str)| (name.to_owned(), start::spell_out(line, package));
+        let spelled = |(name, line): (&str, &str)| (name.to_owned(), start::spell_out(line, package));
         procfile.iter().map(spelled).collect()
     } else {
         let (command, origin) = start::web(tree, package)?;

@@ -96,15 +96,12 @@ impl BuildPlan {
     }
 
     pub(crate) fn set_processes(&mut self, procfile: &Procfile) {
-        self.processes = procfile
-            .iter()
-            .map(|(name, line)| (name.to_owned(), Start::Command(command::executable(line))))
-            .collect();
+        self.processes =
+            procfile.iter().map(|(name, line)| (name.to_owned(), Start::Command(command::executable(line)))).collect();
     }
 
     pub(crate) fn set_web(&mut self, line: &str) {
-        self.processes
-            .insert("web".to_owned(), Start::Command(command::executable(line)));
+        self.processes.insert("web".to_owned(), Start::Command(command::executable(line)));
     }
 
     fn scopes(&self) -> impl Iterator<Item = EnvScope> {
@@ -148,13 +145,9 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
     }
     let detections = detect(tree);
     let Some(chosen) = detections.first() else {
-        return Err(PlanError::NothingDetected {
-            hints: hints::for_nothing_detected(tree),
-        });
+        return Err(PlanError::NothingDetected { hints: hints::for_nothing_detected(tree) });
     };
-    let procfile = config_file(tree, "Procfile")?
-        .map(|bytes| procfile::parse(&bytes))
-        .transpose()?;
+    let procfile = config_file(tree, "Procfile")?.map(|bytes| procfile::parse(&bytes)).transpose()?;
     let mut plan = match chosen.language {
         Language::Dockerfile => dockerfile::plan(chosen, tree, env, procfile.as_ref()),
         Language::Node => node::plan(chosen, tree, procfile.as_ref()),
@@ -186,23 +179,13 @@ fn warn_of_the_rest(plan: &mut BuildPlan, detections: &[Detection], procfile: Op
         ));
     }
     if procfile.is_some() && !plan.processes.contains_key("web") {
-        plan.warnings.push(
-            "Procfile has no `web` line: nothing will answer requests until one is added"
-                .to_owned(),
-        );
+        plan.warnings.push("Procfile has no `web` line: nothing will answer requests until one is added".to_owned());
     }
 }
 
 /// Values that could only break a build step: they belong to the instance's world, not to the builder's.
 fn is_given(name: &str) -> bool {
-    let ours = [
-        "PATH",
-        "HOME",
-        "PWD",
-        "LD_PRELOAD",
-        "LD_LIBRARY_PATH",
-        "GIT_REV",
-    ];
+    let ours = ["PATH", "HOME", "PWD", "LD_PRELOAD", "LD_LIBRARY_PATH", "GIT_REV"];
     !ours.contains(&name)
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -24,9 +24,7 @@ impl Procfile {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.commands
-            .iter()
-            .map(|(name, command)| (name.as_str(), command.as_str()))
+        self.commands.iter().map(|(name, command)| (name.as_str(), command.as_str()))
     }
 }
 
@@ -42,17 +40,13 @@ pub enum ProcfileError {
         "Procfile line {line} holds an unresolved merge marker (`{marker}`): resolve the conflict, commit and push again"
     )]
     MergeMarker { line: usize, marker: String },
-    #[error(
-        "Procfile line {line} has no colon: write `name: command`, for example `web: ./server`"
-    )]
+    #[error("Procfile line {line} has no colon: write `name: command`, for example `web: ./server`")]
     NoColon { line: usize },
     #[error(
         "Procfile line {line}: {name:?} cannot name a process: use 1 to {NAME_CHARS_MAX} letters, digits, `-` and `_`, starting with a letter, and no space before the name or the colon"
     )]
     Name { line: usize, name: String },
-    #[error(
-        "Procfile line {line}: `{name}:` has no command: write one after the colon, or remove the line"
-    )]
+    #[error("Procfile line {line}: `{name}:` has no command: write one after the colon, or remove the line")]
     NoCommand { line: usize, name: String },
     #[error(
         "Procfile line {line}: the command of `{name}` is longer than {COMMAND_BYTES_MAX} bytes: put it into a script"
@@ -61,19 +55,11 @@ pub enum ProcfileError {
     #[error(
         "Procfile line {line}: the command of `{name}` holds the invisible character {character}: type the line again"
     )]
-    Invisible {
-        line: usize,
-        name: String,
-        character: String,
-    },
+    Invisible { line: usize, name: String, character: String },
     #[error(
         "Procfile line {line}: `{name}` is on line {first} already: keep one of the two, or give this one another name"
     )]
-    Duplicate {
-        line: usize,
-        first: usize,
-        name: String,
-    },
+    Duplicate { line: usize, first: usize, name: String },
     #[error(
         "Procfile line {line}: the `release:` phase is not run by this version: remove the line and run `{command}` yourself after the push; it comes with the next version"
     )]
@@ -96,11 +82,7 @@ pub fn parse(bytes: &[u8]) -> Result<Procfile, ProcfileError> {
             continue;
         };
         if let Some((first, _)) = seen.get(name) {
-            return Err(ProcfileError::Duplicate {
-                line,
-                first: *first,
-                name: name.to_owned(),
-            });
+            return Err(ProcfileError::Duplicate { line, first: *first, name: name.to_owned() });
         }
         if seen.len() == PROCESS_TYPES_MAX {
             return Err(ProcfileError::TooMany { line });
@@ -110,10 +92,7 @@ pub fn parse(bytes: &[u8]) -> Result<Procfile, ProcfileError> {
     if seen.is_empty() {
         return Err(ProcfileError::Empty);
     }
-    let commands = seen
-        .into_iter()
-        .map(|(name, (_, command))| (name, command))
-        .collect();
+    let commands = seen.into_iter().map(|(name, (_, command))| (name, command)).collect();
     Ok(Procfile { commands })
 }
 
@@ -123,34 +102,21 @@ fn parse_line(text: &str, line: usize) -> Result<Option<(&str, &str)>, ProcfileE
         return Ok(None);
     }
     refuse_merge_marker(text, line)?;
-    let (name, command) = text
-        .split_once(':')
-        .ok_or(ProcfileError::NoColon { line })?;
+    let (name, command) = text.split_once(':').ok_or(ProcfileError::NoColon { line })?;
     if !is_process_name(name) {
-        return Err(ProcfileError::Name {
-            line,
-            name: name.chars().take(NAME_CHARS_MAX * 2).collect(),
-        });
+        return Err(ProcfileError::Name { line, name: name.chars().take(NAME_CHARS_MAX * 2).collect() });
     }
     let command = check_command(name, command.trim(), line)?;
     if name == "release" {
-        return Err(ProcfileError::Release {
-            line,
-            command: command.to_owned(),
-        });
+        return Err(ProcfileError::Release { line, command: command.to_owned() });
     }
     Ok(Some((name, command)))
 }
 
 fn refuse_merge_marker(text: &str, line: usize) -> Result<(), ProcfileError> {
-    let marker = ["<<<<<<<", "=======", ">>>>>>>", "|||||||"]
-        .into_iter()
-        .find(|marker| text.starts_with(marker));
+    let marker = ["<<<<<<<", "=======", ">>>>>>>", "|||||||"].into_iter().find(|marker| text.starts_with(marker));
     match marker {
-        Some(marker) => Err(ProcfileError::MergeMarker {
-            line,
-            marker: marker.to_owned(),
-        }),
+        Some(marker) => Err(ProcfileError::MergeMarker { line, marker: marker.to_owned() }),
         None => Ok(()),
     }
 }
@@ -158,9 +124,7 @@ fn refuse_merge_marker(text: &str, line: usize) -> Result<(), ProcfileError> {
 fn is_process_name(name: &str) -> bool {
     name.len() <= NAME_CHARS_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 fn check_command<'a>(name: &str, command: &'a str, line: usize) -> Result<&'a str, ProcfileError> {
@@ -172,11 +136,9 @@ fn check_command<'a>(name: &str, command: &'a str, line: usize) -> Result<&'a st
         return Err(ProcfileError::CommandTooLong { line, name: name() });
     }
     match command.chars().find(|c| is_invisible(*c)) {
-        Some(character) => Err(ProcfileError::Invisible {
-            line,
-            name: name(),
-            character: format!("U+{:04X}", u32::from(character)),
-        }),
+        Some(character) => {
+            Err(ProcfileError::Invisible { line, name: name(), character: format!("U+{:04X}", u32::from(character)) })
+        }
         None => Ok(command),
     }
 }
@@ -191,12 +153,8 @@ mod tests {
 
     #[test]
     fn comments_blank_lines_and_windows_line_ends_are_fine() {
-        let procfile =
-            parse(b"\xef\xbb\xbf# what runs\r\n\r\nweb: ./a b:c \r\nworker_2:x\r\n").unwrap();
-        assert_eq!(
-            procfile.iter().collect::<Vec<_>>(),
-            [("web", "./a b:c"), ("worker_2", "x")]
-        );
+        let procfile = parse(b"\xef\xbb\xbf# what runs\r\n\r\nweb: ./a b:c \r\nworker_2:x\r\n").unwrap();
+        assert_eq!(procfile.iter().collect::<Vec<_>>(), [("web", "./a b:c"), ("worker_2", "x")]);
     }
 
     #[test]
@@ -216,11 +174,7 @@ mod tests {
             (b"web: a\x00\n", 1, "U+0000"),
             (b"web: a\rb\n", 1, "U+000D"),
             ("web: a\u{202e}b\n".as_bytes(), 1, "U+202E"),
-            (
-                b"web: a\nrelease: ./migrate\n",
-                2,
-                "run `./migrate` yourself",
-            ),
+            (b"web: a\nrelease: ./migrate\n", 2, "run `./migrate` yourself"),
         ] {
             let shown = error(bytes);
             assert!(shown.contains(&format!("line {line}")), "{shown}");
@@ -236,9 +190,7 @@ mod tests {
         let command = "x".repeat(COMMAND_BYTES_MAX);
         assert!(parse(format!("web: {command}").as_bytes()).is_ok());
         assert!(error(format!("web: {command}x")).contains("longer than 4096"));
-        let many = |count: usize| -> String {
-            (0..count).fold(String::new(), |text, n| text + &format!("p{n}: x\n"))
-        };
+        let many = |count: usize| -> String { (0..count).fold(String::new(), |text, n| text + &format!("p{n}: x\n")) };
         assert!(parse(many(PROCESS_TYPES_MAX).as_bytes()).is_ok());
         assert!(error(many(PROCESS_TYPES_MAX + 1)).contains("line 65"));
         assert!(error(vec![b'\n'; BYTES_MAX + 1]).contains("longer"));

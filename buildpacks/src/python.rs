@@ -23,9 +23,8 @@ use crate::tree::{SourceTree, config_text, has};
 
 const VENV: &str = "/opt/venv";
 
-static AVAILABLE: LazyLock<Available> = LazyLock::new(|| {
-    toml::from_str(include_str!("python/versions.toml")).expect("every test of Python reads it")
-});
+static AVAILABLE: LazyLock<Available> =
+    LazyLock::new(|| toml::from_str(include_str!("python/versions.toml")).expect("every test of Python reads it"));
 
 #[derive(Debug, Deserialize)]
 struct Available {
@@ -48,9 +47,7 @@ pub(crate) fn plan(
     let action = match (requirements.is_empty(), requirements.needs_source) {
         (true, _) => "no requirements",
         (false, false) => "pip install -r requirements.txt",
-        (false, true) => {
-            "pip install -r requirements.txt at every change (it installs a folder of the app)"
-        }
+        (false, true) => "pip install -r requirements.txt at every change (it installs a folder of the app)",
     };
     plan.notes.push(format!("{version_note}, {action}"));
     if let Some(procfile) = procfile {
@@ -71,17 +68,11 @@ fn other_manager(detection: &Detection) -> PlanError {
         ("poetry.lock", "poetry export -o requirements.txt"),
         ("uv.lock", "uv export --no-emit-project -o requirements.txt"),
         ("Pipfile", "pipenv requirements > requirements.txt"),
-        (
-            "pyproject.toml",
-            "uv pip compile pyproject.toml -o requirements.txt",
-        ),
+        ("pyproject.toml", "uv pip compile pyproject.toml -o requirements.txt"),
         ("setup.py", "echo . > requirements.txt"),
     ];
     let is_here = |(file, _): &(&str, &str)| detection.because.iter().any(|have| have == file);
-    let (file, export) = exports
-        .into_iter()
-        .find(is_here)
-        .unwrap_or(("the project", "pip freeze > requirements.txt"));
+    let (file, export) = exports.into_iter().find(is_here).unwrap_or(("the project", "pip freeze > requirements.txt"));
     PlanError::PythonManager { file, export }
 }
 
@@ -98,20 +89,14 @@ fn check_version(tree: &dyn SourceTree, plan: &mut BuildPlan) -> Result<String, 
             "runtime.txt" => request.strip_prefix("python-").unwrap_or(request),
             _ => request,
         };
-        let minor = available
-            .rsplit_once('.')
-            .map_or(available, |(minor, _)| minor);
+        let minor = available.rsplit_once('.').map_or(available, |(minor, _)| minor);
         let is_minor = number == minor || number.strip_prefix(minor).is_some_and(is_patch);
         if !is_minor && !["3", "3.x", minor].contains(&number) {
             return Err(PlanError::PythonVersion {
                 request: excerpt(request),
                 file,
                 available: available.to_owned(),
-                suggestion: if file == "runtime.txt" {
-                    format!("python-{available}")
-                } else {
-                    minor.to_owned()
-                },
+                suggestion: if file == "runtime.txt" { format!("python-{available}") } else { minor.to_owned() },
             });
         }
         if is_minor && number != minor && number != available && !number.ends_with(['x', '*']) {
@@ -119,20 +104,15 @@ fn check_version(tree: &dyn SourceTree, plan: &mut BuildPlan) -> Result<String, 
                 "{file} asks for Python {number}, Debian's {available} is used: write `{minor}` to take whatever Debian keeps safe"
             ));
         }
-        return Ok(format!(
-            "python {available} (Debian's python3 satisfies {file} \"{request}\")"
-        ));
+        return Ok(format!("python {available} (Debian's python3 satisfies {file} \"{request}\")"));
     }
-    Ok(format!(
-        "python {available} (Debian's python3; no .python-version)"
-    ))
+    Ok(format!("python {available} (Debian's python3; no .python-version)"))
 }
 
 /// `.5`, `.x`, `.*`
 fn is_patch(rest: &str) -> bool {
     rest.strip_prefix('.').is_some_and(|patch| {
-        ["x", "*"].contains(&patch)
-            || (!patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
+        ["x", "*"].contains(&patch) || (!patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
     })
 }
 
@@ -144,19 +124,15 @@ fn warn(plan: &mut BuildPlan, tree: &dyn SourceTree, requirements: &Requirements
             ));
         }
     }
-    let runs_gunicorn = plan
-        .processes
-        .values()
-        .any(|start| matches!(start, Start::Command(line) if line.contains("gunicorn ")));
+    let runs_gunicorn =
+        plan.processes.values().any(|start| matches!(start, Start::Command(line) if line.contains("gunicorn ")));
     if runs_gunicorn && !requirements.asks_for("gunicorn") && !requirements.needs_source {
-        plan.warnings.push(
-            "Procfile starts gunicorn, and requirements.txt does not name it: add a line `gunicorn`".to_owned(),
-        );
+        plan.warnings
+            .push("Procfile starts gunicorn, and requirements.txt does not name it: add a line `gunicorn`".to_owned());
     }
     if has(tree, "Pipfile") || has(tree, "poetry.lock") || has(tree, "uv.lock") {
-        plan.warnings.push(
-            "requirements.txt is installed; the lockfile beside it is not read: keep the two in step".to_owned(),
-        );
+        plan.warnings
+            .push("requirements.txt is installed; the lockfile beside it is not read: keep the two in step".to_owned());
     }
 }
 
@@ -164,32 +140,21 @@ fn lay_out(plan: &mut BuildPlan, requirements: &Requirements) {
     let base = stack::base();
     let run = run_image(&base);
     let build = build_image(&run);
-    plan.install_env
-        .extend(requirements.named_vars.iter().cloned());
+    plan.install_env.extend(requirements.named_vars.iter().cloned());
     let mut app = Vec::new();
     let mut stages = Vec::new();
     if !requirements.is_empty() {
         plan.needs.clone_from(&requirements.files);
         stages.push(dependencies(requirements, &build));
-        app.push(Step::CopyFolder {
-            stage: "dependencies".to_owned(),
-            path: VENV.to_owned(),
-        });
+        app.push(Step::CopyFolder { stage: "dependencies".to_owned(), path: VENV.to_owned() });
     }
     // What pip builds in place (`-e .`) stands among the app's files.
     app.push(if requirements.needs_source {
-        Step::CopyFolder {
-            stage: "dependencies".to_owned(),
-            path: "/app".to_owned(),
-        }
+        Step::CopyFolder { stage: "dependencies".to_owned(), path: "/app".to_owned() }
     } else {
         Step::CopySource
     });
-    stages.push(Stage {
-        name: "app".to_owned(),
-        from: run.reference(),
-        steps: app,
-    });
+    stages.push(Stage { name: "app".to_owned(), from: run.reference(), steps: app });
     plan.stages = stages;
     plan.stack = vec![base, run];
     if !requirements.is_empty() {
@@ -198,10 +163,7 @@ fn lay_out(plan: &mut BuildPlan, requirements: &Requirements) {
 }
 
 fn dependencies(requirements: &Requirements, build: &StackImage) -> Stage {
-    let cache = Mount::Cache {
-        name: "pip".to_owned(),
-        path: "/root/.cache/pip".to_owned(),
-    };
+    let cache = Mount::Cache { name: "pip".to_owned(), path: "/root/.cache/pip".to_owned() };
     let install = |mounts: Vec<Mount>, env| Step::Run {
         command: format!(
             "python3 -m venv --without-pip {VENV} && pip --python {VENV}/bin/python install -r {REQUIREMENTS}"
@@ -212,17 +174,10 @@ fn dependencies(requirements: &Requirements, build: &StackImage) -> Stage {
     let steps = if requirements.needs_source {
         vec![Step::CopySource, install(vec![cache], EnvScope::Everything)]
     } else {
-        let files = requirements
-            .files
-            .iter()
-            .map(|path| Mount::SourceFile { path: path.clone() });
+        let files = requirements.files.iter().map(|path| Mount::SourceFile { path: path.clone() });
         vec![install(files.chain([cache]).collect(), EnvScope::Install)]
     };
-    Stage {
-        name: "dependencies".to_owned(),
-        from: build.reference(),
-        steps,
-    }
+    Stage { name: "dependencies".to_owned(), from: build.reference(), steps }
 }
 
 fn run_image(base: &StackImage) -> StackImage {
@@ -252,8 +207,7 @@ fn build_image(run: &StackImage) -> StackImage {
         &[
             "USER root".to_owned(),
             stack::run(&script),
-            "ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1"
-                .to_owned(),
+            "ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1".to_owned(),
         ],
     )
 }

@@ -22,11 +22,7 @@ pub enum Step {
     /// A folder out of an earlier stage, to the same place.
     CopyFolder { stage: String, path: String },
     /// A command line in /app.
-    Run {
-        command: String,
-        mounts: Vec<Mount>,
-        env: EnvScope,
-    },
+    Run { command: String, mounts: Vec<Mount>, env: EnvScope },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

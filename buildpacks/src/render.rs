@@ -16,13 +16,7 @@ const OWNER: &str = "1000:1000";
 const META: &str = "/tmp/paas-meta";
 
 /// The names under which the tools look for certificate authorities.
-const CA_NAMES: &[&str] = &[
-    "SSL_CERT_FILE",
-    "NODE_EXTRA_CA_CERTS",
-    "PIP_CERT",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-];
+const CA_NAMES: &[&str] = &["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
 
 #[derive(Debug, Clone, Copy)]
 pub struct RenderContext<'a> {
@@ -53,14 +47,8 @@ pub struct MetaFile {
 
 pub fn render(plan: &BuildPlan, ctx: &RenderContext) -> Rendered {
     match plan.dockerfile {
-        DockerfileSource::Users { .. } => Rendered {
-            dockerfile: String::new(),
-            meta: Vec::new(),
-        },
-        DockerfileSource::Generated => Rendered {
-            dockerfile: dockerfile(plan, ctx),
-            meta: meta_files(plan, ctx),
-        },
+        DockerfileSource::Users { .. } => Rendered { dockerfile: String::new(), meta: Vec::new() },
+        DockerfileSource::Generated => Rendered { dockerfile: dockerfile(plan, ctx), meta: meta_files(plan, ctx) },
     }
 }
 
@@ -86,19 +74,12 @@ fn step_line(step: &Step, ctx: &RenderContext) -> String {
         Step::CopyFolder { stage, path } => {
             format!("COPY --from={stage} --chown={OWNER} {path} {path}")
         }
-        Step::Run {
-            command,
-            mounts,
-            env,
-        } => run_line(command, mounts, *env, ctx),
+        Step::Run { command, mounts, env } => run_line(command, mounts, *env, ctx),
     }
 }
 
 fn run_line(command: &str, mounts: &[Mount], env: EnvScope, ctx: &RenderContext) -> String {
-    let mut all = vec![format!(
-        "type=bind,source=meta/{},target={META}",
-        scope_folder(env)
-    )];
+    let mut all = vec![format!("type=bind,source=meta/{},target={META}", scope_folder(env))];
     all.extend(mounts.iter().map(|mount| mount_options(mount, ctx)));
     let mounts: Vec<String> = all.iter().map(|mount| format!("--mount={mount}")).collect();
     // An installer's step does not hear of the commit: it would run again for each.
@@ -106,10 +87,7 @@ fn run_line(command: &str, mounts: &[Mount], env: EnvScope, ctx: &RenderContext)
         EnvScope::Install => String::new(),
         EnvScope::Everything => format!("export GIT_REV={} && ", quote(ctx.git_rev)),
     };
-    format!(
-        "RUN {} \\\n    . {META}/env && {rev}{command}",
-        mounts.join(" \\\n    ")
-    )
+    format!("RUN {} \\\n    . {META}/env && {rev}{command}", mounts.join(" \\\n    "))
 }
 
 fn mount_options(mount: &Mount, ctx: &RenderContext) -> String {
@@ -119,21 +97,15 @@ fn mount_options(mount: &Mount, ctx: &RenderContext) -> String {
             format!("type=bind,from={stage},source={path},target={path},rw")
         }
         Mount::Cache { name, path } => {
-            let id: String = ctx
-                .cache_id
-                .chars()
-                .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-                .collect();
+            let id: String = ctx.cache_id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
             format!("type=cache,id={id}-{name},target={path}")
         }
     }
 }
 
 fn label_line(labels: &BTreeMap<String, String>) -> String {
-    let pairs: Vec<String> = labels
-        .iter()
-        .map(|(name, value)| format!("{}={}", label_quote(name), label_quote(value)))
-        .collect();
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{}={}", label_quote(name), label_quote(value))).collect();
     format!("LABEL {}", pairs.join(" "))
 }
 
@@ -166,17 +138,11 @@ fn meta_files(plan: &BuildPlan, ctx: &RenderContext) -> Vec<MetaFile> {
         let steps = |stage: &Stage| stage.steps.iter().any(is_wanted);
         plan.stages.iter().any(steps)
     };
-    let scopes = [
-        (EnvScope::Install, &plan.install_env),
-        (EnvScope::Everything, &plan.reads_env),
-    ];
+    let scopes = [(EnvScope::Install, &plan.install_env), (EnvScope::Everything, &plan.reads_env)];
     let mut files = Vec::new();
     for (scope, names) in scopes.into_iter().filter(|(scope, _)| runs(*scope)) {
         let folder = scope_folder(scope);
-        files.push(meta_file(
-            format!("meta/{folder}/env"),
-            env_script(names, ctx).into_bytes(),
-        ));
+        files.push(meta_file(format!("meta/{folder}/env"), env_script(names, ctx).into_bytes()));
         if let Some(bundle) = ctx.ca_bundle {
             files.push(meta_file(format!("meta/{folder}/ca.crt"), bundle.to_vec()));
         }
@@ -185,29 +151,17 @@ fn meta_files(plan: &BuildPlan, ctx: &RenderContext) -> Vec<MetaFile> {
 }
 
 fn meta_file(path: String, contents: Vec<u8>) -> MetaFile {
-    MetaFile {
-        path,
-        contents,
-        executable: false,
-    }
+    MetaFile { path, contents, executable: false }
 }
 
 /// What a step sources first. The app's own values come last: they win.
 fn env_script(names: &[String], ctx: &RenderContext) -> String {
     let mut lines = Vec::new();
     if ctx.ca_bundle.is_some() {
-        lines.extend(
-            CA_NAMES
-                .iter()
-                .map(|name| format!("export {name}={META}/ca.crt\n")),
-        );
+        lines.extend(CA_NAMES.iter().map(|name| format!("export {name}={META}/ca.crt\n")));
     }
-    let given = names
-        .iter()
-        .filter_map(|name| ctx.env.get_key_value(name.as_str()));
-    lines.extend(
-        given.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', r"'\''"))),
-    );
+    let given = names.iter().filter_map(|name| ctx.env.get_key_value(name.as_str()));
+    lines.extend(given.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', r"'\''"))));
     lines.concat()
 }
 
@@ -223,13 +177,7 @@ mod tests {
     #[test]
     fn a_value_cannot_leave_its_quotes() {
         let env = BuildEnv::from([("A".to_owned(), "x'; rm -rf /; '\n$(id)".to_owned())]);
-        let ctx = RenderContext {
-            cache_id: "c",
-            git_rev: "r",
-            env: &env,
-            ca_bundle: None,
-            labels: &BTreeMap::new(),
-        };
+        let ctx = RenderContext { cache_id: "c", git_rev: "r", env: &env, ca_bundle: None, labels: &BTreeMap::new() };
         assert_eq!(
             env_script(&["A".to_owned(), "absent".to_owned()], &ctx),
             "export A='x'\\''; rm -rf /; '\\''\n$(id)'\n"

@@ -12,15 +12,8 @@ pub(crate) fn plan(detection: &Detection, procfile: Option<&Procfile>) -> BuildP
         plan.set_processes(procfile);
     }
     let base = stack::base();
-    plan.notes.push(
-        "no language files: your files on Debian 13 with sh and perl, nothing is installed"
-            .to_owned(),
-    );
-    plan.stages = vec![Stage {
-        name: "app".to_owned(),
-        from: base.reference(),
-        steps: vec![Step::CopySource],
-    }];
+    plan.notes.push("no language files: your files on Debian 13 with sh and perl, nothing is installed".to_owned());
+    plan.stages = vec![Stage { name: "app".to_owned(), from: base.reference(), steps: vec![Step::CopySource] }];
     plan.stack = vec![base];
     plan
 }

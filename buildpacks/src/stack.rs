@@ -33,12 +33,7 @@ impl StackImage {
         let from = base.as_deref().unwrap_or(DEBIAN);
         let dockerfile = format!("FROM {from}\n{}\n", lines.join("\n"));
         let hash = hex(&Sha256::digest(format!("{name}\n{dockerfile}")));
-        Self {
-            name: format!("paas-stack/{name}"),
-            tag: hash.chars().take(12).collect(),
-            base,
-            dockerfile,
-        }
+        Self { name: format!("paas-stack/{name}"), tag: hash.chars().take(12).collect(), base, dockerfile }
     }
 }
 
@@ -46,21 +41,9 @@ impl StackImage {
 pub(crate) fn base() -> StackImage {
     let script = format!(
         "{} && useradd --uid 1000 --user-group --home-dir /app --no-create-home --shell /bin/sh app && install -d -o app -g app /app",
-        apt_install(&["ca-certificates"]).replacen(
-            "apt-get install",
-            "apt-get upgrade -y && apt-get install",
-            1
-        ),
+        apt_install(&["ca-certificates"]).replacen("apt-get install", "apt-get upgrade -y && apt-get install", 1),
     );
-    StackImage::new(
-        "base",
-        None,
-        &[
-            run(&script),
-            "WORKDIR /app".to_owned(),
-            "USER app".to_owned(),
-        ],
-    )
+    StackImage::new("base", None, &[run(&script), "WORKDIR /app".to_owned(), "USER app".to_owned()])
 }
 
 /// A RUN line with what every step of a stack needs. The package lists go to memory, not to the image.
@@ -87,14 +70,8 @@ pub(crate) fn download(url: &str, sha512: &str, to: &str) -> String {
 
 /// Writes a script into the image, line by line: heredocs are newer than the engines we build on.
 pub(crate) fn install_script(path: &str, text: &str) -> String {
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| format!("'{}'", line.replace('\'', r"'\''")))
-        .collect();
-    format!(
-        "RUN printf '%s\\n' \\\n    {} \\\n    > {path} && chmod 0755 {path}",
-        lines.join(" \\\n    ")
-    )
+    let lines: Vec<String> = text.lines().map(|line| format!("'{}'", line.replace('\'', r"'\''"))).collect();
+    format!("RUN printf '%s\\n' \\\n    {} \\\n    > {path} && chmod 0755 {path}", lines.join(" \\\n    "))
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

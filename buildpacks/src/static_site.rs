@@ -46,11 +46,7 @@ pub(crate) fn plan(
     }
     let base = stack::base();
     let nginx = nginx(&base);
-    plan.stages = vec![Stage {
-        name: "app".to_owned(),
-        from: nginx.reference(),
-        steps: vec![Step::CopySource],
-    }];
+    plan.stages = vec![Stage { name: "app".to_owned(), from: nginx.reference(), steps: vec![Step::CopySource] }];
     plan.stack = vec![base, nginx];
     Ok(plan)
 }
@@ -62,21 +58,13 @@ fn parse(text: &str) -> Result<Settings, PlanError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let wrong = |reason: String| PlanError::Staticfile {
-            line: at + 1,
-            reason,
-        };
-        match line
-            .split_once(':')
-            .map(|(key, value)| (key.trim(), value.trim()))
-        {
+        let wrong = |reason: String| PlanError::Staticfile { line: at + 1, reason };
+        match line.split_once(':').map(|(key, value)| (key.trim(), value.trim())) {
             Some(("root", folder)) => settings.root = folder_path(folder).map_err(wrong)?,
             Some(("pushstate", "enabled")) => settings.unknown_paths = UnknownPaths::StartPage,
             Some(("pushstate", "disabled")) => settings.unknown_paths = UnknownPaths::NotFound,
             Some(("pushstate", _)) => {
-                return Err(wrong(
-                    "write `pushstate: enabled` or `pushstate: disabled`".to_owned(),
-                ));
+                return Err(wrong("write `pushstate: enabled` or `pushstate: disabled`".to_owned()));
             }
             Some((key, _)) => {
                 return Err(wrong(format!(
@@ -84,9 +72,7 @@ fn parse(text: &str) -> Result<Settings, PlanError> {
                 )));
             }
             None => {
-                return Err(wrong(
-                    "write `root: FOLDER` or `pushstate: enabled`".to_owned(),
-                ));
+                return Err(wrong("write `root: FOLDER` or `pushstate: enabled`".to_owned()));
             }
         }
     }
@@ -102,9 +88,7 @@ fn folder_path(folder: &str) -> Result<String, String> {
         return Err("root must not leave the repository: write a folder inside of it".to_owned());
     }
     if !folder.chars().all(is_plain) {
-        return Err(format!(
-            "root {folder:?} may hold only letters, digits, `-`, `_`, `.` and `/`: rename the folder"
-        ));
+        return Err(format!("root {folder:?} may hold only letters, digits, `-`, `_`, `.` and `/`: rename the folder"));
     }
     Ok(folder.to_owned())
 }
@@ -115,9 +99,7 @@ fn check_root(tree: &dyn SourceTree, root: &str) -> Result<(), PlanError> {
         return found.then_some(()).ok_or(PlanError::StaticRoot);
     }
     let found = has(tree, &format!("{root}/index.html"));
-    found.then_some(()).ok_or_else(|| PlanError::StaticFolder {
-        folder: root.to_owned(),
-    })
+    found.then_some(()).ok_or_else(|| PlanError::StaticFolder { folder: root.to_owned() })
 }
 
 fn note(settings: &Settings) -> String {
@@ -135,11 +117,7 @@ fn note(settings: &Settings) -> String {
 }
 
 fn serve_command(settings: &Settings) -> String {
-    let folder = if settings.root.is_empty() {
-        "/app".to_owned()
-    } else {
-        format!("/app/{}", settings.root)
-    };
+    let folder = if settings.root.is_empty() { "/app".to_owned() } else { format!("/app/{}", settings.root) };
     let folder = command::quote(&folder);
     match settings.unknown_paths {
         UnknownPaths::NotFound => format!("paas-static {folder}"),
@@ -169,26 +147,12 @@ mod tests {
     #[test]
     fn settings_are_read_and_unknown_ones_refused() {
         let settings = parse("# ours\r\nroot: ./public/\npushstate: enabled\n").unwrap();
-        assert_eq!(
-            settings,
-            Settings {
-                root: "public".to_owned(),
-                unknown_paths: UnknownPaths::StartPage
-            }
-        );
+        assert_eq!(settings, Settings { root: "public".to_owned(), unknown_paths: UnknownPaths::StartPage });
         assert_eq!(parse("root: .").unwrap().root, "");
-        for (text, line) in [
-            ("rot: a", 1),
-            ("\nroot: ../a", 2),
-            ("root: a;b", 1),
-            ("public", 1),
-            ("pushstate: yes", 1),
-        ] {
+        for (text, line) in [("rot: a", 1), ("\nroot: ../a", 2), ("root: a;b", 1), ("public", 1), ("pushstate: yes", 1)]
+        {
             let shown = parse(text).unwrap_err().to_string();
-            assert!(
-                shown.starts_with(&format!("Staticfile line {line}: ")),
-                "{shown}"
-            );
+            assert!(shown.starts_with(&format!("Staticfile line {line}: ")), "{shown}");
         }
     }
 }

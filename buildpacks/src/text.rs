@@ -38,9 +38,6 @@ mod tests {
     fn invisible_characters_are_spelled_out_and_long_texts_cut() {
         assert_eq!(excerpt("a\u{1b}[2J\u{202e}é"), "a\\u{1b}[2J\\u{202e}é");
         assert_eq!(excerpt(&"x".repeat(CHARS_MAX)), "x".repeat(CHARS_MAX));
-        assert_eq!(
-            excerpt(&"x".repeat(CHARS_MAX + 1)).chars().count(),
-            CHARS_MAX + 1
-        );
+        assert_eq!(excerpt(&"x".repeat(CHARS_MAX + 1)).chars().count(), CHARS_MAX + 1);
     }
 }

@@ -32,9 +32,7 @@ pub enum EntryKind {
 /// Looks a path up in the sorted list.
 pub(crate) fn entry<'a>(tree: &'a dyn SourceTree, path: &str) -> Option<&'a TreeEntry> {
     let files = tree.files();
-    let at = files
-        .binary_search_by(|entry| entry.path.as_str().cmp(path))
-        .ok()?;
+    let at = files.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
     files.get(at)
 }
 
@@ -47,9 +45,7 @@ pub(crate) fn has_folder(tree: &dyn SourceTree, folder: &str) -> bool {
     let prefix = format!("{folder}/");
     let files = tree.files();
     let at = files.partition_point(|entry| entry.path.as_str() < prefix.as_str());
-    files
-        .get(at)
-        .is_some_and(|entry| entry.path.starts_with(&prefix))
+    files.get(at).is_some_and(|entry| entry.path.starts_with(&prefix))
 }
 
 /// Reads a file which steers the build. It has to be a regular file: what a symlink points to could
@@ -71,9 +67,7 @@ pub(crate) fn config_file(tree: &dyn SourceTree, path: &str) -> Result<Option<Ve
             size_bytes_max: CONFIG_BYTES_MAX,
         });
     }
-    tree.read(path)
-        .map(Some)
-        .ok_or_else(|| PlanError::ConfigUnreadable { file: file() })
+    tree.read(path).map(Some).ok_or_else(|| PlanError::ConfigUnreadable { file: file() })
 }
 
 /// [`config_file`] as text, without the byte order mark some Windows editors write.
@@ -81,12 +75,8 @@ pub(crate) fn config_text(tree: &dyn SourceTree, path: &str) -> Result<Option<St
     let Some(bytes) = config_file(tree, path)? else {
         return Ok(None);
     };
-    let text = String::from_utf8(bytes).map_err(|_| PlanError::ConfigNotUtf8 {
-        file: path.to_owned(),
-    })?;
-    Ok(Some(
-        text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned(),
-    ))
+    let text = String::from_utf8(bytes).map_err(|_| PlanError::ConfigNotUtf8 { file: path.to_owned() })?;
+    Ok(Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()))
 }
 
 /// A tree held in memory, for tests here and in the server.
@@ -119,11 +109,7 @@ impl MemoryTree {
     /// Adds an entry, or replaces the one of that path.
     #[must_use]
     pub fn with(mut self, path: &str, kind: EntryKind, contents: &[u8]) -> Self {
-        let entry = TreeEntry {
-            path: path.to_owned(),
-            kind,
-            size_bytes: contents.len() as u64,
-        };
+        let entry = TreeEntry { path: path.to_owned(), kind, size_bytes: contents.len() as u64 };
         match self.entries.binary_search_by(|e| e.path.as_str().cmp(path)) {
             Ok(at) => {
                 self.entries[at] = entry;
@@ -144,10 +130,7 @@ impl SourceTree for MemoryTree {
     }
 
     fn read(&self, path: &str) -> Option<Vec<u8>> {
-        let at = self
-            .entries
-            .binary_search_by(|entry| entry.path.as_str().cmp(path))
-            .ok()?;
+        let at = self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
         match self.entries[at].kind {
             EntryKind::File | EntryKind::Executable => Some(self.contents[at].clone()),
             EntryKind::Symlink | EntryKind::Submodule => None,

@@ -6,22 +6,14 @@ mod fixtures;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use buildpacks::{
-    BuildEnv, BuildPlan, MemoryTree, RenderContext, SourceTree, Start, fingerprint, plan, render,
-};
+use buildpacks::{BuildEnv, BuildPlan, MemoryTree, RenderContext, SourceTree, Start, fingerprint, plan, render};
 
 /// Plan and Dockerfile as one text, without the tags of stack images: they change with every recipe.
 fn shown(plan: &BuildPlan, env: &BuildEnv) -> String {
     let labels = BTreeMap::from([("paas.app".to_owned(), "7".to_owned())]);
     let rendered = render(
         plan,
-        &RenderContext {
-            cache_id: "c4f3",
-            git_rev: "0123abc",
-            env,
-            ca_bundle: Some(b"PEM"),
-            labels: &labels,
-        },
+        &RenderContext { cache_id: "c4f3", git_rev: "0123abc", env, ca_bundle: Some(b"PEM"), labels: &labels },
     );
     let mut text = format!("{} ({})\n", plan.language.name(), plan.because.join(", "));
     let mut line = |mark: &str, line: &str| {
@@ -29,18 +21,14 @@ fn shown(plan: &BuildPlan, env: &BuildEnv) -> String {
         let _ = writeln!(text, "{mark} {line}");
     };
     plan.notes.iter().for_each(|note| line("      ", note));
-    plan.warnings
-        .iter()
-        .for_each(|warning| line(" !    ", warning));
+    plan.warnings.iter().for_each(|warning| line(" !    ", warning));
     for (name, start) in &plan.processes {
         match start {
             Start::Image => line("run   ", &format!("{name}: (the image's own command)")),
             Start::Command(command) => line("run   ", &format!("{name}: {command}")),
         }
     }
-    plan.stack
-        .iter()
-        .for_each(|image| line("stack ", &image.name));
+    plan.stack.iter().for_each(|image| line("stack ", &image.name));
     plan.reads_env.iter().for_each(|name| line("reads ", name));
     for file in &rendered.meta {
         line("meta  ", &file.path);
@@ -79,10 +67,8 @@ fn the_stack_recipes_are_these() {
             recipes.insert(image.reference(), image.dockerfile);
         }
     }
-    let text: Vec<String> = recipes
-        .iter()
-        .map(|(reference, dockerfile)| format!("# {reference}\n{dockerfile}"))
-        .collect();
+    let text: Vec<String> =
+        recipes.iter().map(|(reference, dockerfile)| format!("# {reference}\n{dockerfile}")).collect();
     insta::assert_snapshot!("stack", text.join("\n"));
 }
 
@@ -100,11 +86,7 @@ fn the_stack_is_listed_in_the_order_it_is_made() {
         }
         for stage in &plan.stages {
             let earlier = plan.stages.iter().any(|other| other.name == stage.from);
-            assert!(
-                earlier || made.contains(&stage.from),
-                "{name}: {}",
-                stage.from
-            );
+            assert!(earlier || made.contains(&stage.from), "{name}: {}", stage.from);
         }
     }
 }
@@ -159,21 +141,12 @@ fn a_fingerprint_changes_with_what_the_build_is_given_and_with_nothing_else() {
 
 #[test]
 fn files_that_the_build_reads_are_in_the_context_whatever_is_ignored() {
-    let tree = fixtures::named("node_dependencies")
-        .file(".dockerignore", "*\n!server.js\n")
-        .file("README.md", "");
+    let tree = fixtures::named("node_dependencies").file(".dockerignore", "*\n!server.js\n").file("README.md", "");
     let plan = plan(&tree, &BuildEnv::new()).unwrap();
     let rules = buildpacks::ignore::IgnoreRules::from_tree(&tree);
-    let taken: Vec<&str> = tree
-        .files()
-        .iter()
-        .map(|file| file.path.as_str())
-        .filter(|path| plan.takes(path, &rules))
-        .collect();
-    assert_eq!(
-        taken,
-        [".npmrc", "package-lock.json", "package.json", "server.js"]
-    );
+    let taken: Vec<&str> =
+        tree.files().iter().map(|file| file.path.as_str()).filter(|path| plan.takes(path, &rules)).collect();
+    assert_eq!(taken, [".npmrc", "package-lock.json", "package.json", "server.js"]);
     assert_eq!(plan.context_path("server.js"), "src/server.js");
 }
 

@@ -52,12 +52,12 @@ fn every_program_of_a_sample_app_can_be_run() {
 
 /// The sample apps have no folders and no symlinks.
 fn read_tree(folder: &Path) -> MemoryTree {
-    fs::read_dir(folder)
-        .expect("a sample app")
-        .map(|entry| entry.expect("a file of a sample app").path())
-        .fold(MemoryTree::new(), |tree, path| {
+    fs::read_dir(folder).expect("a sample app").map(|entry| entry.expect("a file of a sample app").path()).fold(
+        MemoryTree::new(),
+        |tree, path| {
             let name = path.file_name().and_then(|name| name.to_str());
             let contents = fs::read(&path).expect("a readable file");
             tree.file(name.expect("a name in UTF-8"), contents)
-        })
+        },
+    )
 }

@@ -125,13 +125,7 @@ struct Walk {
 
 impl Walk {
     fn new(end: usize) -> Self {
-        Self {
-            places: Vec::new(),
-            before: Vec::new(),
-            entered: vec![0; end + 1],
-            turn: 1,
-            end,
-        }
+        Self { places: Vec::new(), before: Vec::new(), entered: vec![0; end + 1], turn: 1, end }
     }
 
     fn turn(&mut self) {
@@ -153,13 +147,7 @@ impl Walk {
             at += match tokens.get(at) {
                 Some(Token::AnyInFolder | Token::Anything) => 1,
                 Some(Token::AnyFolders) => 2,
-                Some(
-                    Token::Char(_)
-                    | Token::AnyChar
-                    | Token::InFolders
-                    | Token::Class { .. }
-                    | Token::Nothing,
-                )
+                Some(Token::Char(_) | Token::AnyChar | Token::InFolders | Token::Class { .. } | Token::Nothing)
                 | None => return,
             };
         }

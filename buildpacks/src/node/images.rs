@@ -8,17 +8,10 @@ const NODE_TARBALL: &str = "/tmp/node.tgz";
 
 pub(super) fn run(base: &StackImage, node: Node) -> StackImage {
     let (name, install) = match node {
-        Node::Debian(_) => (
-            format!("node{}", node.major()),
-            stack::run(&stack::apt_install(&["nodejs"])),
-        ),
+        Node::Debian(_) => (format!("node{}", node.major()), stack::run(&stack::apt_install(&["nodejs"]))),
         Node::Registry(registry) => (
             format!("node{}", registry.version),
-            stack::run(&install_from_registry(
-                &registry.version,
-                &registry.x64,
-                &registry.arm64,
-            )),
+            stack::run(&install_from_registry(&registry.version, &registry.x64, &registry.arm64)),
         ),
     };
     StackImage::new(
@@ -57,8 +50,7 @@ pub(super) fn build(run: &StackImage, node: Node) -> StackImage {
 }
 
 fn install_from_registry(version: &str, x64: &str, arm64: &str) -> String {
-    let url =
-        format!("https://registry.npmjs.org/node-linux-$arch/-/node-linux-$arch-{version}.tgz");
+    let url = format!("https://registry.npmjs.org/node-linux-$arch/-/node-linux-$arch-{version}.tgz");
     format!(
         "case $(dpkg --print-architecture) in amd64) arch=x64 hash={x64};; arm64) arch=arm64 hash={arm64};; *) echo \"node {version} is there for amd64 and arm64 only\" >&2; exit 1;; esac && {} && tar -xzf {NODE_TARBALL} -C /usr/local --strip-components=1 --no-same-owner package/bin/node && rm {NODE_TARBALL} && node --version",
         stack::download(&url, "$hash", NODE_TARBALL)

@@ -34,15 +34,10 @@ pub(super) enum Packages {
 }
 
 impl Install {
-    pub(super) fn decide(
-        tree: &dyn SourceTree,
-        package: &Package,
-        plan: &mut BuildPlan,
-    ) -> Result<Self, PlanError> {
+    pub(super) fn decide(tree: &dyn SourceTree, package: &Package, plan: &mut BuildPlan) -> Result<Self, PlanError> {
         let lockfile = find_lockfile(tree, plan)?;
-        let build = ["heroku-postbuild", "build"]
-            .into_iter()
-            .find_map(|name| Some((name, package.script(name)?.to_owned())));
+        let build =
+            ["heroku-postbuild", "build"].into_iter().find_map(|name| Some((name, package.script(name)?.to_owned())));
         let mut install = Self {
             lockfile,
             manifests: vec!["package.json".to_owned()],
@@ -77,10 +72,7 @@ impl Install {
             );
         }
         if let Some(name) = package.dev_dependencies.keys().find(|name| {
-            let words = package
-                .script("start")
-                .unwrap_or_default()
-                .split_whitespace();
+            let words = package.script("start").unwrap_or_default().split_whitespace();
             words.into_iter().next() == Some(name.as_str())
         }) {
             plan.warnings.push(format!(
@@ -93,11 +85,7 @@ impl Install {
         if self.packages == Packages::None {
             return "no dependencies".to_owned();
         }
-        let tool = if self.lockfile.is_some() {
-            "npm ci"
-        } else {
-            "npm install"
-        };
+        let tool = if self.lockfile.is_some() { "npm ci" } else { "npm install" };
         match self.needs_source {
             Some(reason) => format!("{tool} at every change ({reason})"),
             None => tool.to_owned(),
@@ -134,9 +122,7 @@ fn packages(package: &Package, builds: bool) -> Packages {
 
 /// A script that npm runs when it installs.
 fn install_hook(package: &Package) -> Option<&'static str> {
-    INSTALL_HOOKS
-        .into_iter()
-        .find(|hook| package.script(hook).is_some())
+    INSTALL_HOOKS.into_iter().find(|hook| package.script(hook).is_some())
 }
 
 fn needs_source(package: &Package) -> Option<&'static str> {
@@ -153,10 +139,7 @@ fn needs_source(package: &Package) -> Option<&'static str> {
         let script = package.script(hook);
         script.is_some_and(|script| !is_husky_alone(script))
     };
-    INSTALL_HOOKS
-        .into_iter()
-        .find(reads_source)
-        .map(|_| "package.json has an install script")
+    INSTALL_HOOKS.into_iter().find(reads_source).map(|_| "package.json has an install script")
 }
 
 /// husky wants a git checkout, finds none and is content.
@@ -164,27 +147,19 @@ fn is_husky_alone(script: &str) -> bool {
     script.contains("husky") && !script.contains(['&', ';'])
 }
 
-fn find_lockfile(
-    tree: &dyn SourceTree,
-    plan: &mut BuildPlan,
-) -> Result<Option<&'static str>, PlanError> {
+fn find_lockfile(tree: &dyn SourceTree, plan: &mut BuildPlan) -> Result<Option<&'static str>, PlanError> {
     let mut found = None;
     for lockfile in ["npm-shrinkwrap.json", "package-lock.json"] {
         if found.is_none() && lock_is_regular(tree, lockfile)? {
             found = Some(lockfile);
         }
     }
-    let others = [
-        ("yarn.lock", "Yarn"),
-        ("pnpm-lock.yaml", "pnpm"),
-        ("bun.lock", "Bun"),
-        ("bun.lockb", "Bun"),
-    ];
+    let others = [("yarn.lock", "Yarn"), ("pnpm-lock.yaml", "pnpm"), ("bun.lock", "Bun"), ("bun.lockb", "Bun")];
     for (lockfile, manager) in others.into_iter().filter(|(name, _)| has(tree, name)) {
         match found {
-            Some(ours) => plan.warnings.push(format!(
-                "both {ours} and {lockfile} are here and npm installs from {ours}: remove {lockfile}"
-            )),
+            Some(ours) => plan
+                .warnings
+                .push(format!("both {ours} and {lockfile} are here and npm installs from {ours}: remove {lockfile}")),
             None => return Err(PlanError::OtherPackageManager { lockfile, manager }),
         }
     }
@@ -204,7 +179,5 @@ fn lock_is_regular(tree: &dyn SourceTree, path: &str) -> Result<bool, PlanError>
 fn named_vars(settings: &str) -> Vec<String> {
     let parts = settings.split("${").skip(1);
     let names = parts.filter_map(|part| part.split_once('}'));
-    names
-        .map(|(name, _)| name.trim_end_matches('?').to_owned())
-        .collect()
+    names.map(|(name, _)| name.trim_end_matches('?').to_owned()).collect()
 }

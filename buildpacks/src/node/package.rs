@@ -50,14 +50,9 @@ impl Package {
 
     /// Dependencies which are files of this very tree.
     pub(super) fn has_local_dependencies(&self) -> bool {
-        let all = self
-            .dependencies
-            .values()
-            .chain(self.dev_dependencies.values());
+        let all = self.dependencies.values().chain(self.dev_dependencies.values());
         all.into_iter().any(|wanted| {
-            ["file:", "link:", "workspace:", "./", "../", "/"]
-                .iter()
-                .any(|prefix| wanted.starts_with(prefix))
+            ["file:", "link:", "workspace:", "./", "../", "/"].iter().any(|prefix| wanted.starts_with(prefix))
         })
     }
 }
@@ -72,10 +67,7 @@ fn reason(error: &serde_json::Error) -> String {
 }
 
 fn wrong(field: &str, wanted: &'static str) -> PlanError {
-    PlanError::PackageField {
-        field: excerpt(field),
-        wanted,
-    }
+    PlanError::PackageField { field: excerpt(field), wanted }
 }
 
 fn node_range(fields: &Map<String, Value>) -> Result<Option<String>, PlanError> {
@@ -83,18 +75,11 @@ fn node_range(fields: &Map<String, Value>) -> Result<Option<String>, PlanError> 
         // A list, from long ago, says nothing to npm either.
         None | Some(Value::Null | Value::Array(_)) => Ok(None),
         Some(Value::Object(engines)) => text_of(engines, "node", "engines.node"),
-        Some(_) => Err(wrong(
-            "engines",
-            "an object such as `{ \"node\": \"20.x\" }`",
-        )),
+        Some(_) => Err(wrong("engines", "an object such as `{ \"node\": \"20.x\" }`")),
     }
 }
 
-fn text_of(
-    fields: &Map<String, Value>,
-    key: &str,
-    field: &str,
-) -> Result<Option<String>, PlanError> {
+fn text_of(fields: &Map<String, Value>, key: &str, field: &str) -> Result<Option<String>, PlanError> {
     match fields.get(key) {
         None | Some(Value::Null) => Ok(None),
         // No process can be given a NUL.

@@ -11,15 +11,9 @@ pub(super) struct Version {
 impl Version {
     pub(super) fn parse(text: &str) -> Option<Self> {
         match Partial::parse(text)? {
-            Partial {
-                major: Some(major),
-                minor: Some(minor),
-                patch: Some(patch),
-            } => Some(Self {
-                major,
-                minor,
-                patch,
-            }),
+            Partial { major: Some(major), minor: Some(minor), patch: Some(patch) } => {
+                Some(Self { major, minor, patch })
+            }
             Partial { .. } => None,
         }
     }
@@ -41,17 +35,10 @@ struct Span {
 
 const ZERO: Version = version(0, 0, 0);
 const END: Version = version(u64::MAX, 0, 0);
-const ANY: Span = Span {
-    from: ZERO,
-    before: END,
-};
+const ANY: Span = Span { from: ZERO, before: END };
 
 const fn version(major: u64, minor: u64, patch: u64) -> Version {
-    Version {
-        major,
-        minor,
-        patch,
-    }
+    Version { major, minor, patch }
 }
 
 impl Range {
@@ -79,11 +66,7 @@ fn parse_span(text: &str) -> Option<Span> {
     while let Some(word) = words.next() {
         // `>= 18` is one comparator in two words.
         let is_operator = word.chars().all(|c| "<>=^~".contains(c));
-        let comparator = if is_operator {
-            format!("{word}{}", words.next()?)
-        } else {
-            word.to_owned()
-        };
+        let comparator = if is_operator { format!("{word}{}", words.next()?) } else { word.to_owned() };
         let narrower = parse_comparator(&comparator)?;
         span.from = span.from.max(narrower.from);
         span.before = span.before.min(narrower.before);
@@ -92,41 +75,18 @@ fn parse_span(text: &str) -> Option<Span> {
 }
 
 fn parse_comparator(text: &str) -> Option<Span> {
-    let at = text
-        .find(|c: char| !"<>=^~".contains(c))
-        .unwrap_or(text.len());
+    let at = text.find(|c: char| !"<>=^~".contains(c)).unwrap_or(text.len());
     let (operator, rest) = text.split_at(at);
     let partial = Partial::parse(rest)?;
     let (first, after) = (partial.first(), partial.after_last());
     let span = match operator {
-        "" | "=" => Span {
-            from: first,
-            before: after,
-        },
-        ">=" => Span {
-            from: first,
-            before: END,
-        },
-        ">" => Span {
-            from: after,
-            before: END,
-        },
-        "<=" => Span {
-            from: ZERO,
-            before: after,
-        },
-        "<" => Span {
-            from: ZERO,
-            before: first,
-        },
-        "^" => Span {
-            from: first,
-            before: partial.next_breaking(),
-        },
-        "~" | "~>" => Span {
-            from: first,
-            before: partial.next_minor(),
-        },
+        "" | "=" => Span { from: first, before: after },
+        ">=" => Span { from: first, before: END },
+        ">" => Span { from: after, before: END },
+        "<=" => Span { from: ZERO, before: after },
+        "<" => Span { from: ZERO, before: first },
+        "^" => Span { from: first, before: partial.next_breaking() },
+        "~" | "~>" => Span { from: first, before: partial.next_minor() },
         _ => return None,
     };
     Some(span)
@@ -157,11 +117,7 @@ impl Partial {
         if parts.next().is_some() {
             return None;
         }
-        Some(Self {
-            major,
-            minor: major.and(minor),
-            patch: major.and(minor).and(patch),
-        })
+        Some(Self { major, minor: major.and(minor), patch: major.and(minor).and(patch) })
     }
 
     fn first(self) -> Version {
@@ -238,16 +194,7 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_none() {
-        for text in [
-            "latest",
-            "20.x.x.x",
-            "=>18",
-            "20-alpine",
-            "lts/*",
-            ">=",
-            "1e3",
-            "99999999999",
-        ] {
+        for text in ["latest", "20.x.x.x", "=>18", "20-alpine", "lts/*", ">=", "1e3", "99999999999"] {
             assert_eq!(Range::parse(text), None, "{text}");
         }
     }

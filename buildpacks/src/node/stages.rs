@@ -41,25 +41,15 @@ pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, uses_
 }
 
 fn stage(name: &str, from: &str, steps: Vec<Step>) -> Stage {
-    Stage {
-        name: name.to_owned(),
-        from: from.to_owned(),
-        steps,
-    }
+    Stage { name: name.to_owned(), from: from.to_owned(), steps }
 }
 
 fn copy_folder(stage: &str, path: &str) -> Step {
-    Step::CopyFolder {
-        stage: stage.to_owned(),
-        path: path.to_owned(),
-    }
+    Step::CopyFolder { stage: stage.to_owned(), path: path.to_owned() }
 }
 
 fn cache() -> Mount {
-    Mount::Cache {
-        name: "npm".to_owned(),
-        path: "/root/.npm".to_owned(),
-    }
+    Mount::Cache { name: "npm".to_owned(), path: "/root/.npm".to_owned() }
 }
 
 /// Adds the stages that install, and returns the step that takes the packages into the image.
@@ -67,16 +57,9 @@ fn install_stages(stages: &mut Vec<Stage>, install: &Install, builder: &str) -> 
     if install.packages == Packages::None {
         return None;
     }
-    let manifests = install
-        .manifests
-        .iter()
-        .map(|path| Mount::SourceFile { path: path.clone() });
+    let manifests = install.manifests.iter().map(|path| Mount::SourceFile { path: path.clone() });
     let mounts: Vec<Mount> = manifests.chain([cache()]).collect();
-    let step = |command: String| Step::Run {
-        command,
-        mounts: mounts.clone(),
-        env: EnvScope::Install,
-    };
+    let step = |command: String| Step::Run { command, mounts: mounts.clone(), env: EnvScope::Install };
     // npm makes no folder when there is nothing to put into it, and the COPY would fail.
     let all = format!("{} && mkdir -p {MODULES}", install.command());
     stages.push(stage("dependencies", builder, vec![step(all)]));
@@ -100,38 +83,19 @@ fn build_stage(script: &str, install: &Install, builder: &str) -> Stage {
     let mounts = match install.packages {
         Packages::None => Vec::new(),
         Packages::Production | Packages::AllThenProduction | Packages::BuildOnly => {
-            vec![Mount::StageFolder {
-                stage: "dependencies".to_owned(),
-                path: MODULES.to_owned(),
-            }]
+            vec![Mount::StageFolder { stage: "dependencies".to_owned(), path: MODULES.to_owned() }]
         }
     };
-    let run = Step::Run {
-        command: format!("npm run {script}"),
-        mounts,
-        env: EnvScope::Everything,
-    };
+    let run = Step::Run { command: format!("npm run {script}"), mounts, env: EnvScope::Everything };
     stage("build", builder, vec![Step::CopySource, run])
 }
 
 fn all_in_one(install: &Install, builder: &str) -> Stage {
     let mut commands = vec![install.command()];
-    commands.extend(
-        install
-            .build
-            .iter()
-            .map(|(name, _)| format!("npm run {name}")),
-    );
-    if matches!(
-        install.packages,
-        Packages::AllThenProduction | Packages::BuildOnly
-    ) {
+    commands.extend(install.build.iter().map(|(name, _)| format!("npm run {name}")));
+    if matches!(install.packages, Packages::AllThenProduction | Packages::BuildOnly) {
         commands.push(prune_command());
     }
-    let run = Step::Run {
-        command: commands.join(" && "),
-        mounts: vec![cache()],
-        env: EnvScope::Everything,
-    };
+    let run = Step::Run { command: commands.join(" && "), mounts: vec![cache()], env: EnvScope::Everything };
     stage("build", builder, vec![Step::CopySource, run])
 }

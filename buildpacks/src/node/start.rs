@@ -14,22 +14,17 @@ pub(super) fn web(tree: &dyn SourceTree, package: &Package) -> Result<(String, S
         let command = spell_out("npm start", package);
         return Ok((command, "scripts.start".to_owned()));
     }
-    let main = package
-        .main
-        .as_deref()
-        .map(|main| main.trim_start_matches("./"));
+    let main = package.main.as_deref().map(|main| main.trim_start_matches("./"));
     let files = ["server.js", "index.js"].into_iter().chain(main);
     match files.into_iter().find(|file| has(tree, file)) {
-        Some(file) => Ok((
-            format!("node {}", crate::command::quote(file)),
-            format!("{file} is here"),
-        )),
+        Some(file) => Ok((format!("node {}", crate::command::quote(file)), format!("{file} is here"))),
         None => Err(PlanError::NoStartCommand { fix: fix(package) }),
     }
 }
 
 fn fix(package: &Package) -> String {
-    let usual = "add \"scripts\": { \"start\": \"node server.js\" } to package.json, or a Procfile with `web: node server.js`";
+    let usual =
+        "add \"scripts\": { \"start\": \"node server.js\" } to package.json, or a Procfile with `web: node server.js`";
     if package.script("build").is_some() {
         return format!(
             "{usual}; an app that is only files after its build needs a program to serve them, for example `npm install serve` and `web: serve -s dist -l $PORT`"

@@ -11,9 +11,8 @@ use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text};
 
 /// What there is; see the table for where the figures come from.
-pub(super) static AVAILABLE: LazyLock<Available> = LazyLock::new(|| {
-    toml::from_str(include_str!("versions.toml")).expect("a test reads the embedded table")
-});
+pub(super) static AVAILABLE: LazyLock<Available> =
+    LazyLock::new(|| toml::from_str(include_str!("versions.toml")).expect("a test reads the embedded table"));
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Available {
@@ -77,17 +76,10 @@ struct Request {
 }
 
 /// The Node.js to build and run with, and a sentence on why.
-pub(super) fn choose(
-    tree: &dyn SourceTree,
-    package: &Package,
-) -> Result<(Node, String), PlanError> {
+pub(super) fn choose(tree: &dyn SourceTree, package: &Package) -> Result<(Node, String), PlanError> {
     let Some(request) = find_request(tree, package)? else {
         let chosen = Node::Debian(&AVAILABLE.debian);
-        let why = format!(
-            "node {} ({}; package.json has no engines.node)",
-            chosen.version(),
-            chosen.origin()
-        );
+        let why = format!("node {} ({}; package.json has no engines.node)", chosen.version(), chosen.origin());
         return Ok((chosen, why));
     };
     let range = range_of(&request.text).ok_or_else(|| unavailable(&request))?;
@@ -95,38 +87,22 @@ pub(super) fn choose(
     let debian = std::iter::once(Node::Debian(&AVAILABLE.debian));
     // The table lists the oldest first.
     let registry = AVAILABLE.registry.iter().rev().map(Node::Registry);
-    let chosen = debian
-        .chain(registry)
-        .find(satisfies)
-        .ok_or_else(|| unavailable(&request))?;
-    let why = format!(
-        "node {} ({} satisfies {} \"{}\")",
-        chosen.version(),
-        chosen.origin(),
-        request.place,
-        request.text
-    );
+    let chosen = debian.chain(registry).find(satisfies).ok_or_else(|| unavailable(&request))?;
+    let why =
+        format!("node {} ({} satisfies {} \"{}\")", chosen.version(), chosen.origin(), request.place, request.text);
     Ok((chosen, why))
 }
 
 /// engines.node, then .nvmrc, then .node-version: the first that says something.
 fn find_request(tree: &dyn SourceTree, package: &Package) -> Result<Option<Request>, PlanError> {
     if let Some(text) = &package.node_range {
-        return Ok(Some(Request {
-            text: text.trim().to_owned(),
-            file: "package.json",
-            place: "engines.node",
-        }));
+        return Ok(Some(Request { text: text.trim().to_owned(), file: "package.json", place: "engines.node" }));
     }
     for file in [".nvmrc", ".node-version"] {
         let text = config_text(tree, file)?.unwrap_or_default();
         let mut lines = text.lines().map(str::trim);
         if let Some(line) = lines.find(|line| !line.is_empty() && !line.starts_with('#')) {
-            return Ok(Some(Request {
-                text: line.to_owned(),
-                file,
-                place: file,
-            }));
+            return Ok(Some(Request { text: line.to_owned(), file, place: file }));
         }
     }
     Ok(None)
@@ -145,28 +121,16 @@ fn range_of(text: &str) -> Option<Range> {
 }
 
 fn unavailable(request: &Request) -> PlanError {
-    let mut versions: Vec<&str> = AVAILABLE
-        .registry
-        .iter()
-        .map(|node| node.version.as_str())
-        .collect();
+    let mut versions: Vec<&str> = AVAILABLE.registry.iter().map(|node| node.version.as_str()).collect();
     versions.push(&AVAILABLE.debian.version);
     versions.sort_by_key(|version| Version::parse(version));
     let last = versions.pop().unwrap_or_default();
     // The same major version as was asked for, when there is one.
-    let asked: String = request
-        .text
-        .chars()
-        .skip_while(|c| !c.is_ascii_digit())
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let asked: String =
+        request.text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     let is_asked = |version: &&str| version.split('.').next() == Some(asked.as_str());
     let near = versions.iter().copied().chain([last]).find(is_asked);
-    let major = near
-        .unwrap_or(&AVAILABLE.debian.version)
-        .split('.')
-        .next()
-        .unwrap_or_default();
+    let major = near.unwrap_or(&AVAILABLE.debian.version).split('.').next().unwrap_or_default();
     PlanError::NodeVersion {
         request: excerpt(&request.text),
         file: request.file,
@@ -181,20 +145,13 @@ mod tests {
 
     #[test]
     fn the_embedded_table_is_whole() {
-        let hashes = AVAILABLE
-            .registry
-            .iter()
-            .flat_map(|node| [&node.x64, &node.arm64])
-            .chain([&AVAILABLE.npm.sha512]);
+        let hashes = AVAILABLE.registry.iter().flat_map(|node| [&node.x64, &node.arm64]).chain([&AVAILABLE.npm.sha512]);
         for hash in hashes {
             assert_eq!(hash.len(), 128);
             assert!(hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
         }
-        let versions: Vec<Version> = AVAILABLE
-            .registry
-            .iter()
-            .map(|node| Version::parse(&node.version).unwrap())
-            .collect();
+        let versions: Vec<Version> =
+            AVAILABLE.registry.iter().map(|node| Version::parse(&node.version).unwrap()).collect();
         assert!(versions.is_sorted());
         assert!(Version::parse(&AVAILABLE.debian.version).is_some());
     }

@@ -25,10 +25,7 @@ pub(super) struct Requirements {
 
 impl Requirements {
     pub(super) fn read(tree: &dyn SourceTree) -> Result<Self, PlanError> {
-        let mut found = Self {
-            files: vec![REQUIREMENTS.to_owned()],
-            ..Self::default()
-        };
+        let mut found = Self { files: vec![REQUIREMENTS.to_owned()], ..Self::default() };
         let mut at = 0;
         while let Some(file) = found.files.get(at).cloned() {
             let text = config_text(tree, &file)?.unwrap_or_default();
@@ -49,13 +46,7 @@ impl Requirements {
         self.projects.is_empty() && !self.needs_source
     }
 
-    fn read_line(
-        &mut self,
-        tree: &dyn SourceTree,
-        file: &str,
-        number: usize,
-        line: &str,
-    ) -> Result<(), PlanError> {
+    fn read_line(&mut self, tree: &dyn SourceTree, file: &str, number: usize, line: &str) -> Result<(), PlanError> {
         let line = without_comment(line).trim();
         self.named_vars.extend(vars(line));
         if line.is_empty() {
@@ -72,23 +63,14 @@ impl Requirements {
         Ok(())
     }
 
-    fn include(
-        &mut self,
-        tree: &dyn SourceTree,
-        file: &str,
-        number: usize,
-        path: &str,
-    ) -> Result<(), PlanError> {
+    fn include(&mut self, tree: &dyn SourceTree, file: &str, number: usize, path: &str) -> Result<(), PlanError> {
         if path.contains("://") {
             return Ok(());
         }
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         let whole = joined(folder, path);
-        let missing = || PlanError::RequirementsInclude {
-            file: file.to_owned(),
-            line: number,
-            included: excerpt(path),
-        };
+        let missing =
+            || PlanError::RequirementsInclude { file: file.to_owned(), line: number, included: excerpt(path) };
         let whole = whole.ok_or_else(missing)?;
         config_text(tree, &whole)?.ok_or_else(missing)?;
         // A name that a mount could misread: pip gets the whole tree instead.
@@ -120,9 +102,7 @@ fn included(line: &str) -> Option<&str> {
 
 /// A path, or something editable: it may well be the app itself.
 fn is_local(line: &str) -> bool {
-    ["-e", "--editable", ".", "/", "file:"]
-        .iter()
-        .any(|start| line.starts_with(start))
+    ["-e", "--editable", ".", "/", "file:"].iter().any(|start| line.starts_with(start))
         || line.contains("@ file:")
         || line.contains(".whl")
 }
@@ -173,10 +153,7 @@ mod tests {
             .file("more/base.txt", "-c ../constraints.txt\r\ngunicorn\r\n")
             .file("constraints.txt", "a<1\n");
         let found = Requirements::read(&tree).unwrap();
-        assert_eq!(
-            found.files,
-            [REQUIREMENTS, "more/base.txt", "constraints.txt"]
-        );
+        assert_eq!(found.files, [REQUIREMENTS, "more/base.txt", "constraints.txt"]);
         for project in ["flask", "gunicorn", "my-pkg-x"] {
             assert!(found.asks_for(project), "{project}");
         }
@@ -189,10 +166,7 @@ mod tests {
         for path in ["absent.txt", "../outside.txt", "/etc/passwd"] {
             let tree = MemoryTree::new().file(REQUIREMENTS, format!("a\n-r {path}\n"));
             let shown = Requirements::read(&tree).unwrap_err().to_string();
-            assert!(
-                shown.starts_with(&format!("requirements.txt line 2: {path}")),
-                "{shown}"
-            );
+            assert!(shown.starts_with(&format!("requirements.txt line 2: {path}")), "{shown}");
         }
     }
 

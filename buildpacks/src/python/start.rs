@@ -5,15 +5,7 @@ use crate::PlanError;
 use crate::tree::SourceTree;
 
 /// Where the object usually stands, best first; then the packages of the root.
-const FILES: &[&str] = &[
-    "wsgi.py",
-    "app.py",
-    "main.py",
-    "application.py",
-    "server.py",
-    "run.py",
-    "asgi.py",
-];
+const FILES: &[&str] = &["wsgi.py", "app.py", "main.py", "application.py", "server.py", "run.py", "asgi.py"];
 
 /// Source files longer than this are not looked into.
 const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
@@ -36,10 +28,7 @@ struct AppObject {
 }
 
 /// The web command of an app without a Procfile, and where it comes from.
-pub(super) fn web(
-    tree: &dyn SourceTree,
-    requirements: &Requirements,
-) -> Result<(String, String), PlanError> {
+pub(super) fn web(tree: &dyn SourceTree, requirements: &Requirements) -> Result<(String, String), PlanError> {
     let Some(object) = find(tree) else {
         return Err(PlanError::NoStartCommand {
             fix: "no app object such as `app = Flask(__name__)` was found in app.py, main.py, wsgi.py and the like: add a Procfile with a line such as `web: gunicorn --bind 0.0.0.0:$PORT module:app`".to_owned(),
@@ -47,14 +36,8 @@ pub(super) fn web(
     };
     let target = format!("{}:{}", module(&object.file), object.name);
     let (server, command) = match object.interface {
-        Interface::Wsgi => (
-            "gunicorn",
-            format!("gunicorn --bind 0.0.0.0:$PORT {target}"),
-        ),
-        Interface::Asgi => (
-            "uvicorn",
-            format!("uvicorn --host 0.0.0.0 --port $PORT {target}"),
-        ),
+        Interface::Wsgi => ("gunicorn", format!("gunicorn --bind 0.0.0.0:$PORT {target}")),
+        Interface::Asgi => ("uvicorn", format!("uvicorn --host 0.0.0.0 --port $PORT {target}")),
     };
     if !requirements.asks_for(server) {
         return Err(PlanError::NoStartCommand {
@@ -75,9 +58,7 @@ fn find(tree: &dyn SourceTree) -> Option<AppObject> {
     FILES
         .iter()
         .copied()
-        .chain(nested(|path| {
-            in_package(path).is_some_and(|file| FILES.contains(&file))
-        }))
+        .chain(nested(|path| in_package(path).is_some_and(|file| FILES.contains(&file))))
         .chain(nested(|path| in_package(path) == Some("__init__.py")))
         .find_map(|path| in_file(tree, path))
 }
@@ -97,11 +78,7 @@ fn in_file(tree: &dyn SourceTree, path: &str) -> Option<AppObject> {
     let text = String::from_utf8_lossy(&text);
     text.lines().find_map(|line| {
         let (name, interface) = assigned_app(line)?;
-        Some(AppObject {
-            file: path.to_owned(),
-            name: name.to_owned(),
-            interface,
-        })
+        Some(AppObject { file: path.to_owned(), name: name.to_owned(), interface })
     })
 }
 
@@ -119,12 +96,8 @@ fn assigned_app(line: &str) -> Option<(&str, Interface)> {
     let is_call = right.contains('(');
     match callee {
         "Flask" | "get_wsgi_application" | "Bottle" if is_call => Some((name, Interface::Wsgi)),
-        "create_app" | "make_app" if is_call && ["app", "application"].contains(&name) => {
-            Some((name, Interface::Wsgi))
-        }
-        "FastAPI" | "Starlette" | "Quart" | "get_asgi_application" if is_call => {
-            Some((name, Interface::Asgi))
-        }
+        "create_app" | "make_app" if is_call && ["app", "application"].contains(&name) => Some((name, Interface::Wsgi)),
+        "FastAPI" | "Starlette" | "Quart" | "get_asgi_application" if is_call => Some((name, Interface::Asgi)),
         _ => None,
     }
 }
@@ -143,14 +116,8 @@ mod tests {
     fn app_objects_are_told_from_other_lines() {
         for (line, found) in [
             ("app = Flask(__name__)", Some(("app", Interface::Wsgi))),
-            (
-                "api: Flask = flask.Flask(__name__)",
-                Some(("api", Interface::Wsgi)),
-            ),
-            (
-                "application = get_wsgi_application()",
-                Some(("application", Interface::Wsgi)),
-            ),
+            ("api: Flask = flask.Flask(__name__)", Some(("api", Interface::Wsgi))),
+            ("application = get_wsgi_application()", Some(("application", Interface::Wsgi))),
             ("app = create_app()", Some(("app", Interface::Wsgi))),
             ("app=FastAPI(title='x')", Some(("app", Interface::Asgi))),
             ("    app = Flask(__name__)", None),
