@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::node::looks_startable;
+use crate::node::{looks_runnable, looks_startable};
 use crate::procfile;
 use crate::tree::{SourceTree, has};
 
@@ -57,6 +57,8 @@ pub fn detect(tree: &dyn SourceTree) -> Vec<Detection> {
     ];
     if python_serves(tree) {
         languages.swap(1, 2);
+    } else if has(tree, "Staticfile") && node_only_assists(tree) {
+        languages[1..=3].rotate_right(1);
     }
     let found = languages.into_iter().filter(|(_, because)| !because.is_empty());
     found.map(|(language, because)| Detection { language, because }).collect()
@@ -80,6 +82,11 @@ fn python_files(tree: &dyn SourceTree) -> Vec<String> {
         others.insert(0, "pyproject.toml".to_owned());
     }
     others
+}
+
+/// A package.json that neither starts nor builds anything holds tools for the desk.
+fn node_only_assists(tree: &dyn SourceTree) -> bool {
+    has(tree, "package.json") && !has(tree, "requirements.txt") && !has(tree, "Procfile") && !looks_runnable(tree)
 }
 
 /// Python before Node.js when both are here and Python does the serving: many a Python app carries a

@@ -25,6 +25,11 @@ pub(crate) fn plan(
         plan.processes.insert("web".to_owned(), Start::Image);
         plan.notes.push("web runs the image's own command".to_owned());
     }
+    if let Some(frontend) = text.lines().next().and_then(frontend) {
+        plan.warnings.push(format!(
+            "Dockerfile line 1 has the builder {frontend} fetched from a registry at every build: remove the line unless the Dockerfile needs it"
+        ));
+    }
     for name in declared_args(&text) {
         if env.contains_key(&name) && name != "GIT_REV" {
             plan.warnings.push(format!(
@@ -33,6 +38,13 @@ pub(crate) fn plan(
         }
     }
     Ok(plan)
+}
+
+/// The image that `# syntax=IMAGE` names.
+fn frontend(line: &str) -> Option<&str> {
+    let directive = line.strip_prefix('#')?.trim_start();
+    let image = directive.strip_prefix("syntax")?.trim_start().strip_prefix('=')?.trim();
+    (!image.is_empty()).then_some(image)
 }
 
 /// The names that ARG lines declare.

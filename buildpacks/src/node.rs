@@ -47,6 +47,13 @@ pub(crate) fn looks_startable(tree: &dyn SourceTree) -> bool {
     Package::parse(&String::from_utf8_lossy(&text)).is_ok_and(|package| start::web(tree, &package).is_ok())
 }
 
+/// Whether there is anything to do with it: to start, or to build first.
+pub(crate) fn looks_runnable(tree: &dyn SourceTree) -> bool {
+    let text = tree.read("package.json").unwrap_or_default();
+    let builds = Package::parse(&String::from_utf8_lossy(&text)).is_ok_and(|package| package.script("build").is_some());
+    builds || looks_startable(tree)
+}
+
 /// Sets what runs; true when some of it calls npm.
 fn set_processes(
     plan: &mut BuildPlan,

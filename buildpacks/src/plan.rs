@@ -147,6 +147,9 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
     let Some(chosen) = detections.first() else {
         return Err(PlanError::NothingDetected { hints: hints::for_nothing_detected(tree) });
     };
+    for ignore_file in [".dockerignore", ".slugignore"] {
+        config_file(tree, ignore_file)?;
+    }
     let procfile = config_file(tree, "Procfile")?.map(|bytes| procfile::parse(&bytes)).transpose()?;
     let mut plan = match chosen.language {
         Language::Dockerfile => dockerfile::plan(chosen, tree, env, procfile.as_ref()),

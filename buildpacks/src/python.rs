@@ -197,16 +197,16 @@ fn run_image(base: &StackImage) -> StackImage {
 
 /// pip lives in a place of its own, outside of the packages it installs.
 fn build_image(run: &StackImage) -> StackImage {
-    let script = format!(
-        "{} && python3 -m venv /opt/pip && ln -s /opt/pip/bin/pip /usr/local/bin/pip && pip --version",
-        stack::apt_install(&["python3-venv"])
+    let mut commands = stack::apt_install(&["python3-venv"]);
+    commands.extend(
+        ["python3 -m venv /opt/pip", "ln -s /opt/pip/bin/pip /usr/local/bin/pip", "pip --version"].map(str::to_owned),
     );
     StackImage::new(
         "python3.13-build",
         Some(run),
         &[
             "USER root".to_owned(),
-            stack::run(&script),
+            stack::run(&commands),
             "ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1".to_owned(),
         ],
     )

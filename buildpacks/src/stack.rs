@@ -39,33 +39,45 @@ impl StackImage {
 
 /// Debian with its updates, certificates, and the user apps run as.
 pub(crate) fn base() -> StackImage {
-    let script = format!(
-        "{} && useradd --uid 1000 --user-group --home-dir /app --no-create-home --shell /bin/sh app && install -d -o app -g app /app",
-        apt_install(&["ca-certificates"]).replacen("apt-get install", "apt-get upgrade -y && apt-get install", 1),
+    let mut commands = apt_install(&["ca-certificates"]);
+    commands.extend(
+        [
+            "apt-get upgrade -y",
+            "useradd --uid 1000 --user-group --home-dir /app --no-create-home --shell /bin/sh app",
+            "install -d -o app -g app /app",
+        ]
+        .map(str::to_owned),
     );
-    StackImage::new("base", None, &[run(&script), "WORKDIR /app".to_owned(), "USER app".to_owned()])
+    StackImage::new("base", None, &[run(&commands), "WORKDIR /app".to_owned(), "USER app".to_owned()])
 }
 
 /// A RUN line with what every step of a stack needs. The package lists go to memory, not to the image.
-pub(crate) fn run(script: &str) -> String {
-    format!(
-        "RUN --mount=type=bind,source=meta,target=/tmp/paas-meta --mount=type=tmpfs,target=/var/lib/apt/lists --mount=type=tmpfs,target=/var/cache/apt \\\n    {script}"
-    )
+pub(crate) fn run(commands: &[String]) -> String {
+    let mounts = [
+        "type=bind,source=meta,target=/tmp/paas-meta",
+        "type=tmpfs,target=/var/lib/apt/lists",
+        "type=tmpfs,target=/var/cache/apt",
+    ];
+    let mounts = mounts.map(|mount| format!("--mount={mount}"));
+    format!("RUN {} \\\n    {}", mounts.join(" "), commands.join(" && \\\n    "))
 }
 
-pub(crate) fn apt_install(packages: &[&str]) -> String {
-    format!(
-        "export DEBIAN_FRONTEND=noninteractive && apt-get update && apt-get install -y --no-install-recommends {}",
-        packages.join(" ")
-    )
+pub(crate) fn apt_install(packages: &[&str]) -> Vec<String> {
+    vec![
+        "export DEBIAN_FRONTEND=noninteractive".to_owned(),
+        "apt-get update".to_owned(),
+        format!("apt-get install -y --no-install-recommends {}", packages.join(" ")),
+    ]
 }
 
 /// Downloads a file with apt's own helper, which every Debian has: it follows redirects and checks the
 /// hash before anything reads the file.
-pub(crate) fn download(url: &str, sha512: &str, to: &str) -> String {
-    format!(
-        "ca=/etc/ssl/certs/ca-certificates.crt && if [ -f /tmp/paas-meta/ca.crt ]; then ca=/tmp/paas-meta/ca.crt; fi && /usr/lib/apt/apt-helper -o Acquire::https::CAInfo=$ca download-file {url} {to} SHA512:{sha512}"
-    )
+pub(crate) fn download(url: &str, sha512: &str, to: &str) -> Vec<String> {
+    vec![
+        "ca=/etc/ssl/certs/ca-certificates.crt".to_owned(),
+        "if [ -f /tmp/paas-meta/ca.crt ]; then ca=/tmp/paas-meta/ca.crt; fi".to_owned(),
+        format!("/usr/lib/apt/apt-helper -o Acquire::https::CAInfo=$ca download-file {url} {to} SHA512:{sha512}"),
+    ]
 }
 
 /// Writes a script into the image, line by line: heredocs are newer than the engines we build on.

@@ -4,6 +4,7 @@ use super::version::{AVAILABLE, Node};
 use crate::stack::{self, StackImage};
 
 const NPM_TARBALL: &str = "/tmp/npm.tgz";
+const NPM_FOLDER: &str = "/usr/local/lib/node_modules/npm";
 const NODE_TARBALL: &str = "/tmp/node.tgz";
 
 pub(super) fn run(base: &StackImage, node: Node) -> StackImage {
@@ -30,10 +31,16 @@ pub(super) fn run(base: &StackImage, node: Node) -> StackImage {
 pub(super) fn build(run: &StackImage, node: Node) -> StackImage {
     let version = &AVAILABLE.npm.version;
     let url = format!("https://registry.npmjs.org/npm/-/npm-{version}.tgz");
-    let script = format!(
-        "{} && mkdir -p /usr/local/lib/node_modules/npm && tar -xzf {NPM_TARBALL} -C /usr/local/lib/node_modules/npm --strip-components=1 --no-same-owner && rm {NPM_TARBALL} && chmod 0755 /usr/local/lib/node_modules/npm/bin/npm-cli.js /usr/local/lib/node_modules/npm/bin/npx-cli.js && ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx && npm --version",
-        stack::download(&url, &AVAILABLE.npm.sha512, NPM_TARBALL)
-    );
+    let mut commands = stack::download(&url, &AVAILABLE.npm.sha512, NPM_TARBALL);
+    commands.extend([
+        format!("mkdir -p {NPM_FOLDER}"),
+        format!("tar -xzf {NPM_TARBALL} -C {NPM_FOLDER} --strip-components=1 --no-same-owner"),
+        format!("rm {NPM_TARBALL}"),
+        format!("chmod 0755 {NPM_FOLDER}/bin/npm-cli.js {NPM_FOLDER}/bin/npx-cli.js"),
+        format!("ln -s {NPM_FOLDER}/bin/npm-cli.js /usr/local/bin/npm"),
+        format!("ln -s {NPM_FOLDER}/bin/npx-cli.js /usr/local/bin/npx"),
+        "npm --version".to_owned(),
+    ]);
     let name = match node {
         Node::Debian(_) => format!("node{}-build", node.major()),
         Node::Registry(registry) => format!("node{}-build", registry.version),
@@ -43,16 +50,22 @@ pub(super) fn build(run: &StackImage, node: Node) -> StackImage {
         Some(run),
         &[
             "USER root".to_owned(),
-            stack::run(&script),
+            stack::run(&commands),
             "ENV NPM_CONFIG_AUDIT=false NPM_CONFIG_FUND=false NPM_CONFIG_UPDATE_NOTIFIER=false HUSKY=0".to_owned(),
         ],
     )
 }
 
-fn install_from_registry(version: &str, x64: &str, arm64: &str) -> String {
+fn install_from_registry(version: &str, x64: &str, arm64: &str) -> Vec<String> {
     let url = format!("https://registry.npmjs.org/node-linux-$arch/-/node-linux-$arch-{version}.tgz");
-    format!(
-        "case $(dpkg --print-architecture) in amd64) arch=x64 hash={x64};; arm64) arch=arm64 hash={arm64};; *) echo \"node {version} is there for amd64 and arm64 only\" >&2; exit 1;; esac && {} && tar -xzf {NODE_TARBALL} -C /usr/local --strip-components=1 --no-same-owner package/bin/node && rm {NODE_TARBALL} && node --version",
-        stack::download(&url, "$hash", NODE_TARBALL)
-    )
+    let mut commands = vec![format!(
+        "case $(dpkg --print-architecture) in amd64) arch=x64 hash={x64};; arm64) arch=arm64 hash={arm64};; *) exit 1;; esac"
+    )];
+    commands.extend(stack::download(&url, "$hash", NODE_TARBALL));
+    commands.extend([
+        format!("tar -xzf {NODE_TARBALL} -C /usr/local --strip-components=1 --no-same-owner package/bin/node"),
+        format!("rm {NODE_TARBALL}"),
+        "node --version".to_owned(),
+    ]);
+    commands
 }

@@ -18,16 +18,21 @@ pub(super) fn web(tree: &dyn SourceTree, package: &Package) -> Result<(String, S
     let files = ["server.js", "index.js"].into_iter().chain(main);
     match files.into_iter().find(|file| has(tree, file)) {
         Some(file) => Ok((format!("node {}", crate::command::quote(file)), format!("{file} is here"))),
-        None => Err(PlanError::NoStartCommand { fix: fix(package) }),
+        None => Err(PlanError::NoStartCommand { fix: fix(tree, package) }),
     }
 }
 
-fn fix(package: &Package) -> String {
+fn fix(tree: &dyn SourceTree, package: &Package) -> String {
     let usual =
         "add \"scripts\": { \"start\": \"node server.js\" } to package.json, or a Procfile with `web: node server.js`";
     if package.script("build").is_some() {
         return format!(
             "{usual}; an app that is only files after its build needs a program to serve them, for example `npm install serve` and `web: serve -s dist -l $PORT`"
+        );
+    }
+    if has(tree, "index.html") {
+        return format!(
+            "{usual}; to serve index.html as it is, commit a file named Staticfile with the line `root: .`"
         );
     }
     usual.to_owned()
