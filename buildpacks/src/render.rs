@@ -18,7 +18,8 @@ const META: &str = "/tmp/paas-meta";
 /// The names under which the tools look for certificate authorities.
 const CA_NAMES: &[&str] = &["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
 
-#[derive(Debug, Clone, Copy)]
+/// No Debug here and below: these hold the values of config vars.
+#[derive(Clone, Copy)]
 pub struct RenderContext<'a> {
     /// The app's secret random id: names its cache mounts.
     pub cache_id: &'a str,
@@ -30,14 +31,14 @@ pub struct RenderContext<'a> {
 }
 
 /// What the context holds beside the app's files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// Empty when the app brings its own.
     pub dockerfile: String,
     pub meta: Vec<MetaFile>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MetaFile {
     /// From the root of the context, so it begins with `meta/`.
     pub path: String,
