@@ -1,6 +1,7 @@
 //! Shipway's server: the rooms in reading order. A push flows receiver → builder → scheduler → proxy; see ARCHITECTURE.md.
 
 pub mod builder;
+pub mod commands;
 pub mod scheduler;
 
 pub mod proxy;

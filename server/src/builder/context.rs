@@ -42,6 +42,10 @@ pub(super) fn extras(plan: &BuildPlan, rendered: Rendered) -> (String, Vec<Extra
 pub(super) fn stream(tree: GitTree, plan: BuildPlan, extras: Vec<Extra>, now_secs: u64) -> Chunks {
     pipe(move |tar| {
         let rules = IgnoreRules::from_tree(&tree);
+        if plan.dockerfile == DockerfileSource::Generated {
+            // Steps copy this folder even when an ignore file leaves nothing in it.
+            tar.append_data(&mut header(EntryType::Directory, 0, true, now_secs), "src/", std::io::empty())?;
+        }
         for extra in &extras {
             append(tar, &extra.path, &extra.contents, extra.executable, now_secs)?;
         }

@@ -97,7 +97,15 @@ async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Do
             let took = v.duration_ms.map_or("-".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
             let when = format!("{} ago", ago(now.since(build.queued_at)));
             let release = v.release.unwrap_or_else(|| "-".to_owned());
-            vec![v.id.to_string(), v.state.to_owned(), build.moves.new.short().to_owned(), release, v.pushed_by, took, when]
+            vec![
+                v.id.to_string(),
+                v.state.to_owned(),
+                build.moves.new.short().to_owned(),
+                release,
+                v.pushed_by,
+                took,
+                when,
+            ]
         })
         .collect();
     let heads = ["BUILD", "STATE", "COMMIT", "RELEASE", "BY", "TOOK", "WHEN"];
@@ -140,7 +148,9 @@ async fn info(context: &Context, console: &Console, app: &App, id: Option<BuildI
     if form.json {
         return print_json(console, &v).await;
     }
-    console.say(&format!("build {} of {}: {}, commit {}, by {}", build.id, app.name, v.state, v.commit, v.pushed_by)).await;
+    console
+        .say(&format!("build {} of {}: {}, commit {}, by {}", build.id, app.name, v.state, v.commit, v.pushed_by))
+        .await;
     let transcript = context.tools.logs.transcript(&app.key, TranscriptOf::Build(build.id))?;
     let mut follower = transcript.follow(From::Start)?;
     if build.state.is_over() {

@@ -1,4 +1,5 @@
 //! `config`: list, set, get, unset. A change makes a release, without a build.
+use super::deploy::StandsOn;
 use super::grammar::{Form, OfApp};
 use super::table::{print, print_json};
 use super::{CommandError, Context, Done, Permission};
@@ -99,7 +100,8 @@ impl Verb {
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let config = context.tools.store.config(app.id).await?;
     if form.json {
-        let plain: BTreeMap<&str, &String> = config.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+        let plain: BTreeMap<&str, &String> =
+            config.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
         return print_json(console, &plain).await;
     }
     let rows: Vec<Vec<String>> =
@@ -134,7 +136,10 @@ async fn read_change(pairs: &[Pair], console: &mut Console) -> Result<ConfigChan
             pair.value.reveal().clone()
         };
         if value.contains('\0') {
-            return Err(CommandError::new(format!("the value of {} holds a NUL byte, which no environment can", pair.name)));
+            return Err(CommandError::new(format!(
+                "the value of {} holds a NUL byte, which no environment can",
+                pair.name
+            )));
         }
         if change.insert(pair.name.clone(), Some(Secret::new(value))).is_some() {
             return Err(CommandError::new(format!("{} is set twice on this line", pair.name)));
@@ -174,12 +179,13 @@ async fn apply(context: &Context, console: &Console, app: &App, change: ConfigCh
         description: format!("{verb} {names}"),
         created_by: context.caller.to_string(),
     };
-    let live = async || Ok(context.tools.store.live_release(app.id).await?);
     let replaced = context.tools.store.live_release(app.id).await?.map(|release| release.no);
-    match context.make_release(console, app, new, live).await? {
+    match context.make_release(console, app, new, StandsOn::Live).await? {
         Some(no) => context.see_through(console, app, no, replaced).await,
         None => {
-            console.say(&format!("{names} stored; {} has no release yet, the first push takes it along", app.name)).await;
+            console
+                .say(&format!("{names} stored; {} has no release yet, the first push takes it along", app.name))
+                .await;
             Ok(())
         }
     }

@@ -2,24 +2,35 @@
 use super::{CommandError, Context, Done};
 use crate::console::Console;
 use crate::domain::card::one_line;
-use crate::domain::{App, ReleaseNo};
+use crate::domain::{App, Release, ReleaseNo};
 use crate::logs::{From, TranscriptOf, printable};
 use crate::scheduler::Settled;
 use crate::store::{NewRelease, NewReleaseError};
 
+/// The release that a new one is made of.
+#[derive(Clone, Copy)]
+pub(super) enum StandsOn {
+    Live,
+    Newest,
+}
+
 impl Context {
-    /// Makes a release of what is live when its turn comes: waits while another release of the app is starting.
+    /// Makes a release of another one when its turn comes: waits while another release of the app is starting.
     pub(super) async fn make_release(
         &self,
         console: &Console,
         app: &App,
-        new: impl Fn(&crate::domain::Release) -> NewRelease,
-        stands_on: impl AsyncFn() -> Result<Option<crate::domain::Release>, CommandError>,
+        new: impl Fn(&Release) -> NewRelease + Send + Sync,
+        stands_on: StandsOn,
     ) -> Result<Option<ReleaseNo>, CommandError> {
         let mut changes = self.tools.store.changes();
         let mut is_told = false;
         loop {
-            let Some(base) = stands_on().await? else { return Ok(None) };
+            let base = match stands_on {
+                StandsOn::Live => self.tools.store.live_release(app.id).await?,
+                StandsOn::Newest => self.tools.store.releases(app.id, 1).await?.pop(),
+            };
+            let Some(base) = base else { return Ok(None) };
             match self.tools.store.create_release(&new(&base), self.tools.clock.now()).await {
                 Ok(no) => {
                     self.tools.scheduler.wake(app.id);
@@ -41,7 +52,13 @@ impl Context {
     }
 
     /// Shows a release's rollout as it goes, and ends as it ends. A caller who leaves stops nothing.
-    pub(super) async fn see_through(&self, console: &Console, app: &App, no: ReleaseNo, replaced: Option<ReleaseNo>) -> Done {
+    pub(super) async fn see_through(
+        &self,
+        console: &Console,
+        app: &App,
+        no: ReleaseNo,
+        replaced: Option<ReleaseNo>,
+    ) -> Done {
         let transcript = self.tools.logs.transcript(&app.key, TranscriptOf::Release(no))?;
         let mut follower = transcript.follow(From::Start)?;
         let showing = async {
@@ -64,7 +81,9 @@ impl Context {
         shown?;
         match settled? {
             Settled::Live => Ok(()),
-            Settled::Failed(failure) => Err(CommandError::new(format!("{no} failed: {}", one_line(&failure, replaced)))),
+            Settled::Failed(failure) => {
+                Err(CommandError::new(format!("{no} failed: {}", one_line(&failure, replaced))))
+            }
         }
     }
 }

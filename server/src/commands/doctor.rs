@@ -21,7 +21,10 @@ pub(super) async fn examine(tools: &Tools) -> Vec<Finding> {
         Finding { check: "every web app is routed to its live release", complaints: routes(tools, &apps).await },
         Finding { check: "nothing of a vanished app is left in the engine", complaints: leftovers(tools, &apps).await },
         Finding { check: "builds under way are really under way", complaints: builds(tools).await },
-        Finding { check: "branches point at what was promoted, and no pin is left", complaints: branches(tools, &apps).await },
+        Finding {
+            check: "branches point at what was promoted, and no pin is left",
+            complaints: branches(tools, &apps).await,
+        },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps) },
     ]
 }
@@ -35,7 +38,14 @@ async fn database(tools: &Tools) -> Vec<String> {
 }
 
 async fn engine(tools: &Tools) -> Vec<String> {
-    tools.engine.facts().await.err().map(|error| format!("{error}; start it, e.g. `systemctl start docker`")).into_iter().collect()
+    tools
+        .engine
+        .facts()
+        .await
+        .err()
+        .map(|error| format!("{error}; start it, e.g. `systemctl start docker`"))
+        .into_iter()
+        .collect()
 }
 
 async fn instances(tools: &Tools, apps: &[App]) -> Vec<String> {
@@ -64,7 +74,10 @@ async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
                 i.release == live.no && i.slot.process == *process && i.slot.index == index && i.state == State::Ready
             };
             if !seen.iter().any(|i| is_up(&i)) {
-                complaints.push(format!("{}: {process}.{index} of {} is not up; `paas logs -a {0}` says why", app.name, live.no));
+                complaints.push(format!(
+                    "{}: {process}.{index} of {} is not up; `paas logs -a {0}` says why",
+                    app.name, live.no
+                ));
             }
         }
     }
@@ -75,7 +88,9 @@ async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
         !is_wanted && i.traffic == Traffic::Quiet && i.state != State::Stopping
     };
     complaints.extend(
-        seen.iter().filter(is_extra).map(|i| format!("{}: {} of {} runs and is not wanted", app.name, i.slot, i.release)),
+        seen.iter()
+            .filter(is_extra)
+            .map(|i| format!("{}: {} of {} runs and is not wanted", app.name, i.slot, i.release)),
     );
     Ok(complaints)
 }
@@ -85,15 +100,22 @@ async fn routes(tools: &Tools, apps: &[App]) -> Vec<String> {
     let mut complaints = Vec::new();
     for app in apps {
         let Ok(Some(live)) = tools.store.live_release(app.id).await else { continue };
-        let Some(crate::domain::route::Backends::Ready(backends)) = routes.apps.get(&app.id).map(|r| &r.backends) else {
+        let Some(crate::domain::route::Backends::Ready(backends)) = routes.apps.get(&app.id).map(|r| &r.backends)
+        else {
             continue;
         };
         let strangers = backends.iter().filter(|backend| backend.release != live.no);
-        complaints.extend(strangers.map(|b| format!("{}: routed to {} of {}, live is {}", app.name, b.slot, b.release, live.no)));
+        complaints.extend(
+            strangers.map(|b| format!("{}: routed to {} of {}, live is {}", app.name, b.slot, b.release, live.no)),
+        );
     }
     let known: HashSet<AppId> = apps.iter().map(|app| app.id).collect();
     complaints.extend(
-        routes.hosts.iter().filter(|(_, app)| !known.contains(app)).map(|(host, _)| format!("{host} is routed to no app")),
+        routes
+            .hosts
+            .iter()
+            .filter(|(_, app)| !known.contains(app))
+            .map(|(host, _)| format!("{host} is routed to no app")),
     );
     complaints
 }
@@ -106,9 +128,19 @@ async fn leftovers(tools: &Tools, apps: &[App]) -> Vec<String> {
     let known: HashSet<AppId> = apps.iter().map(|app| app.id).collect();
     let is_strange = |app: &Option<AppId>| app.is_some_and(|app| !known.contains(&app));
     let mut complaints = Vec::new();
-    complaints.extend(inventory.containers.iter().filter(|(_, app)| is_strange(app)).map(|(id, _)| format!("container {}", id.short())));
-    complaints.extend(inventory.networks.iter().filter(|(_, app)| is_strange(app)).map(|(id, _)| format!("network {}", id.0)));
-    complaints.extend(inventory.images.iter().filter(|(_, app)| is_strange(app)).map(|(image, _)| format!("image {}", image.id)));
+    complaints.extend(
+        inventory
+            .containers
+            .iter()
+            .filter(|(_, app)| is_strange(app))
+            .map(|(id, _)| format!("container {}", id.short())),
+    );
+    complaints.extend(
+        inventory.networks.iter().filter(|(_, app)| is_strange(app)).map(|(id, _)| format!("network {}", id.0)),
+    );
+    complaints.extend(
+        inventory.images.iter().filter(|(_, app)| is_strange(app)).map(|(image, _)| format!("image {}", image.id)),
+    );
     let mut networks: Vec<AppId> = inventory.networks.iter().filter_map(|(_, app)| *app).collect();
     networks.sort();
     let doubled: BTreeSet<i64> = networks.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].0).collect();
@@ -122,7 +154,9 @@ async fn builds(tools: &Tools) -> Vec<String> {
         (Err(error), _) | (_, Err(error)) => return vec![error.to_string()],
     };
     let strays = running.iter().chain(&queued).filter(|build| !tools.builder.has_in_hand(build.id));
-    strays.map(|build| format!("build {} is {} in the database and nowhere else", build.id, build.state.word())).collect()
+    strays
+        .map(|build| format!("build {} is {} in the database and nowhere else", build.id, build.state.word()))
+        .collect()
 }
 
 async fn branches(tools: &Tools, apps: &[App]) -> Vec<String> {
@@ -141,7 +175,12 @@ async fn branch_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
     if let Some((branch, promoted)) = tools.store.last_promoted_push(app.id).await? {
         let points_at = tools.repos.branch(&app.key, &branch)?;
         if points_at != promoted && !tools.builder.is_busy(app.id) {
-            complaints.push(format!("{}: {branch} is at {}, promoted was {}", app.name, points_at.short(), promoted.short()));
+            complaints.push(format!(
+                "{}: {branch} is at {}, promoted was {}",
+                app.name,
+                points_at.short(),
+                promoted.short()
+            ));
         }
     }
     for pin in tools.repos.pins(&app.key)? {

@@ -163,7 +163,14 @@ mod tests {
 
     #[test]
     fn usage_errors_are_2_and_help_is_0() {
-        for bad in ["nonsense", "apps:create", "apps:create ../x", "ps:scale -a blog web=two", "config:get -a blog", "apps:info"] {
+        for bad in [
+            "nonsense",
+            "apps:create",
+            "apps:create ../x",
+            "ps:scale -a blog web=two",
+            "config:get -a blog",
+            "apps:info",
+        ] {
             assert_eq!(parse(words(bad)).err().unwrap().code, 2, "{bad}");
         }
         for help in ["--help", "apps:create --help", "help", "--version", ""] {

@@ -88,7 +88,10 @@ impl Show {
                 return Ok(());
             }
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(());
+        }
+        loop {
             let line = tokio::select! {
                 line = follower.next() => line?,
                 () = console.left.cancelled() => return Ok(()),
@@ -98,7 +101,6 @@ impl Show {
                 return Ok(());
             }
         }
-        Ok(())
     }
 
     /// `false` when nobody reads any more.

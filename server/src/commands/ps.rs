@@ -126,7 +126,8 @@ async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Do
         })
         .collect();
     let empty = if app.stopped { "stopped; `paas ps:start` starts it" } else { "no instances" };
-    print(console, &["INSTANCE", "RELEASE", "STATE", "DETAIL", "SINCE"], &rows, &format!("{}: {empty}", app.name)).await;
+    print(console, &["INSTANCE", "RELEASE", "STATE", "DETAIL", "SINCE"], &rows, &format!("{}: {empty}", app.name))
+        .await;
     Ok(())
 }
 

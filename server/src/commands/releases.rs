@@ -1,4 +1,5 @@
 //! `releases`: list, info, retry; and `rollback`.
+use super::deploy::StandsOn;
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission};
@@ -162,7 +163,6 @@ fn view(release: &Release) -> ReleaseView {
 }
 
 async fn retry(context: &Context, console: &Console, app: &App) -> Done {
-    let newest = async || Ok(context.tools.store.releases(app.id, 1).await?.pop());
     let new = |of: &Release| NewRelease {
         app: app.id,
         origin: Origin::Retry { of: of.no },
@@ -174,8 +174,9 @@ async fn retry(context: &Context, console: &Console, app: &App) -> Done {
         created_by: context.caller.to_string(),
     };
     let replaced = context.tools.store.live_release(app.id).await?.map(|release| release.no);
-    let none = || CommandError::new(format!("{} has no release to retry", app.name)).next("push it: `git push paas main`");
-    let no = context.make_release(console, app, new, newest).await?.ok_or_else(none)?;
+    let none =
+        || CommandError::new(format!("{} has no release to retry", app.name)).next("push it: `git push paas main`");
+    let no = context.make_release(console, app, new, StandsOn::Newest).await?.ok_or_else(none)?;
     context.see_through(console, app, no, replaced).await
 }
 

@@ -59,7 +59,8 @@ async fn status(context: &Context, console: &Console, form: Form) -> Done {
     if form.json {
         return print_json(console, &view).await;
     }
-    let engine = view.engine.unwrap_or_else(|| "does not answer; apps go on, nothing can be built or started".to_owned());
+    let engine =
+        view.engine.unwrap_or_else(|| "does not answer; apps go on, nothing can be built or started".to_owned());
     for (what, value) in [
         ("version", view.version.to_owned()),
         ("engine", engine),

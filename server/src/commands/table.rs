@@ -11,7 +11,8 @@ pub(super) async fn print(console: &Console, heads: &[&str], rows: &[Vec<String>
     }
     let mut all: Vec<Vec<String>> = vec![heads.iter().map(ToString::to_string).collect()];
     all.extend(rows.iter().cloned());
-    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| all.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     for row in &all {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();

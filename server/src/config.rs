@@ -1,0 +1,183 @@
+//! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
+use crate::domain::Hostname;
+use anyhow::{Context, bail};
+use clap::Parser;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+const DATA_DIR: &str = "/var/lib/paas";
+const HTTP_LISTEN: &str = "[::]:80";
+const SSH_LISTEN: &str = "[::]:2222";
+const BASE_DOMAIN: &str = "localhost";
+
+/// `paas server`: receives, builds, runs and routes apps.
+#[derive(Parser, Default)]
+#[command(name = "paas server", version, about = "Run the server in the foreground.")]
+struct Flags {
+    /// TOML file with the same keys as the flags
+    #[arg(long, env = "PAAS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// Every key, as a flag, as `PAAS_…`, and in the file.
+#[derive(clap::Args, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// Folder of all state [default: /var/lib/paas]
+    #[arg(long, env = "PAAS_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where visitors connect; port 0 takes a free one [default: [::]:80]
+    #[arg(long, env = "PAAS_HTTP_LISTEN", value_name = "ADDRESS:PORT")]
+    http_listen: Option<String>,
+    /// Where git and ssh connect; port 0 takes a free one [default: [::]:2222]
+    #[arg(long, env = "PAAS_SSH_LISTEN", value_name = "ADDRESS:PORT")]
+    ssh_listen: Option<String>,
+    /// Apps answer at APP.DOMAIN [default: localhost]
+    #[arg(long, env = "PAAS_BASE_DOMAIN", value_name = "DOMAIN")]
+    base_domain: Option<String>,
+    /// Host of the dashboard [default: paas.BASE_DOMAIN]
+    #[arg(long, env = "PAAS_ADMIN_HOST", value_name = "HOST")]
+    admin_host: Option<String>,
+    /// Container engine [default: unix:///var/run/docker.sock]
+    #[arg(long, env = "PAAS_DOCKER_HOST", value_name = "unix://SOCKET")]
+    docker_host: Option<String>,
+    /// Certificate authorities (PEM) that build steps trust beside Debian's own
+    #[arg(long, env = "PAAS_CA_BUNDLE", value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
+}
+
+/// Everything that can be set, checked.
+#[derive(Debug)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub http_listen: SocketAddr,
+    pub ssh_listen: SocketAddr,
+    pub base_domain: Hostname,
+    pub admin_host: Hostname,
+    pub docker_host: Option<String>,
+    pub ca_bundle: Option<PathBuf>,
+}
+
+/// Why there is no configuration: help that was asked for, or a mistake.
+#[derive(Debug)]
+pub enum NoConfig {
+    /// To standard output, exit code 0.
+    Help(String),
+    /// To standard error, exit code 2.
+    Usage(String),
+}
+
+impl Config {
+    /// Reads `words`, the words after `paas server`.
+    pub fn load(words: &[String]) -> Result<Self, NoConfig> {
+        let line = std::iter::once("paas server".to_owned()).chain(words.iter().cloned());
+        let flags = Flags::try_parse_from(line).map_err(|error| {
+            let text = error.render().to_string();
+            if error.use_stderr() { NoConfig::Usage(text) } else { NoConfig::Help(text) }
+        })?;
+        Self::merge(flags).map_err(|error| NoConfig::Usage(format!("paas server: {error:#}\n")))
+    }
+
+    fn merge(flags: Flags) -> anyhow::Result<Self> {
+        let file = flags.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let keys = flags.keys;
+        let base_domain = keys.base_domain.or(file.base_domain).unwrap_or_else(|| BASE_DOMAIN.to_owned());
+        let base_domain: Hostname = base_domain.parse().context("base_domain")?;
+        let admin_host = keys.admin_host.or(file.admin_host).unwrap_or_else(|| format!("paas.{base_domain}"));
+        let docker_host = keys.docker_host.or(file.docker_host);
+        if let Some(host) = docker_host.as_deref().filter(|host| !host.starts_with("unix://")) {
+            bail!("docker_host: `{host}` is no local socket; write it as unix:///var/run/docker.sock");
+        }
+        let data_dir = keys.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(DATA_DIR));
+        Ok(Self {
+            data_dir: std::path::absolute(&data_dir).with_context(|| format!("data_dir: {}", data_dir.display()))?,
+            http_listen: address("http_listen", keys.http_listen.or(file.http_listen), HTTP_LISTEN)?,
+            ssh_listen: address("ssh_listen", keys.ssh_listen.or(file.ssh_listen), SSH_LISTEN)?,
+            admin_host: admin_host.parse().context("admin_host")?,
+            base_domain,
+            docker_host,
+            ca_bundle: keys.ca_bundle.or(file.ca_bundle),
+        })
+    }
+
+    /// Names that no app may have, because the dashboard answers there.
+    pub fn reserved_names(&self) -> Vec<String> {
+        let suffix = format!(".{}", self.base_domain);
+        self.admin_host.as_str().strip_suffix(&suffix).map(str::to_owned).into_iter().collect()
+    }
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Keys> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("read {}", path.display()))
+}
+
+fn address(key: &str, given: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
+    let text = given.unwrap_or_else(|| default.to_owned());
+    text.parse().with_context(|| format!("{key}: `{text}` is no address and port; write it like 127.0.0.1:8080"))
+}
+
+/// Takes `--data-dir D` from the front of a host command line, else `PAAS_DATA_DIR`, else the default.
+pub fn host_data_dir(words: &mut Vec<String>) -> PathBuf {
+    if let Some(value) = words.first().and_then(|first| first.strip_prefix("--data-dir=")).map(PathBuf::from) {
+        words.remove(0);
+        return value;
+    }
+    if words.first().is_some_and(|first| first == "--data-dir") && words.len() > 1 {
+        let dir = PathBuf::from(words.remove(1));
+        words.remove(0);
+        return dir;
+    }
+    env_var("PAAS_DATA_DIR").map_or_else(|| PathBuf::from(DATA_DIR), PathBuf::from)
+}
+
+/// `PAAS_LOG`: what is logged, in tracing's filter language.
+pub fn log_filter() -> String {
+    env_var("PAAS_LOG").unwrap_or_else(|| "info,russh=warn,sqlx=warn".to_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this file is the one reader of the environment")]
+fn env_var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(line: &str) -> Result<Config, NoConfig> {
+        Config::load(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("paas.toml");
+        std::fs::write(&file, "base_domain = \"example.com\"\nhttp_listen = \"127.0.0.1:1\"\n").unwrap();
+        let config = load(&format!("--config {} --http-listen 127.0.0.1:2", file.display())).unwrap();
+        assert_eq!(config.http_listen.port(), 2);
+        assert_eq!(config.admin_host.as_str(), "paas.example.com");
+        assert_eq!(config.ssh_listen.port(), 2222);
+        assert_eq!(config.reserved_names(), ["paas"]);
+    }
+
+    #[test]
+    fn mistakes_name_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("paas.toml");
+        std::fs::write(&file, "base_domian = \"example.com\"\n").unwrap();
+        for (line, named) in [
+            ("--http-listen nonsense".to_owned(), "http_listen"),
+            ("--base-domain 10.0.0.1".to_owned(), "base_domain"),
+            ("--docker-host tcp://other:2375".to_owned(), "docker_host"),
+            (format!("--config {}", file.display()), "base_domian"),
+            ("--nonsense".to_owned(), "--nonsense"),
+        ] {
+            let Err(NoConfig::Usage(text)) = load(&line) else { panic!("{line} was accepted") };
+            assert!(text.contains(named), "{text}");
+        }
+    }
+}
