@@ -1,5 +1,5 @@
 //! How an instance is made: its name, labels, command and the hardening of security rule R15.
-use crate::domain::InstallationId;
+use crate::domain::{AppKey, InstallationId};
 use crate::engine::{InstanceSpec, label};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
@@ -23,7 +23,11 @@ pub(super) fn name(installation: &InstallationId, spec: &InstanceSpec, random: &
     format!("paas-{installation}-{key}-{}-{}-{}-{random}", spec.release, spec.slot.process, spec.slot.index)
 }
 
-pub(super) fn first(text: &str, count: usize) -> &str {
+pub(super) fn network_name(installation: &InstallationId, key: &AppKey, random: &str) -> String {
+    format!("paas-{}-{}-{random}", first(installation.as_str(), 8), first(key.as_str(), 12))
+}
+
+fn first(text: &str, count: usize) -> &str {
     text.get(..count).unwrap_or(text)
 }
 
@@ -105,7 +109,7 @@ fn is_simple_command(line: &str) -> bool {
 mod tests {
     use super::*;
     use crate::domain::instance::Slot;
-    use crate::domain::{AppId, AppKey, ImageId, ReleaseNo};
+    use crate::domain::{AppId, ImageId, ReleaseNo};
     use crate::engine::NetworkId;
     use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
 //! Instances: making, watching and ending containers.
 use super::link::{READ_TIME_MAX, Task, WRITE_TIME_MAX};
-use super::{DockerEngine, app_of, creation, moment_of};
+use super::{DockerEngine, app_of, creation, moment_of, random_hex};
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
 use crate::domain::{AppId, ContainerId, Moment, ReleaseNo};
 use crate::engine::{EngineError, InstanceSpec, NO_ADDRESS, Observed, ObservedState, Result, label, sockets};
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, ContainerState, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
@@ -163,12 +163,6 @@ impl DockerEngine {
         let Some(pid) = pid else { return Listening::Unknown };
         sockets::of_process(pid).await.map_or(Listening::Unknown, |sockets| sockets::judge(&sockets, port))
     }
-}
-
-/// Six random hex digits.
-fn random_hex() -> Result<String> {
-    let number = getrandom::u32().context("ask the system for randomness")?;
-    Ok(format!("{:06x}", number >> 8))
 }
 
 fn identity_of(labels: &HashMap<String, String>) -> Option<(AppId, ReleaseNo, Slot, u64)> {

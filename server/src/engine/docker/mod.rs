@@ -16,6 +16,7 @@ use super::{
 };
 use crate::domain::failure::Listening;
 use crate::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, Moment};
+use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
 use link::{Link, READ_TIME_MAX, Task};
@@ -71,6 +72,12 @@ impl DockerEngine {
 /// The app that labels name.
 fn app_of(labels: &HashMap<String, String>) -> Option<AppId> {
     labels.get(label::APP)?.parse().ok().map(AppId)
+}
+
+/// Six random hex digits.
+fn random_hex() -> Result<String> {
+    let number = getrandom::u32().context("ask the system for randomness")?;
+    Ok(format!("{:06x}", number >> 8))
 }
 
 /// Reads one of the engine's timestamps (RFC 3339 with nanoseconds); year 1 is its way to say never.

@@ -1,6 +1,7 @@
-//! One bridge network per app, found by its labels: the engine takes the same name twice.
+//! One bridge network per app, found by its labels. Its name has a random part: Docker takes the same name twice, and
+//! then starts no container on either, not even by the network's id ("network … is ambiguous").
 use super::link::{READ_TIME_MAX, Task, WRITE_TIME_MAX};
-use super::{DockerEngine, app_of, creation};
+use super::{DockerEngine, app_of, creation, random_hex};
 use crate::domain::{AppId, AppKey};
 use crate::engine::{EngineError, NetworkId, Result, label};
 use anyhow::anyhow;
@@ -28,7 +29,7 @@ impl DockerEngine {
 
     async fn create_network(&self, app: AppId, key: &AppKey, subnet: &str) -> Result<NetworkId> {
         let installation = self.installation.as_str();
-        let name = format!("paas-{}-{}", creation::first(installation, 8), creation::first(key.as_str(), 12));
+        let name = creation::network_name(&self.installation, key, &random_hex()?);
         let gateway = gateway_of(subnet).ok_or_else(|| EngineError::Refused(format!("`{subnet}` is no subnet")))?;
         let labels = [
             (label::INSTALLATION, installation.to_owned()),

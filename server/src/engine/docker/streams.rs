@@ -1,20 +1,19 @@
 //! What the engine tells on and on: events of our containers, and what they write.
 use super::link::{READ_TIME_MAX, STREAM_OPEN_TIME_MAX, Task};
-use super::{DockerEngine, app_of, moment_of};
+use super::{DockerEngine, app_of};
 use crate::domain::{ContainerId, Moment};
 use crate::engine::lines::{LINE_BYTES_MAX, text_of};
-use crate::engine::{EngineEvent, EventKind, LogLine, Result};
+use crate::engine::{EngineError, EngineEvent, EventKind, LogLine, Result};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptions, LogsOptions};
 use futures_util::stream::{Stream, StreamExt as _, TryStreamExt as _};
 use std::pin::pin;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Within this span a step back in time is the engine repeating itself; a larger one is the clock being set.
-const REPEAT_SPAN_MAX: Duration = Duration::from_secs(5);
+const REPEAT_SPAN_MAX_NANOSECONDS: i128 = 5_000_000_000;
 
 impl DockerEngine {
     pub(super) async fn pass_events(&self, to: mpsc::Sender<EngineEvent>) -> Result<()> {
@@ -25,7 +24,7 @@ impl DockerEngine {
         let docker = self.link.client(task, STREAM_OPEN_TIME_MAX).await?;
         let events = docker.events(Some(EventsOptions { filters: Some(filters), ..EventsOptions::default() }));
         let events = events.map_err(|error| self.link.error(task, error));
-        pass(events.try_filter_map(async |message| Ok(event_of(message))), to).await
+        pass(events.try_filter_map(async |message| Ok(event_of(message))), &to).await
     }
 
     pub(super) async fn pass_logs(
@@ -34,15 +33,36 @@ impl DockerEngine {
         since: Option<Moment>,
         to: mpsc::Sender<LogLine>,
     ) -> Result<()> {
+        let mut repeats = Repeats::default();
+        self.pass_output(id, since, true, &mut repeats, &to).await?;
+        if to.is_closed() {
+            return Ok(());
+        }
+        // Of an instance that ends while it writes a lot, the engine may break off before the last lines.
+        repeats.has_ended = true;
+        match self.pass_output(id, repeats.newest_of_all().or(since), false, &mut repeats, &to).await {
+            // It was removed meanwhile.
+            Err(EngineError::Missing(_) | EngineError::Refused(_)) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn pass_output(
+        &self,
+        id: &ContainerId,
+        since: Option<Moment>,
+        follow: bool,
+        repeats: &mut Repeats,
+        to: &mpsc::Sender<LogLine>,
+    ) -> Result<()> {
         let task = Task::new("follow logs of", "container", id.short());
         let docker = self.link.client(task, STREAM_OPEN_TIME_MAX).await?;
         let options = LogsOptions {
-            follow: true,
+            follow,
             // Whole seconds only: the rest is filtered here.
             since: since.map_or(0, |since| i32::try_from(since.unix_ms() / 1000).unwrap_or(i32::MAX)),
             ..log_options("all")
         };
-        let mut repeats = Repeats::default();
         let lines = docker.logs(id.as_str(), Some(options)).map_err(|error| self.link.error(task, error));
         let lines = lines.try_filter_map(async |output| Ok(Piece::of(&output)));
         let lines = lines.try_filter_map(move |piece| {
@@ -68,7 +88,7 @@ fn log_options(tail: &str) -> LogsOptions {
 }
 
 /// Sends what comes until it ends or nobody listens any more, even while nothing comes.
-async fn pass<T>(from: impl Stream<Item = Result<T>>, to: mpsc::Sender<T>) -> Result<()> {
+async fn pass<T>(from: impl Stream<Item = Result<T>>, to: &mpsc::Sender<T>) -> Result<()> {
     let mut from = pin!(from);
     loop {
         let next = tokio::select! {
@@ -97,6 +117,8 @@ fn event_of(message: EventMessage) -> Option<EngineEvent> {
 struct Piece {
     line: LogLine,
     source: Source,
+    /// The line's time in full, since 1970.
+    nanoseconds: i128,
 }
 
 #[derive(Clone, Copy)]
@@ -114,11 +136,12 @@ impl Piece {
             }
         };
         let end_of_time = message.iter().position(|byte| *byte == b' ')?;
-        let at = moment_of(std::str::from_utf8(&message[..end_of_time]).ok()?)?;
+        let timestamp: jiff::Timestamp = std::str::from_utf8(&message[..end_of_time]).ok()?.parse().ok()?;
         let text = &message[end_of_time + 1..];
         // One more byte for the line's end. No engine sends longer ones.
         let text = text_of(&text[..text.len().min(LINE_BYTES_MAX + 1)]);
-        Some(Self { line: LogLine { at, text }, source })
+        let line = LogLine { at: Moment::from_unix_ms(timestamp.as_millisecond()), text };
+        Some(Self { line, source, nanoseconds: timestamp.as_nanosecond() })
     }
 }
 
@@ -126,7 +149,9 @@ impl Piece {
 /// of the two outputs, so what is older than the newest line was sent before.
 #[derive(Default)]
 struct Repeats {
-    newest: [Option<Moment>; 2],
+    newest: [Option<i128>; 2],
+    /// The instance has ended and its output is read once more: only what is newer counts.
+    has_ended: bool,
 }
 
 impl Repeats {
@@ -135,12 +160,20 @@ impl Repeats {
             Source::Stdout => &mut self.newest[0],
             Source::Stderr => &mut self.newest[1],
         };
-        let at = piece.line.at;
-        let is_repeat = newest.is_some_and(|newest| at < newest && newest.since(at) <= REPEAT_SPAN_MAX);
+        let is_repeat = newest.is_some_and(|newest| {
+            let back = newest - piece.nanoseconds;
+            if self.has_ended { back >= 0 } else { back > 0 && back <= REPEAT_SPAN_MAX_NANOSECONDS }
+        });
         if !is_repeat {
-            *newest = Some(at);
+            *newest = Some(piece.nanoseconds);
         }
         !is_repeat
+    }
+
+    /// The time up to which both outputs were sent.
+    fn newest_of_all(&self) -> Option<Moment> {
+        let newest = self.newest.iter().flatten().min()?;
+        i64::try_from(newest / 1_000_000).ok().map(Moment::from_unix_ms)
     }
 }
 
@@ -163,17 +196,22 @@ mod tests {
 
     #[test]
     fn lines_that_come_again_are_dropped_unless_the_clock_was_set_back() {
+        const SECOND: i128 = 1_000_000_000;
         let mut repeats = Repeats::default();
-        let mut is_news = |source, ms| {
-            let line = LogLine { at: Moment::from_unix_ms(ms), text: String::new() };
-            repeats.is_news(&Piece { line, source })
+        let is_news = |repeats: &mut Repeats, source, nanoseconds| {
+            let line = LogLine { at: Moment::default(), text: String::new() };
+            repeats.is_news(&Piece { line, source, nanoseconds })
         };
-        assert!(is_news(Source::Stdout, 50_000));
-        assert!(is_news(Source::Stdout, 50_000), "one millisecond holds many lines");
-        assert!(!is_news(Source::Stdout, 49_999));
-        assert!(is_news(Source::Stderr, 49_000), "the other output has a time of its own");
-        assert!(is_news(Source::Stdout, 50_001));
-        assert!(is_news(Source::Stdout, 40_000), "the clock was set back");
-        assert!(is_news(Source::Stdout, 40_001));
+        assert!(is_news(&mut repeats, Source::Stdout, 50 * SECOND));
+        assert!(is_news(&mut repeats, Source::Stdout, 50 * SECOND), "parts of a line share its time");
+        assert!(!is_news(&mut repeats, Source::Stdout, 50 * SECOND - 1));
+        assert!(is_news(&mut repeats, Source::Stderr, 49 * SECOND), "the other output has a time of its own");
+        assert!(is_news(&mut repeats, Source::Stdout, 50 * SECOND + 1));
+        assert!(is_news(&mut repeats, Source::Stdout, 40 * SECOND), "the clock was set back");
+        assert!(is_news(&mut repeats, Source::Stdout, 40 * SECOND + 1));
+        assert_eq!(repeats.newest_of_all(), Some(Moment::from_unix_ms(40_000)));
+        repeats.has_ended = true;
+        assert!(!is_news(&mut repeats, Source::Stdout, 40 * SECOND + 1));
+        assert!(is_news(&mut repeats, Source::Stdout, 40 * SECOND + 2));
     }
 }
