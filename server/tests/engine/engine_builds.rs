@@ -29,7 +29,8 @@ async fn a_build_tells_its_steps_and_lines_and_makes_the_image() {
     let dockerfile = format!(
         "FROM {BASE}\nARG WORD\nCOPY src /app\nRUN cat /app/hello; echo {nonce} $WORD; printf '1%%\\r2%%\\n' >&2\nEXPOSE 8080\nCMD [\"sh\"]\n"
     );
-    spec.context = context(&[("meta/Dockerfile", dockerfile.as_bytes()), ("src/hello", b"hello\n")]);
+    spec.context =
+        context(&[("meta/Dockerfile", dockerfile.as_bytes()), ("src/hello", format!("hello {nonce}\n").as_bytes())]);
     let (to, mut from) = mpsc::channel(100);
     let began = Instant::now();
     let id = ground.engine.build(spec, to, CancellationToken::new()).await.unwrap();
@@ -42,7 +43,7 @@ async fn a_build_tells_its_steps_and_lines_and_makes_the_image() {
     assert!(steps.contains(&("COPY src /app", false)), "{events:?}");
     assert!(steps.iter().any(|(name, _)| name.starts_with("RUN cat /app/hello;")), "{events:?}");
     assert!(!steps.iter().any(|(name, _)| name.contains("internal")), "{events:?}");
-    assert!(has_line(&events, "hello") && has_line(&events, "2%"), "{events:?}");
+    assert!(has_line(&events, &format!("hello {nonce}")) && has_line(&events, "2%"), "{events:?}");
     assert!(has_line(&events, &format!("{nonce} a b&c=\"d\"")), "{events:?}");
 
     let image = ground.engine.image(&ground.reference("b1")).await.unwrap().unwrap();
@@ -145,8 +146,8 @@ async fn a_slow_receiver_only_slows_the_build_down() {
         }
         count
     };
-    let (built, count) = tokio::join!(build, read);
-    built.unwrap();
+    let (outcome, count) = tokio::join!(build, read);
+    outcome.unwrap();
     assert!(count >= 20_000, "{count}");
 }
 
@@ -169,8 +170,8 @@ async fn an_answer_before_the_context_is_read_is_heard() {
     let send = async { while to.send(Ok(Bytes::from(vec![0; 64 << 10]))).await.is_ok() {} };
     let build = ground.engine.build(spec, mpsc::channel(1).0, CancellationToken::new());
     let both = async { tokio::join!(build, send) };
-    let (built, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("nobody waits for ever");
-    let Err(BuildError::Engine(error)) = built else { panic!("{built:?}") };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("nobody waits for ever");
+    let Err(BuildError::Engine(error)) = outcome else { panic!("{outcome:?}") };
     let words = format!("{:#}", anyhow::Error::from(error));
     assert!(words.contains("invalid reference format"), "{words}");
 }

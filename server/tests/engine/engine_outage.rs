@@ -1,6 +1,7 @@
 //! An engine that is not there, hangs, or comes back.
+use crate::ground::{BASE, Ground};
 use paas::domain::{AppId, ContainerId, InstallationId};
-use paas::engine::{BuildError, BuildSpec, DockerEngine, Engine, EngineError};
+use paas::engine::{BuildError, BuildEvent, BuildSpec, DockerEngine, Engine, EngineError};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
@@ -68,6 +69,26 @@ async fn an_engine_that_comes_back_is_used_again() {
         assert!(!facts.storage_driver.is_empty());
         std::fs::remove_file(&socket).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_build_that_loses_the_engine_says_so() {
+    let ground = Ground::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cut.sock");
+    let mark = format!("61.{}", getrandom::u32().unwrap());
+    let spec = ground.build_spec("x", &format!("FROM {BASE}\nRUN echo {mark}; sleep 60\n"));
+    let (to, mut from) = mpsc::channel(100);
+    let cut = CancellationToken::new();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let relay = cut.run_until_cancelled(relay(listener));
+    let watch = async {
+        while from.recv().await.expect("the step runs") != BuildEvent::Line(mark.clone()) {}
+        cut.cancel();
+    };
+    let engine = engine_at(&socket);
+    let (built, (), _cut) = tokio::join!(engine.build(spec, to, CancellationToken::new()), watch, relay);
+    assert!(matches!(built, Err(BuildError::Engine(EngineError::Unreachable(_)))), "{built:?}");
 }
 
 /// Passes connections on to the real engine.

@@ -38,8 +38,8 @@ impl Ground {
     pub(crate) async fn network(&self, app: AppId) -> NetworkId {
         for _attempt in 0..20 {
             let taken = self.engine.subnets_in_use().await.unwrap();
-            let random = getrandom::u32().unwrap();
-            let subnet = [10, 200 + (random % 50) as u8, (random >> 8) as u8, 0];
+            let [first, second, ..] = getrandom::u32().unwrap().to_le_bytes();
+            let subnet = [10, 200 + first % 50, second, 0];
             if taken.iter().any(|(address, _)| address.octets() == subnet) {
                 continue;
             }

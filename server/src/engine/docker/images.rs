@@ -15,6 +15,9 @@ const INSPECTIONS_AT_ONCE: usize = 8;
 
 impl DockerEngine {
     pub(super) async fn inspect_image(&self, reference: &str) -> Result<Option<ImageInfo>> {
+        if !is_reference(reference) {
+            return Ok(None);
+        }
         let inspect = |docker: Docker| async move { docker.inspect_image(reference).await };
         match self.link.ask(Task::new("inspect", "image", reference), READ_TIME_MAX, inspect).await {
             Ok(inspected) => Ok(Some(info_of(inspected))),
@@ -73,6 +76,9 @@ impl DockerEngine {
     }
 
     pub(super) async fn pull_image(&self, reference: &str) -> Result<ImageId> {
+        if !is_reference(reference) {
+            return Err(EngineError::Refused(format!("pull image: `{reference}` is no image's name")));
+        }
         let (name, tag) = name_and_tag(reference);
         let options = CreateImageOptions { from_image: Some(name), tag: Some(tag), ..CreateImageOptions::default() };
         let pull = |docker: Docker| async move {
@@ -113,6 +119,12 @@ async fn last_status(
     progress: CreateImageInfo,
 ) -> std::result::Result<Option<String>, bollard::errors::Error> {
     Ok(progress.status)
+}
+
+/// Whether it may stand in a path of the API: names may come from a user's Dockerfile, and `..` would lead elsewhere.
+fn is_reference(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    !text.is_empty() && text.chars().all(is_plain) && !text.contains("..") && !text.starts_with('/')
 }
 
 /// `registry:5000/name:tag` → name and tag; a digest stands in the tag's place, and without either it is `latest`.
@@ -161,6 +173,16 @@ mod tests {
         assert_eq!(cut("localhost:5000/a/b"), "localhost:5000/a/b latest");
         assert_eq!(cut("localhost:5000/a/b:c"), "localhost:5000/a/b c");
         assert_eq!(cut("a/b@sha256:12"), "a/b sha256:12");
+    }
+
+    #[test]
+    fn what_would_lead_elsewhere_is_no_reference() {
+        for wrong in ["", "../containers/json", "a/../b", "/a", "a b", "a?b", "a#b", "a%2e", "ä"] {
+            assert!(!is_reference(wrong), "{wrong}");
+        }
+        for right in ["debian:trixie-slim", "sha256:ab", "localhost:5000/a_b/c@sha256:12"] {
+            assert!(is_reference(right), "{right}");
+        }
     }
 
     #[test]

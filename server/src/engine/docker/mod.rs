@@ -26,7 +26,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How often a running build is checked against an engine that hangs, and how many checks in a row may fail.
+/// How often a running build is checked against an engine that hangs, and how many checks in a row may fail: one that
+/// hangs for a minute is waited for, as each check waits for [`READ_TIME_MAX`] too.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const MISSED_HEARTBEATS_MAX: u32 = 3;
 

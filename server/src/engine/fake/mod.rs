@@ -3,6 +3,8 @@
 //! ([`Behaviour`]); the test can end instances, remove them behind our back and take the whole engine away.
 mod behaviour;
 mod instance;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use behaviour::Behaviour;
