@@ -79,7 +79,7 @@ fn host_config(spec: &InstanceSpec) -> HostConfig {
 }
 
 /// The `local` driver: on 20.10 `logs?since=` and tails work on running and ended containers with it, and when a flooded
-/// log rotates under a follower it repeats lines (which `streams` drops) where `json-file` loses more than half.
+/// log rotates under a follower it repeats lines (which `streams` drops) where `json-file` lost more than half (60,000 lines, files of 1 MB).
 fn log_config() -> HostConfigLogConfig {
     let options = [("max-size", "10m"), ("max-file", "2"), ("compress", "false")];
     HostConfigLogConfig {
