@@ -1,10 +1,16 @@
-//! The seam to containers: what the house asks of an engine, in its own words. `docker.rs` answers with a real one,
-//! `fake.rs` with HTTP servers inside this process for room tests.
+//! The seam to containers: what the house asks of an engine, in its own words. `docker` answers with a real one (builds
+//! by `buildkit`, over the same socket), `fake` with HTTP servers inside this process for room tests.
 //!
 //! Everything made here carries `paas.installation=<id>`, and every list filters by it: what is not ours is never touched.
 
+mod buildkit;
 pub mod docker;
 pub mod fake;
+mod lines;
+mod sockets;
+
+pub use docker::DockerEngine;
+pub use fake::FakeEngine;
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
@@ -24,6 +30,8 @@ pub mod label {
     pub const APP_KEY: &str = "paas.app-key";
     pub const RELEASE: &str = "paas.release";
     pub const PROCESS: &str = "paas.process";
+    /// The slot's number within its process type.
+    pub const INDEX: &str = "paas.index";
     pub const EPOCH: &str = "paas.epoch";
     pub const BUILD: &str = "paas.build";
     pub const COMMIT: &str = "paas.commit";
@@ -61,6 +69,10 @@ pub struct InstanceSpec {
     pub network: NetworkId,
     pub memory_bytes: u64,
 }
+
+/// Stands for the address of an instance that ended before it could be asked for. Nothing can connect to it (unlike
+/// 0.0.0.0, which leads to the host itself).
+pub const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkId(pub String);
@@ -178,7 +190,8 @@ pub trait Engine: Send + Sync {
     /// All instances of ours; with `app`, of that app alone.
     async fn instances(&self, app: Option<AppId>) -> Result<Vec<Observed>>;
 
-    /// Makes and starts an instance; leaves nothing behind when it fails. Returns its address.
+    /// Makes and starts an instance; leaves nothing behind when it fails. Returns its address; one that has ended
+    /// already has [`NO_ADDRESS`], and the next list tells how it ended.
     async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)>;
 
     /// Sends the image's stop signal (SIGTERM), SIGKILL after `grace`, waits for the end and removes the container.

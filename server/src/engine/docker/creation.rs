@@ -1,0 +1,182 @@
+//! How an instance is made: its name, labels, command and the hardening of security rule R15.
+use crate::domain::{AppKey, InstallationId};
+use crate::engine::{InstanceSpec, label};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
+};
+use std::collections::HashMap;
+
+/// What remains of root's powers: enough for images that install files or drop to another user at start.
+const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL", "NET_BIND_SERVICE"];
+const PROCESSES_MAX: i64 = 512;
+
+/// Words of the shell that cannot follow `exec`, since they are no programs.
+const SHELL_WORDS: [&str; 31] = [
+    ".", ":", "[", "alias", "break", "case", "cd", "command", "continue", "eval", "exec", "exit", "export", "for",
+    "if", "local", "read", "readonly", "return", "set", "shift", "source", "time", "times", "trap", "ulimit", "umask",
+    "unset", "until", "wait", "while",
+];
+
+/// The container's name; the random part keeps two attempts at one slot apart.
+pub(super) fn name(installation: &InstallationId, spec: &InstanceSpec, random: &str) -> String {
+    let (installation, key) = (first(installation.as_str(), 8), first(spec.app_key.as_str(), 12));
+    format!("paas-{installation}-{key}-{}-{}-{}-{random}", spec.release, spec.slot.process, spec.slot.index)
+}
+
+pub(super) fn network_name(installation: &InstallationId, key: &AppKey, random: &str) -> String {
+    format!("paas-{}-{}-{random}", first(installation.as_str(), 8), first(key.as_str(), 12))
+}
+
+fn first(text: &str, count: usize) -> &str {
+    text.get(..count).unwrap_or(text)
+}
+
+pub(super) fn body(installation: &InstallationId, spec: &InstanceSpec) -> ContainerCreateBody {
+    let command = spec.shell_command.as_deref().map(shell_command);
+    ContainerCreateBody {
+        image: Some(spec.image.to_string()),
+        // An empty list, unlike none, overrides the image's entrypoint.
+        entrypoint: command.is_some().then(Vec::new),
+        cmd: command.map(|line| vec!["sh".to_owned(), "-c".to_owned(), line]),
+        env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(labels(installation, spec)),
+        // We probe ourselves; an image's own check would only cost processes.
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        host_config: Some(host_config(spec)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn labels(installation: &InstallationId, spec: &InstanceSpec) -> HashMap<String, String> {
+    HashMap::from([
+        (label::INSTALLATION.to_owned(), installation.to_string()),
+        (label::APP.to_owned(), spec.app.0.to_string()),
+        (label::APP_KEY.to_owned(), spec.app_key.to_string()),
+        (label::RELEASE.to_owned(), spec.release.0.to_string()),
+        (label::PROCESS.to_owned(), spec.slot.process.to_string()),
+        (label::INDEX.to_owned(), spec.slot.index.to_string()),
+        (label::EPOCH.to_owned(), spec.epoch.to_string()),
+    ])
+}
+
+/// R15. The seccomp profile is the engine's default because none is named; no port, host path or device is.
+fn host_config(spec: &InstanceSpec) -> HostConfig {
+    let memory = i64::try_from(spec.memory_bytes).unwrap_or(i64::MAX);
+    HostConfig {
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        pids_limit: Some(PROCESSES_MAX),
+        memory: Some(memory),
+        // Memory and swap together: no swap beyond the memory.
+        memory_swap: Some(memory),
+        init: Some(true),
+        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+        network_mode: Some(spec.network.0.clone()),
+        log_config: Some(log_config()),
+        ..HostConfig::default()
+    }
+}
+
+/// The `local` driver: on 20.10 `logs?since=` and tails work on running and ended containers with it, and when a flooded
+/// log rotates under a follower it repeats lines (which `streams` drops) where `json-file` lost more than half (60,000 lines, files of 1 MB).
+fn log_config() -> HostConfigLogConfig {
+    let options = [("max-size", "10m"), ("max-file", "2"), ("compress", "false")];
+    HostConfigLogConfig {
+        typ: Some("local".to_owned()),
+        config: Some(options.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+    }
+}
+
+/// A line that is surely one simple command is `exec`ed, so that it gets SIGTERM itself even where sh would fork (old
+/// dash, busybox). Anything else is the shell's: `exec` takes no assignments, operators or words of the shell. The
+/// shells of Debian (dash from 0.5.11, bash) then exec the last command of a list by themselves.
+fn shell_command(line: &str) -> String {
+    if is_simple_command(line) { format!("exec {}", line.trim_start()) } else { line.to_owned() }
+}
+
+/// Errs on the side of no: `node -e 'a;b'` is a simple command too, but telling that takes a whole shell parser.
+fn is_simple_command(line: &str) -> bool {
+    let program = line.split_ascii_whitespace().next().unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./+-".contains(c);
+    !program.is_empty()
+        && program.chars().all(is_plain)
+        && !SHELL_WORDS.contains(&program)
+        && !line.contains([';', '&', '|', '(', ')', '`', '\n', '\r'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::instance::Slot;
+    use crate::domain::{AppId, ImageId, ReleaseNo};
+    use crate::engine::NetworkId;
+    use std::collections::BTreeMap;
+
+    fn spec(shell_command: Option<&str>) -> InstanceSpec {
+        InstanceSpec {
+            app: AppId(7),
+            app_key: AppKey::new("0123456789abcdef0123456789abcdef"),
+            release: ReleaseNo(3),
+            slot: Slot { process: "web".parse().unwrap(), index: 1 },
+            epoch: 5,
+            image: ImageId::new("sha256:ab"),
+            shell_command: shell_command.map(str::to_owned),
+            env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
+            network: NetworkId("net".to_owned()),
+            memory_bytes: 1 << 29,
+        }
+    }
+
+    #[test]
+    fn a_simple_command_is_executed_in_the_shells_place() {
+        for line in
+            ["node server.js", "  ./bin/run --port=$PORT", "gunicorn app:app > /tmp/log", "python3 -m http.server"]
+        {
+            assert_eq!(shell_command(line), format!("exec {}", line.trim_start()));
+        }
+    }
+
+    #[test]
+    fn what_exec_cannot_take_is_left_to_the_shell() {
+        let lines = [
+            "cd app && node x",
+            "A=1 node x",
+            "a; b",
+            "a | b",
+            "a & b",
+            "(a)",
+            "exec node x",
+            "cd x",
+            "if true\nthen a\nfi",
+            "$RUN x",
+            "'my prog' x",
+            "f() { a",
+            "a $(b)",
+            "a `b`",
+            "{ a",
+            "! a",
+            "",
+            " ",
+        ];
+        for line in lines {
+            assert_eq!(shell_command(line), line);
+        }
+    }
+
+    #[test]
+    fn the_images_command_stands_unless_a_line_is_given() {
+        let body = body(&InstallationId::new("i"), &spec(None));
+        assert_eq!((body.entrypoint, body.cmd), (None, None));
+        let body = super::body(&InstallationId::new("i"), &spec(Some("run")));
+        assert_eq!(body.entrypoint, Some(Vec::new()));
+        assert_eq!(body.cmd.unwrap(), ["sh", "-c", "exec run"]);
+    }
+
+    #[test]
+    fn the_name_tells_whose_it_is_and_no_secret_in_full() {
+        let name = name(&InstallationId::new("fedcba9876543210"), &spec(None), "c0ffee");
+        assert_eq!(name, "paas-fedcba98-0123456789ab-v3-web-1-c0ffee");
+        assert_eq!(first("ab", 8), "ab");
+    }
+}
