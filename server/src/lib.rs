@@ -1,5 +1,10 @@
 //! Shipway's server: the rooms in reading order. A push flows receiver → builder → scheduler → proxy; see ARCHITECTURE.md.
 
+pub mod config;
+pub mod lifecycle;
+
+pub mod receiver;
+
 pub mod builder;
 pub mod commands;
 pub mod scheduler;

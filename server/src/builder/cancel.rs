@@ -1,14 +1,15 @@
 //! Ending a build before its promotion; after it nothing is undone.
 use super::{Builder, Verdict};
 use crate::domain::card::{card, one_line};
-use crate::domain::{App, BuildId, BuildState, Failure};
+use crate::domain::{AppId, BuildId, BuildState, Failure};
 
 impl Builder {
     /// Ends a build that is queued, running, or starting its release. `false`: it was over already.
-    pub async fn cancel(&self, app: &App, build: BuildId, by: &str) -> anyhow::Result<bool> {
+    pub async fn cancel(&self, app: AppId, build: BuildId, by: &str) -> anyhow::Result<bool> {
         let workshop = &self.0;
         let tools = &workshop.tools;
         let failure = Failure::Cancelled { by: by.to_owned() };
+        let app = &tools.store.app_by_id(app).await?;
         let state = tools.store.build(app.id, build).await?.state;
         match state {
             BuildState::Queued => {

@@ -1,45 +1,47 @@
 //! What an earlier process left half done: builds and pushes end as interrupted, branches follow the last promotion.
-use super::Tools;
+use super::Repos;
+use crate::clock::Clock;
 use crate::domain::{App, Build, BuildState, Failure};
-use crate::logs::TranscriptOf;
+use crate::logs::{Logs, TranscriptOf};
+use crate::store::Store;
 
-/// Runs before anything else of this room. A pusher of an interrupted build saw a non-zero exit: nothing is resumed silently.
-pub(super) async fn heal(tools: &Tools) -> anyhow::Result<()> {
-    let mut unfinished: Vec<Build> = tools.store.queued_builds().await?;
-    unfinished.extend(tools.store.running_builds().await?);
+/// Runs before anything schedules or builds. A pusher of an interrupted build saw a non-zero exit: nothing is resumed silently.
+pub async fn heal(store: &Store, logs: &Logs, repos: &Repos, clock: &dyn Clock) -> anyhow::Result<()> {
+    let mut unfinished: Vec<Build> = store.queued_builds().await?;
+    unfinished.extend(store.running_builds().await?);
     for build in unfinished {
         let failed = BuildState::Failed { failure: Failure::Interrupted };
-        tools.store.end_build(build.id, &failed, tools.clock.now()).await?;
-        let app = tools.store.app_by_id(build.app).await?;
+        store.end_build(build.id, &failed, clock.now()).await?;
+        let app = store.app_by_id(build.app).await?;
         tools
             .logs
             .transcript(&app.key, TranscriptOf::Build(build.id))?
             .append(" !     interrupted: the server stopped meanwhile")?;
         tracing::info!(app.name = %app.name, "build {} of {} was interrupted by the restart", build.id, app.name);
     }
-    for app in tools.store.apps().await? {
-        heal_app(tools, &app).await?;
+    for app in store.apps().await? {
+        heal_app(store, repos, clock, &app).await?;
     }
     Ok(())
 }
 
-async fn heal_app(tools: &Tools, app: &App) -> anyhow::Result<()> {
-    if let Some(starting) = tools.store.starting_release(app.id).await?
+async fn heal_app(store: &Store, repos: &Repos, clock: &dyn Clock, app: &App) -> anyhow::Result<()> {
+    if let Some(starting) = store.starting_release(app.id).await?
         && starting.build().is_some()
     {
-        tools.store.fail_release(app.id, starting.no, Failure::Interrupted, tools.clock.now()).await?;
+        store.fail_release(app.id, starting.no, Failure::Interrupted, clock.now()).await?;
     }
-    if !tools.repos.path(&app.key).exists() {
+    if !repos.path(&app.key).exists() {
         return Ok(());
     }
-    if let Some((branch, commit)) = tools.store.last_promoted_push(app.id).await?
-        && tools.repos.branch(&app.key, &branch)? != commit
+    if let Some((branch, commit)) = store.last_promoted_push(app.id).await?
+        && repos.branch(&app.key, &branch)? != commit
     {
-        tools.repos.move_branch(&app.key, &branch, &commit, "healed from the last promoted push")?;
+        repos.move_branch(&app.key, &branch, &commit, "healed from the last promoted push")?;
         tracing::info!(app.name = %app.name, "{branch} of {} moved to {}, which was promoted", app.name, commit.short());
     }
-    for build in tools.repos.pins(&app.key)? {
-        tools.repos.unpin(&app.key, build)?;
+    for build in repos.pins(&app.key)? {
+        repos.unpin(&app.key, build)?;
     }
     Ok(())
 }

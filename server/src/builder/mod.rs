@@ -14,6 +14,7 @@ mod source;
 mod stack;
 mod transcript;
 
+pub use heal::heal;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;
@@ -68,13 +69,12 @@ pub(crate) struct Workshop {
 }
 
 impl Builder {
-    /// Mends what an earlier process left half done, then starts to work off the queue.
-    pub async fn start(tools: Tools) -> anyhow::Result<Self> {
-        heal::heal(&tools).await?;
+    /// Starts to work off the queue. [`heal`] comes first.
+    pub fn start(tools: Tools) -> Self {
         let tracker = tools.tracker.clone();
         let workshop = Arc::new(Workshop { tools, queue: Queue::new() });
         tracker.spawn(Arc::clone(&workshop).work());
-        Ok(Self(workshop))
+        Self(workshop)
     }
 
     /// Takes a push in, durably; a queued build of the same app is superseded by it.

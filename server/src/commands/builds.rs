@@ -174,7 +174,7 @@ async fn next_line(follower: &mut crate::logs::Follower, console: &Console) -> a
 
 async fn cancel(context: &Context, console: &Console, app: &App, id: Option<BuildId>) -> Done {
     let build = find(context, app, id).await?;
-    if context.tools.builder.cancel(app, build.id, &context.caller.to_string()).await? {
+    if context.tools.builder.cancel(app.id, build.id, &context.caller.to_string()).await? {
         console.say(&format!("cancelled build {}", build.id)).await;
         return Ok(());
     }

@@ -1,0 +1,251 @@
+//! Assembles the rooms, in the order in which they can begin to work, and takes them down again.
+//!
+//! The proxy serves the saved routes before the engine is asked anything; an engine that is down delays nothing but
+//! what needs it.
+use crate::builder::{self, Builder, Repos};
+use crate::clock::{Clock, SystemClock};
+use crate::commands::{self, Commands};
+use crate::config::Config;
+use crate::console::Console;
+use crate::domain::route::RouteTable;
+use crate::domain::{AppId, Pusher};
+use crate::engine::DockerEngine;
+use crate::logs::{Logs, RouterLines};
+use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
+use crate::receiver::{self, CommandRunner, Limits, Neighbours, ReceiverSettings};
+use crate::scheduler::{self, Scheduler};
+use crate::store::{SealKey, Store};
+use anyhow::{Context, bail};
+use async_trait::async_trait;
+use std::fs::{DirBuilder, File};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long requests and tasks may take to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Folders of all state, under `data_dir`.
+const FOLDERS: [&str; 4] = ["repos", "logs", "keys", "run"];
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Runs the server until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let _lock = prepare_data_dir(&config.data_dir)?;
+    let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let clock = SystemClock::shared();
+    let seal = SealKey::load_or_make(&config.data_dir.join("keys/seal.key"))?;
+    let store = Store::open(&config.data_dir.join("paas.db"), seal).await?;
+    let installation = store.installation(clock.now()).await?;
+    let logs = Logs::new(config.data_dir.join("logs"), Arc::clone(&clock));
+    let (router_lines, router_writer) = RouterLines::new(logs.clone());
+    tracker.spawn(router_writer);
+
+    let http = bind("http_listen", config.http_listen)?;
+    let ssh = bind("ssh_listen", config.ssh_listen)?;
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("read the machine's boot id")?;
+    let saved = store.saved_routes(boot_id.trim()).await?.unwrap_or_default();
+    let waker = Arc::new(LateWaker::default());
+    let proxy = serve_saved(&config, http, &clock, &router_lines, &waker, &saved, &store).await?;
+
+    let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
+    let repos = Repos::new(config.data_dir.join("repos"));
+    builder::heal(&store, &logs, &repos, &*clock).await?;
+    let scheduler = Scheduler::start(
+        scheduler::Tools {
+            store: store.clone(),
+            engine: engine.clone(),
+            proxy: proxy.clone(),
+            logs: logs.clone(),
+            router_lines,
+            clock: Arc::clone(&clock),
+            base_domain: config.base_domain.clone(),
+            boot_id: boot_id.trim().to_owned(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        },
+        saved,
+    );
+    waker.0.get_or_init(|| scheduler.clone());
+    let builder = Builder::start(builder::Tools {
+        store: store.clone(),
+        engine: engine.clone(),
+        scheduler: scheduler.clone(),
+        logs: logs.clone(),
+        repos: repos.clone(),
+        clock: Arc::clone(&clock),
+        ca_bundle,
+        tracker: tracker.clone(),
+        stop: stop.clone(),
+    });
+    let commands = Commands::new(commands::Tools {
+        store: store.clone(),
+        builder: builder.clone(),
+        scheduler,
+        engine,
+        repos: repos.clone(),
+        logs: logs.clone(),
+        clock: Arc::clone(&clock),
+        parse_key,
+        base_domain: config.base_domain.clone(),
+        reserved_names: config.reserved_names(),
+        data_dir: config.data_dir.clone(),
+        http_port: proxy.local_addr().port(),
+    });
+    let runner = Arc::new(Runner(commands.clone()));
+    let neighbours = Neighbours { store: store.clone(), intake: Arc::new(builder), logs, repos, clock, runner };
+    let receiver = receiver::start(ssh, receiver_settings(&config)?, neighbours, tracker.clone(), stop.clone()).await?;
+    commands::socket::serve(&config.data_dir.join("run"), commands, &tracker, stop.clone())?;
+
+    say_ready(&config, proxy.local_addr(), receiver.local_addr()).await?;
+    wait_for_signal().await?;
+    tracing::info!("stopping: requests under way end first, apps go on");
+    stop.cancel();
+    proxy.shut_down(DRAIN).await;
+    tracker.close();
+    if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
+        tracing::warn!("{} tasks did not end within {} s", tracker.len(), DRAIN.as_secs());
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// Makes the folders, for us alone, and takes the lock that keeps a second server away.
+fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<File> {
+    for folder in std::iter::once("").chain(FOLDERS) {
+        let path = data_dir.join(folder);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.with_context(|| format!("make the folder {}", path.display()))?;
+    }
+    let path = data_dir.join("run/lock");
+    let lock = File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another server runs on {}; stop it first, or give this one its own --data-dir", data_dir.display());
+    }
+    Ok(lock)
+}
+
+fn read_ca_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let bundle = std::fs::read(path).with_context(|| format!("ca_bundle: read {}", path.display()))?;
+    if !bundle.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
+        bail!("ca_bundle: {} holds no PEM certificate", path.display());
+    }
+    Ok(bundle)
+}
+
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let try_bind = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            // `[::]` means every address, IPv4 too, whatever the machine's default is.
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    try_bind().with_context(|| format!("{key}: listen on {address}; is the port taken, or below 1024 without root?"))
+}
+
+/// Starts the proxy with the routes of before the restart.
+async fn serve_saved(
+    config: &Config,
+    http: TcpListener,
+    clock: &Arc<dyn Clock>,
+    router_lines: &RouterLines,
+    waker: &Arc<LateWaker>,
+    saved: &RouteTable,
+    store: &Store,
+) -> anyhow::Result<ProxyHandle> {
+    for app in store.apps().await? {
+        router_lines.know(app.id, app.key);
+    }
+    let settings = ProxySettings { admin_hosts: vec![config.admin_host.clone()], ..ProxySettings::default() };
+    let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
+    let waker: Arc<dyn Waker> = waker.clone();
+    let proxy = proxy::start(http, settings, Arc::clone(clock), log, waker).context("start the proxy")?;
+    proxy.set_routes(saved);
+    Ok(proxy)
+}
+
+fn receiver_settings(config: &Config) -> anyhow::Result<ReceiverSettings> {
+    Ok(ReceiverSettings {
+        run_dir: config.data_dir.join("run"),
+        host_key: config.data_dir.join("keys/ssh_host_ed25519"),
+        program: std::env::current_exe().context("find our own program, which is git's hook")?,
+        git: ReceiverSettings::usual_git(),
+        reserved_names: config.reserved_names(),
+        limits: Limits::default(),
+    })
+}
+
+/// The one line on standard output, which says where everything listens.
+async fn say_ready(config: &Config, http: SocketAddr, ssh: SocketAddr) -> anyhow::Result<()> {
+    let port = if http.port() == 80 { String::new() } else { format!(":{}", http.port()) };
+    let ready = serde_json::json!({
+        "ready": true,
+        "http": http.to_string(),
+        "https": null,
+        "ssh": ssh.to_string(),
+        "admin": format!("http://{}{port}", config.admin_host),
+    });
+    let mut out = tokio::io::stdout();
+    out.write_all(format!("{ready}\n").as_bytes()).await?;
+    out.flush().await?;
+    tracing::info!("ready: http on {http}, ssh on {ssh}, data in {}", config.data_dir.display());
+    Ok(())
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// What the receiver runs commands with.
+struct Runner(Commands);
+
+#[async_trait]
+impl CommandRunner for Runner {
+    async fn run(&self, words: Vec<String>, caller: Pusher, console: Console) -> u8 {
+        self.0.run(words, caller, console).await
+    }
+}
+
+/// What the proxy wakes: the scheduler, once there is one.
+#[derive(Default)]
+struct LateWaker(OnceLock<Scheduler>);
+
+impl Waker for LateWaker {
+    fn app_changed(&self, app: AppId) {
+        if let Some(scheduler) = self.0.get() {
+            scheduler.wake(app);
+        }
+    }
+}
+
+struct LineSink(RouterLines);
+
+impl RouterLog for LineSink {
+    fn line(&self, app: AppId, line: String) {
+        self.0.line(app, line);
+    }
+}
+
+fn parse_key(line: &str) -> Result<(String, String), String> {
+    let parsed = receiver::parse_public_key(line).map_err(|error| error.to_string())?;
+    Ok((parsed.fingerprint, parsed.public_key))
+}
