@@ -17,5 +17,4 @@ pub mod clock;
 pub mod console;
 pub mod crash_point;
 pub mod engine;
-pub mod logs;
-pub mod store;
+pub mod proxy;

@@ -1,0 +1,123 @@
+//! The service behind every client connection: one request in, one answer out, whatever happens.
+use super::body::{AppBody, ReplyBody};
+use super::control::Stop;
+use super::error_page::{Format, Page};
+use super::exchange::{Client, Exchange};
+use super::fault::Fault;
+use super::flight::Class;
+use super::forward::{self, Reply};
+use super::host::{self, Found};
+use super::refusal::Refusal;
+use super::snapshot::Destination;
+use super::{headers, request_id, tunnel};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use std::rc::Rc;
+
+pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ReplyBody> {
+    let worker = client.worker.clone();
+    let now = worker.shared.clock.now();
+    let id = request_id::keep_or_make(request.headers().get(headers::X_REQUEST_ID), now, &worker.random);
+    if let Some(status) = Refusal::heard(request.method(), request.uri()) {
+        return closing(refuse(&client, status, Format::Text, &id));
+    }
+    let format = Format::asked_by(request.headers());
+    let found = host::find(&worker.shared.snapshot.load(), request.uri(), request.headers());
+    let (app, host) = match found {
+        Found::Destination(Destination::App { app, host }) => (app, host),
+        Found::Destination(Destination::Admin) | Found::Unknown => {
+            return refuse(&client, StatusCode::NOT_FOUND, format, &id);
+        }
+        Found::Invalid => return closing(refuse(&client, StatusCode::BAD_REQUEST, format, &id)),
+    };
+    let (head, body) = request.into_parts();
+    let exchange = Box::new(Exchange::new(client.clone(), app, host, &head, id));
+    let mut response = serve(exchange, Request::from_parts(head, body), format).await;
+    if worker.stop.get() != Stop::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response = closing(response);
+    }
+    response
+}
+
+async fn serve(mut exchange: Box<Exchange>, mut request: Request<Incoming>, format: Format) -> Response<ReplyBody> {
+    if request.headers().get(header::EXPECT).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return closing(give_up(exchange, Fault::UnknownExpectation, format));
+    }
+    let upgrade = headers::asked_upgrade(request.method(), request.version(), request.headers());
+    let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    headers::prepare_request(request.headers_mut(), &exchange.client, &exchange.request_id, upgrade);
+    *request.version_mut() = http::Version::HTTP_11;
+    if request.uri().authority().is_some() {
+        *request.uri_mut() = origin_form(request.uri());
+    }
+    match forward::forward(&mut exchange, request).await {
+        Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => match on_upgrade {
+            Some(on_upgrade) => switch(exchange, reply, on_upgrade),
+            None => give_up(exchange, Fault::PoorResponse, format),
+        },
+        Ok(reply) => pass_on(exchange, reply),
+        Err(fault) => give_up(exchange, fault, format),
+    }
+}
+
+/// The app's answer, streamed.
+fn pass_on(mut exchange: Box<Exchange>, reply: Reply) -> Response<ReplyBody> {
+    let Reply { response, mut lane } = reply;
+    let (mut head, incoming) = response.into_parts();
+    lane.heed_keep_alive(&head.headers);
+    headers::prepare_response(&mut head.headers, &exchange.request_id);
+    let is_event_stream = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+    });
+    if is_event_stream {
+        exchange.flight.set_class(Class::EventStream);
+    }
+    exchange.flight.enter(super::flight::Stage::Streaming);
+    exchange.answered(head.status.as_u16());
+    head.version = http::Version::HTTP_11;
+    Response::from_parts(head, ReplyBody::App(AppBody::new(incoming, exchange, lane)))
+}
+
+/// The app took the upgrade up: from here on both sides are joined.
+fn switch(mut exchange: Box<Exchange>, reply: Reply, client: OnUpgrade) -> Response<ReplyBody> {
+    let Reply { mut response, lane } = reply;
+    let app = hyper::upgrade::on(&mut response);
+    let (mut head, _) = response.into_parts();
+    let protocol = head.headers.remove(header::UPGRADE);
+    headers::prepare_response(&mut head.headers, &exchange.request_id);
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = protocol {
+        head.headers.insert(header::UPGRADE, protocol);
+    }
+    exchange.answered(head.status.as_u16());
+    tunnel::open(exchange, client, app, lane);
+    Response::from_parts(head, ReplyBody::Empty)
+}
+
+fn give_up(mut exchange: Box<Exchange>, fault: Fault, format: Format) -> Response<ReplyBody> {
+    let page = Page::of_fault(fault, exchange.request_id.clone());
+    let response = page.response(format);
+    if let ReplyBody::Page(Some(page)) = response.body() {
+        exchange.bytes = page.len() as u64;
+    }
+    exchange.fail(fault);
+    response
+}
+
+/// A request that concerns no app.
+fn refuse(client: &Client, status: StatusCode, format: Format, id: &HeaderValue) -> Response<ReplyBody> {
+    tracing::debug!("answered {status} to {:?}, request {id:?}", client.address);
+    client.wire.rest();
+    Page::of_status(status, id.clone()).response(format)
+}
+
+fn closing(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn origin_form(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().cloned();
+    path.map_or_else(|| Uri::from_static("/"), Uri::from)
+}

@@ -1,0 +1,155 @@
+//! Bodies both ways: streamed frame by frame with hyper's back-pressure, never collected. Enums instead of boxes.
+use super::exchange::Exchange;
+use super::fault::Fault;
+use super::flight::{Flight, Side, Stage};
+use super::upstream::Lane;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// What an app is sent.
+pub(super) enum SentBody {
+    Empty,
+    Stream { incoming: Incoming, flight: Rc<Flight> },
+}
+
+impl Body for SentBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let Self::Stream { incoming, flight } = self.get_mut() else { return Poll::Ready(None) };
+        if let Some(fault) = flight.verdict() {
+            return Poll::Ready(Some(Err(io::Error::other(fault.description()))));
+        }
+        let polled = Pin::new(incoming).poll_frame(cx);
+        // The answer may have begun before the body ended: its time counts then, and not ours.
+        if matches!(flight.stage(), Stage::Sending(_)) {
+            match &polled {
+                Poll::Pending => {
+                    if flight.stage() != Stage::Sending(Side::Client) {
+                        flight.enter(Stage::Sending(Side::Client));
+                    }
+                }
+                Poll::Ready(Some(Ok(_))) => flight.enter(Stage::Sending(Side::App)),
+                Poll::Ready(None | Some(Err(_))) => flight.enter(Stage::Waiting),
+            }
+        }
+        polled.map_err(io::Error::other)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream { incoming, flight } => {
+                let is_over = incoming.is_end_stream();
+                if is_over && matches!(flight.stage(), Stage::Sending(_)) {
+                    flight.enter(Stage::Waiting);
+                }
+                is_over
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Stream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+/// What a client is sent.
+pub(super) enum ReplyBody {
+    Empty,
+    Page(Option<Bytes>),
+    App(AppBody),
+}
+
+/// An app's answer on its way to the client.
+pub(super) struct AppBody {
+    incoming: Incoming,
+    exchange: Box<Exchange>,
+    /// Goes back to the pool at the body's clean end, and only then.
+    lane: Option<Lane>,
+}
+
+impl AppBody {
+    pub(super) fn new(incoming: Incoming, exchange: Box<Exchange>, lane: Lane) -> Self {
+        let mut body = Self { incoming, exchange, lane: Some(lane) };
+        if body.incoming.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    fn finish(&mut self) {
+        let Some(lane) = self.lane.take() else { return };
+        let worker = &self.exchange.client.worker;
+        worker.pool.give_back(lane, worker.ticks.get());
+        self.exchange.succeed();
+        self.exchange.flight.alight_if_sent();
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(fault) = self.exchange.flight.verdict() {
+            return Poll::Ready(Some(Err(io::Error::other(fault.description()))));
+        }
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if polled.is_pending() {
+            self.exchange.flight.register(cx);
+        }
+        match ready!(polled) {
+            Some(Ok(frame)) => {
+                self.exchange.flight.beat();
+                self.exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if self.incoming.is_end_stream() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.exchange.fail(Fault::ResponseCut);
+                // Where the body's end is told by the connection's end, a plain end would look whole.
+                self.exchange.client.wire.give(super::wire::Order::Abort);
+                Poll::Ready(Some(Err(io::Error::other(error))))
+            }
+            None => {
+                self.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Page(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
+            Self::App(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty | Self::Page(None) => true,
+            Self::Page(Some(_)) => false,
+            Self::App(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Page(None) => SizeHint::with_exact(0),
+            Self::Page(Some(page)) => SizeHint::with_exact(page.len() as u64),
+            Self::App(body) => body.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the threads of the proxy share, and the control plane's side of it: publish, close, report, forget.
+//!
+//! The registry has a lock; requests never take it.
+use super::limits::{INSTANCES_MAX, Spans};
+use super::snapshot::{App, Destination, Held, Serving, Snapshot};
+use super::target::Target;
+use super::{DrainReport, RouterLog, Waker};
+use crate::clock::Clock;
+use crate::domain::instance::Traffic;
+use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
+use crate::domain::{AppId, ContainerId, Hostname};
+use arc_swap::ArcSwap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+
+pub(super) struct Shared {
+    pub(super) snapshot: ArcSwap<Snapshot>,
+    pub(super) signal: watch::Sender<Signal>,
+    pub(super) spans: Spans,
+    pub(super) epoch: Instant,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) log: Arc<dyn RouterLog>,
+    waker: Arc<dyn Waker>,
+    admin_hosts: Vec<Hostname>,
+    registry: Mutex<Registry>,
+}
+
+/// What every thread is told; it looks at the snapshot or at itself then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Signal {
+    /// Counts published snapshots and forgotten instances.
+    pub(super) version: u64,
+    pub(super) stop: Stop,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stop {
+    #[default]
+    Running,
+    /// Accepts nothing; answers close their connections.
+    Lingering,
+    /// Idle connections are closed too.
+    Closing,
+    /// Everything is cut.
+    Cut,
+}
+
+#[derive(Default)]
+struct Registry {
+    targets: HashMap<ContainerId, Arc<Target>>,
+    held: HashMap<AppId, Arc<Held>>,
+    /// Targets that a new one took the place of; closed once the new table is out.
+    replaced: Vec<Arc<Target>>,
+    serials: u64,
+}
+
+impl Shared {
+    pub(super) fn new(
+        admin_hosts: Vec<Hostname>,
+        spans: Spans,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn RouterLog>,
+        waker: Arc<dyn Waker>,
+    ) -> Self {
+        let shared = Self {
+            snapshot: ArcSwap::default(),
+            signal: watch::Sender::new(Signal::default()),
+            spans,
+            epoch: Instant::now(),
+            clock,
+            log,
+            waker,
+            admin_hosts,
+            registry: Mutex::default(),
+        };
+        shared.set_routes(&RouteTable::default());
+        shared
+    }
+
+    /// The order is the claim protocol's: open what comes back, publish, close what left.
+    pub(super) fn set_routes(&self, table: &RouteTable) {
+        let mut registry = self.registry();
+        let snapshot = self.prepare(&mut registry, table);
+        self.snapshot.store(Arc::new(snapshot));
+        let routed: HashSet<&ContainerId> = backends(table).map(|(_, backend)| &backend.container).collect();
+        let left = registry.targets.values().filter(|target| !routed.contains(&target.id) && !target.is_closed());
+        let mut left: Vec<Arc<Target>> = left.cloned().collect();
+        left.append(&mut registry.replaced);
+        registry.held.retain(|app, _| table.apps.contains_key(app));
+        if registry.targets.len() > INSTANCES_MAX {
+            registry.targets.retain(|_, target| target.traffic() != Traffic::Quiet);
+        }
+        for target in &left {
+            target.close(self.tick());
+        }
+        drop(registry);
+        self.signal.send_modify(|signal| signal.version += 1);
+    }
+
+    fn prepare(&self, registry: &mut Registry, table: &RouteTable) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for (id, route) in &table.apps {
+            let serving = self.serving(registry, *id, route);
+            let held = registry.held.entry(*id).or_default().clone();
+            snapshot.apps.insert(*id, Arc::new(App { id: *id, serving, held }));
+        }
+        for (host, id) in &table.hosts {
+            let Some(app) = snapshot.apps.get(id).cloned() else { continue };
+            let host: Arc<str> = host.as_str().into();
+            snapshot.hosts.insert(host.clone(), Destination::App { app, host });
+        }
+        for host in &self.admin_hosts {
+            snapshot.hosts.insert(host.as_str().into(), Destination::Admin);
+        }
+        snapshot
+    }
+
+    fn serving(&self, registry: &mut Registry, app: AppId, route: &AppRoute) -> Serving {
+        match &route.backends {
+            Backends::Ready(backends) if backends.is_empty() => Serving::Starting,
+            Backends::Ready(backends) => {
+                Serving::Ready(backends.iter().map(|backend| self.open(registry, app, backend)).collect())
+            }
+            Backends::Starting => Serving::Starting,
+            Backends::Crashed => Serving::Crashed,
+            Backends::Off => Serving::Off,
+        }
+    }
+
+    /// The target of a backend, open. One that comes back keeps its count; at another address it is another one.
+    fn open(&self, registry: &mut Registry, app: AppId, backend: &Backend) -> Arc<Target> {
+        if let Some(known) = registry.targets.get(&backend.container) {
+            if known.address == backend.address && known.app == app && !known.is_condemned() {
+                known.reopen();
+                return known.clone();
+            }
+            let replaced = known.clone();
+            registry.replaced.push(replaced);
+        }
+        registry.serials += 1;
+        let target = Target::new(backend, app, registry.serials, self.epoch, self.waker.clone());
+        let target = Arc::new(target);
+        registry.targets.insert(backend.container.clone(), target.clone());
+        target
+    }
+
+    pub(super) fn traffic(&self, id: &ContainerId) -> Traffic {
+        self.registry().targets.get(id).map_or(Traffic::Quiet, |target| target.traffic())
+    }
+
+    pub(super) fn drained(&self, id: &ContainerId) -> Option<DrainReport> {
+        self.registry().targets.get(id).and_then(|target| target.report())
+    }
+
+    pub(super) fn forget(&self, id: &ContainerId) {
+        let forgotten = self.registry().targets.remove(id);
+        if let Some(target) = forgotten {
+            target.condemn();
+            if !target.is_closed() {
+                target.close(self.tick());
+            }
+            self.signal.send_modify(|signal| signal.version += 1);
+        }
+    }
+
+    /// Ticks since the start: the coarse time of all threads.
+    pub(super) fn tick(&self) -> u32 {
+        let ticks = self.epoch.elapsed().as_nanos() / self.spans.tick.as_nanos().max(1);
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn backends(table: &RouteTable) -> impl Iterator<Item = (&AppId, &Backend)> {
+    table.apps.iter().flat_map(|(id, route)| match &route.backends {
+        Backends::Ready(backends) => backends.iter().map(|backend| (id, backend)).collect::<Vec<_>>(),
+        Backends::Starting | Backends::Crashed | Backends::Off => Vec::new(),
+    })
+}

@@ -1,0 +1,204 @@
+//! One request under way, as its thread's ticks look at it. Everything here stays on one thread.
+use super::fault::Fault;
+use super::target::Target;
+use super::wire::{Order, Wire};
+use super::worker::Worker;
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+pub(super) struct Flight {
+    wire: Arc<Wire>,
+    stage: Cell<Stage>,
+    class: Cell<Class>,
+    /// The tick at which something last moved.
+    beat: Cell<u32>,
+    ticks: Rc<Cell<u32>>,
+    verdict: Cell<Option<Fault>>,
+    waker: RefCell<Option<Waker>>,
+    /// The instance this request counts on: entered, and left once.
+    target: RefCell<Option<Arc<Target>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Looking for an instance, or connecting to it: both have limits of their own.
+    Boarding,
+    /// Held until the app has an instance.
+    Held,
+    /// The request's body is being sent.
+    Sending(Side),
+    /// The answer's first byte is waited for.
+    Waiting,
+    /// The answer's body is being sent.
+    Streaming,
+    Tunnel,
+}
+
+/// Who has to move next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    App,
+}
+
+/// How long a drain waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Request,
+    EventStream,
+    Tunnel,
+}
+
+impl Flight {
+    pub(super) fn new(worker: &Worker, wire: Arc<Wire>) -> Self {
+        Self {
+            wire,
+            stage: Cell::new(Stage::Boarding),
+            class: Cell::new(Class::Request),
+            beat: Cell::new(worker.ticks.get()),
+            ticks: worker.ticks.clone(),
+            verdict: Cell::new(None),
+            waker: RefCell::new(None),
+            target: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// Enters a stage; its time starts now.
+    pub(super) fn enter(&self, stage: Stage) {
+        self.stage.set(stage);
+        self.beat();
+    }
+
+    /// Something moved.
+    pub(super) fn beat(&self) {
+        self.beat.set(self.ticks.get());
+    }
+
+    /// Ticks since something last moved.
+    pub(super) fn quiet_ticks(&self) -> u32 {
+        self.ticks.get().saturating_sub(self.beat.get())
+    }
+
+    pub(super) fn class(&self) -> Class {
+        self.class.get()
+    }
+
+    pub(super) fn set_class(&self, class: Class) {
+        self.class.set(class);
+    }
+
+    /// Takes over an entered claim.
+    pub(super) fn board(&self, target: Arc<Target>) {
+        self.alight();
+        *self.target.borrow_mut() = Some(target);
+    }
+
+    pub(super) fn alight(&self) {
+        let target = self.target.borrow_mut().take();
+        if let Some(target) = target {
+            target.leave();
+        }
+    }
+
+    /// The answer is over. The claim stays while the rest of the request's body may still go to the instance.
+    pub(super) fn alight_if_sent(self: &Rc<Self>) {
+        // The list and the exchange hold one each; a third is the body.
+        if Rc::strong_count(self) <= 2 {
+            self.alight();
+        }
+    }
+
+    pub(super) fn target(&self) -> Option<Arc<Target>> {
+        self.target.borrow().clone()
+    }
+
+    /// Ends the request for a reason, whoever waits for it. Where the answer has begun, the connection breaks.
+    pub(super) fn end(&self, fault: Fault) {
+        if self.verdict.get().is_some() {
+            return;
+        }
+        self.verdict.set(Some(fault));
+        if matches!(self.stage.get(), Stage::Streaming | Stage::Tunnel) {
+            self.wire.give(Order::Abort);
+        }
+        let waker = self.waker.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn verdict(&self) -> Option<Fault> {
+        self.verdict.get()
+    }
+
+    /// The task to wake when the request is ended.
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Runs some work of this request until it is done or the request is ended.
+    pub(super) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Result<T, Fault> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            if let Some(fault) = self.verdict() {
+                return Poll::Ready(Err(fault));
+            }
+            let done = work.as_mut().poll(cx);
+            if done.is_pending() {
+                self.register(cx);
+            }
+            done.map(Ok)
+        })
+        .await
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.alight();
+    }
+}
+
+/// A flight in its thread's list; leaves the list when dropped.
+pub(super) struct Listed {
+    flight: Rc<Flight>,
+    worker: Rc<Worker>,
+    place: usize,
+}
+
+impl Listed {
+    pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>) -> Self {
+        let flight = Rc::new(Flight::new(&worker, wire));
+        let place = worker.flights.borrow_mut().insert(flight.clone());
+        Self { flight, worker, place }
+    }
+
+    pub(super) fn share(&self) -> Rc<Flight> {
+        self.flight.clone()
+    }
+}
+
+impl std::ops::Deref for Listed {
+    type Target = Rc<Flight>;
+    fn deref(&self) -> &Rc<Flight> {
+        &self.flight
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let removed = self.worker.flights.borrow_mut().try_remove(self.place);
+        // Outside the borrow: the last holder leaves its instance, which may wake the control plane.
+        drop(removed);
+    }
+}

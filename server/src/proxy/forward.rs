@@ -1,0 +1,123 @@
+//! Sends a request to an instance of its app and waits for the head of the answer.
+//!
+//! Nothing sent yet: any request may go to the next instance. A reused connection that died without a byte of an answer:
+//! once more on a fresh one, if the request is idempotent and has no body. After a byte of an answer: never.
+use super::balance::{self, Attempts};
+use super::body::SentBody;
+use super::exchange::Exchange;
+use super::fault::Fault;
+use super::flight::{Side, Stage};
+use super::pool::is_idempotent;
+use super::upstream::{self, Lane};
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use std::time::Instant;
+
+pub(super) struct Reply {
+    pub(super) response: Response<Incoming>,
+    pub(super) lane: Lane,
+}
+
+pub(super) async fn forward(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Reply, Fault> {
+    let flight = exchange.flight.share();
+    let (head, incoming) = request.into_parts();
+    let body =
+        if incoming.is_end_stream() { SentBody::Empty } else { SentBody::Stream { incoming, flight: flight.clone() } };
+    let request = Request::from_parts(head, body);
+    flight.unless_ended(deliver(exchange, request)).await?
+}
+
+async fn deliver(exchange: &mut Exchange, mut request: Request<SentBody>) -> Result<Reply, Fault> {
+    let mut attempts = Attempts::new();
+    let mut lanes = Lanes::Any;
+    loop {
+        let target = balance::claim(exchange, &mut attempts).await?;
+        let worker = exchange.client.worker.clone();
+        let pooled = match lanes {
+            Lanes::Any => worker.pool.take(&target, &exchange.method, worker.ticks.get()),
+            Lanes::Fresh => None,
+        };
+        let lane = match pooled {
+            Some(lane) => lane,
+            None => {
+                exchange.flight.enter(Stage::Boarding);
+                let since = Instant::now();
+                let connected = Lane::connect(&worker, target).await;
+                exchange.connected(since);
+                match connected {
+                    Ok(lane) => lane,
+                    Err(error) => {
+                        exchange.flight.alight();
+                        attempts.failed(exchange, &error).await?;
+                        exchange.refresh()?;
+                        continue;
+                    }
+                }
+            }
+        };
+        match send(exchange, lane, request).await? {
+            Sent::Answered(reply) => return Ok(*reply),
+            Sent::NotYet(again) => {
+                exchange.flight.alight();
+                exchange.refresh()?;
+                request = *again;
+                lanes = Lanes::Fresh;
+            }
+        }
+    }
+}
+
+enum Lanes {
+    Any,
+    /// One connection was found dead: the others of its age are no better.
+    Fresh,
+}
+
+enum Sent {
+    Answered(Box<Reply>),
+    /// Nothing of it arrived, or it may be sent again.
+    NotYet(Box<Request<SentBody>>),
+}
+
+async fn send(exchange: &mut Exchange, mut lane: Lane, request: Request<SentBody>) -> Result<Sent, Fault> {
+    let copy = may_repeat(&lane, &request).then(|| copy_of(&request));
+    exchange.flight.enter(match request.body() {
+        SentBody::Empty => Stage::Waiting,
+        SentBody::Stream { .. } => Stage::Sending(Side::App),
+    });
+    let mut failed = match lane.send(request).await {
+        Ok(response) if upstream::is_ambiguous(response.headers()) => return Err(Fault::PoorResponse),
+        Ok(response) => return Ok(Sent::Answered(Box::new(Reply { response, lane }))),
+        Err(failed) => failed,
+    };
+    if let Some(unsent) = failed.take_message() {
+        return Ok(Sent::NotYet(Box::new(unsent)));
+    }
+    match copy {
+        Some(copy) if !lane.has_spoken() => Ok(Sent::NotYet(Box::new(copy))),
+        Some(_) | None => Err(fault_of(failed.error())),
+    }
+}
+
+fn may_repeat(lane: &Lane, request: &Request<SentBody>) -> bool {
+    lane.is_reused && matches!(request.body(), SentBody::Empty) && is_idempotent(request.method())
+}
+
+fn copy_of(request: &Request<SentBody>) -> Request<SentBody> {
+    let mut copy = Request::new(SentBody::Empty);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+fn fault_of(error: &hyper::Error) -> Fault {
+    if error.is_parse() || error.is_parse_too_large() {
+        Fault::PoorResponse
+    } else if error.is_user() {
+        // The request's body failed, not the app: its framing was broken on the way in.
+        Fault::BrokenBody
+    } else {
+        Fault::ClosedWithoutResponse
+    }
+}

@@ -1,0 +1,109 @@
+//! Starting and stopping the proxy, and the handle others hold.
+use super::control::{Shared, Stop};
+use super::limits::Spans;
+use super::target::DrainReport;
+use super::worker::{self, Seat};
+use super::{ProxySettings, RouterLog, Waker};
+use crate::clock::Clock;
+use crate::domain::ContainerId;
+use crate::domain::instance::Traffic;
+use crate::domain::route::RouteTable;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// After the grace is over: how long cut connections have to be dropped.
+const CUT_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// The control plane's side of the proxy. Cheap to clone.
+#[derive(Clone)]
+pub struct ProxyHandle {
+    shared: Arc<Shared>,
+    local_addr: SocketAddr,
+    /// Every thread holds a receiver: it is closed when all have ended.
+    threads: Arc<watch::Sender<()>>,
+}
+
+/// Takes the listener over: each thread accepts on a clone of it.
+pub fn start(
+    listener: TcpListener,
+    settings: ProxySettings,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn RouterLog>,
+    waker: Arc<dyn Waker>,
+) -> io::Result<ProxyHandle> {
+    start_with(&listener, settings, Spans::default(), clock, log, waker)
+}
+
+pub(super) fn start_with(
+    listener: &TcpListener,
+    settings: ProxySettings,
+    spans: Spans,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn RouterLog>,
+    waker: Arc<dyn Waker>,
+) -> io::Result<ProxyHandle> {
+    listener.set_nonblocking(true)?;
+    let local_addr = listener.local_addr()?;
+    let shared = Arc::new(Shared::new(settings.admin_hosts, spans, clock, log, waker));
+    let threads = Arc::new(watch::Sender::new(()));
+    let count = match settings.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    for index in 0..count {
+        let seat =
+            Seat { shared: shared.clone(), listener: listener.try_clone()?, local_addr, alive: threads.subscribe() };
+        std::thread::Builder::new().name(format!("proxy-{index}")).spawn(move || worker::run(seat))?;
+    }
+    Ok(ProxyHandle { shared, local_addr, threads })
+}
+
+impl ProxyHandle {
+    /// Publishes a table. Requests that come after this returned go by it; instances that left drain from now on.
+    pub fn set_routes(&self, table: &RouteTable) {
+        self.shared.set_routes(table);
+    }
+
+    /// Whether anything is or may be sent to the instance. One that was never in a table is quiet.
+    pub fn traffic(&self, id: &ContainerId) -> Traffic {
+        self.shared.traffic(id)
+    }
+
+    /// How its drain went; `None` until it ended, and after [`Self::forget`].
+    pub fn drained(&self, id: &ContainerId) -> Option<DrainReport> {
+        self.shared.drained(id)
+    }
+
+    /// The instance is gone: what is left of its requests is cut, and nothing about it is kept.
+    pub fn forget(&self, id: &ContainerId) {
+        self.shared.forget(id);
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops accepting, lets answers close their connections, waits at most `grace` for the rest, then cuts it.
+    pub async fn shut_down(&self, grace: Duration) {
+        let linger = self.shared.spans.linger.min(grace / 2);
+        self.say(Stop::Lingering);
+        if tokio::time::timeout(linger, self.threads.closed()).await.is_ok() {
+            return;
+        }
+        self.say(Stop::Closing);
+        if tokio::time::timeout(grace.saturating_sub(linger), self.threads.closed()).await.is_ok() {
+            return;
+        }
+        self.say(Stop::Cut);
+        if tokio::time::timeout(CUT_TIME_MAX, self.threads.closed()).await.is_err() {
+            tracing::warn!("a thread of the proxy did not end in time");
+        }
+    }
+
+    fn say(&self, stop: Stop) {
+        self.shared.signal.send_modify(|signal| signal.stop = stop);
+    }
+}

@@ -1,0 +1,107 @@
+//! Every limit of the proxy in one place, with its unit. Sources: router.md and RFC 9112.
+use std::time::Duration;
+
+/// Longest line of a head, in bytes.
+pub(super) const LINE_BYTES_MAX: usize = 16 * 1024;
+/// Longest request target, in bytes: 414 beyond.
+pub(super) const URI_BYTES_MAX: usize = 16 * 1024;
+/// Longest method, in bytes.
+pub(super) const METHOD_BYTES_MAX: usize = 127;
+/// Whole request head, in bytes: 431 beyond.
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Fields of a request head: 431 beyond.
+pub(super) const FIELDS_MAX: usize = 200;
+/// Line that gives a chunk's size, with its extensions, in bytes.
+pub(super) const CHUNK_LINE_BYTES_MAX: usize = 1024;
+/// Bytes a client may send behind a request for an upgrade before it was answered.
+pub(super) const EARLY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes read and dropped behind a refused head, so that the refusal is not lost to a reset.
+pub(super) const DISCARD_BYTES_MAX: usize = 256 * 1024;
+/// Read and write buffer of one connection, in bytes; two connections make a stream: 256 KiB.
+pub(super) const BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Each direction of a tunnel, in bytes.
+pub(super) const TUNNEL_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Client connections one thread carries; beyond that it stops accepting until one ends.
+pub(super) const CONNECTIONS_MAX: usize = 10_000;
+/// Connections waiting in the kernel are the kernel's; these are idle ones to one instance, per thread.
+pub(super) const IDLE_LANES_MAX: usize = 256;
+/// Requests held for one app while it starts.
+pub(super) const HELD_MAX: usize = 1000;
+/// Instances remembered after they left the table; drained ones beyond that are forgotten.
+pub(super) const INSTANCES_MAX: usize = 10_000;
+/// Times a claim is tried again because the table changed under it.
+pub(super) const CLAIM_TRIES_MAX: usize = 64;
+/// Path shown in a router line, in bytes (a log line has 16 KiB).
+pub(super) const LOGGED_PATH_BYTES_MAX: usize = 8 * 1024;
+
+/// How long an app may keep an idle connection before we stop trusting it.
+pub(super) const LANE_IDLE_MAX: Duration = Duration::from_secs(4);
+/// The same for requests that must not be sent twice.
+pub(super) const LANE_IDLE_MAX_UNSAFE: Duration = Duration::from_secs(1);
+/// First wait after a failed accept, and the longest.
+pub(super) const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(5);
+pub(super) const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// First wait after all instances refused a connection, and the longest.
+pub(super) const CONNECT_BACKOFF_MIN: Duration = Duration::from_millis(20);
+pub(super) const CONNECT_BACKOFF_MAX: Duration = Duration::from_millis(250);
+/// A thread that comes this late to its own tick was stuck.
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(2);
+
+/// The spans that are watched by the ticks of a thread. Each is kept to within one tick.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spans {
+    /// How often a thread looks at its connections and requests; there is no timer per request.
+    pub(super) tick: Duration,
+    /// First byte of a head to its last: 408 beyond.
+    pub(super) head: Duration,
+    /// Client connection without a request.
+    pub(super) keep_alive_idle: Duration,
+    /// Request held while its app starts: H20 beyond.
+    pub(super) hold: Duration,
+    /// One attempt to connect to an instance.
+    pub(super) connect: Duration,
+    /// All attempts together: H19 or H21 beyond.
+    pub(super) connect_budget: Duration,
+    /// End of the request's body to the answer's first byte: H12 beyond.
+    pub(super) first_byte: Duration,
+    /// No byte moved within a body: H15 or H28 beyond.
+    pub(super) body_idle: Duration,
+    /// No byte moved within a tunnel.
+    pub(super) tunnel_idle: Duration,
+    /// What a draining instance is given for requests, event streams and WebSockets.
+    pub(super) drain: Duration,
+    /// What it is given for answers whose bytes still move.
+    pub(super) drain_transfer: Duration,
+    /// Without a byte for this long a transfer no longer counts as moving.
+    pub(super) transfer_stall: Duration,
+    /// After the order to stop, how long idle connections still may bring a request (measured: at once loses some).
+    pub(super) linger: Duration,
+}
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_millis(250),
+            head: Duration::from_secs(10),
+            keep_alive_idle: Duration::from_secs(60),
+            hold: Duration::from_secs(30),
+            connect: Duration::from_secs(2),
+            connect_budget: Duration::from_secs(5),
+            first_byte: Duration::from_secs(30),
+            body_idle: Duration::from_secs(55),
+            tunnel_idle: Duration::from_secs(3600),
+            drain: Duration::from_secs(30),
+            drain_transfer: Duration::from_secs(600),
+            transfer_stall: Duration::from_secs(10),
+            linger: Duration::from_secs(4),
+        }
+    }
+}
+
+impl Spans {
+    /// A span in ticks, rounded up.
+    pub(super) fn ticks(&self, span: Duration) -> u32 {
+        u32::try_from(span.as_nanos().div_ceil(self.tick.as_nanos().max(1))).unwrap_or(u32::MAX)
+    }
+}

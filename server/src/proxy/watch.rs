@@ -1,0 +1,116 @@
+//! What a thread does at every tick: keep all time limits of its connections and requests, without a timer for each.
+use super::fault::Fault;
+use super::flight::{Class, Flight, Side, Stage};
+use super::limits::Spans;
+use super::wire::{Mood, Order, Wire};
+use std::sync::Arc;
+
+/// The spans in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    head: u32,
+    keep_alive_idle: u32,
+    hold: u32,
+    first_byte: u32,
+    body_idle: u32,
+    tunnel_idle: u32,
+    drain: u32,
+    drain_transfer: u32,
+    transfer_stall: u32,
+}
+
+impl Limits {
+    pub(super) fn new(spans: &Spans) -> Self {
+        Self {
+            head: spans.ticks(spans.head),
+            keep_alive_idle: spans.ticks(spans.keep_alive_idle),
+            hold: spans.ticks(spans.hold),
+            first_byte: spans.ticks(spans.first_byte),
+            body_idle: spans.ticks(spans.body_idle),
+            tunnel_idle: spans.ticks(spans.tunnel_idle),
+            drain: spans.ticks(spans.drain),
+            drain_transfer: spans.ticks(spans.drain_transfer),
+            transfer_stall: spans.ticks(spans.transfer_stall),
+        }
+    }
+
+    /// Ends a request whose time is over.
+    pub(super) fn check(&self, flight: &Flight, now: u32) {
+        if let Some(fault) = self.stalled(flight) {
+            flight.end(fault);
+            return;
+        }
+        let Some(target) = flight.target() else { return };
+        if target.is_condemned()
+            || target.closed_tick().is_some_and(|closed| self.is_overdue(flight, now - closed.min(now)))
+        {
+            target.count_forced();
+            flight.end(Fault::ForcedClose);
+        }
+    }
+
+    fn stalled(&self, flight: &Flight) -> Option<Fault> {
+        let (limit, fault) = match flight.stage() {
+            Stage::Boarding => return None,
+            Stage::Held => (self.hold, Fault::BootTimeout),
+            Stage::Sending(Side::Client) => (self.body_idle, Fault::ClientIdle),
+            Stage::Sending(Side::App) => (self.body_idle, Fault::RequestTimeout),
+            Stage::Waiting => (self.first_byte, Fault::RequestTimeout),
+            Stage::Streaming => (self.body_idle, Fault::IdleConnection),
+            Stage::Tunnel => (self.tunnel_idle, Fault::IdleConnection),
+        };
+        (flight.quiet_ticks() > limit).then_some(fault)
+    }
+
+    /// Whether a draining instance has waited long enough for this request.
+    fn is_overdue(&self, flight: &Flight, drained_ticks: u32) -> bool {
+        let limit = match (flight.class(), flight.stage()) {
+            (Class::EventStream | Class::Tunnel, _) => self.drain,
+            (Class::Request, Stage::Sending(_) | Stage::Streaming) if flight.quiet_ticks() < self.transfer_stall => {
+                self.drain_transfer
+            }
+            (Class::Request, _) => self.drain,
+        };
+        drained_ticks > limit
+    }
+}
+
+/// A client connection in its thread's list.
+pub(super) struct Watched {
+    pub(super) wire: Arc<Wire>,
+    changes: u32,
+    since: u32,
+}
+
+impl Watched {
+    pub(super) fn new(wire: Arc<Wire>, now: u32) -> Self {
+        let (_, changes) = wire.mood();
+        Self { wire, changes, since: now }
+    }
+
+    pub(super) fn check(&mut self, limits: &Limits, now: u32) {
+        let (mood, changes) = self.wire.mood();
+        if changes != self.changes {
+            (self.changes, self.since) = (changes, now);
+            return;
+        }
+        let waited = now.saturating_sub(self.since);
+        match (mood, self.wire.order()) {
+            (_, Order::Abort) | (Mood::Busy, _) => {}
+            // It neither ended nor brought anything: its last answer is stuck on the way out.
+            (Mood::Idle | Mood::Head, Order::Close | Order::Timeout) if waited > limits.keep_alive_idle * 2 => {
+                self.wire.give(Order::Abort);
+            }
+            (Mood::Idle, Order::None) if waited > limits.keep_alive_idle => self.wire.give(Order::Close),
+            (Mood::Head, Order::None) if waited > limits.head => self.wire.give(Order::Timeout),
+            (Mood::Idle | Mood::Head, Order::None | Order::Close | Order::Timeout) => {}
+        }
+    }
+
+    /// On our own way out: connections that wait for nothing are closed.
+    pub(super) fn close_if_idle(&self) {
+        if self.wire.mood().0 == Mood::Idle && self.wire.order() == Order::None {
+            self.wire.give(Order::Close);
+        }
+    }
+}

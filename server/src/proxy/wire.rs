@@ -1,0 +1,118 @@
+//! What a client connection's gate, its requests and its thread's ticks tell each other. Shared only within one thread;
+//! atomic because hyper wants an upgraded connection to be `Send`.
+use super::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use futures_util::task::AtomicWaker;
+use std::task::Context;
+
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    mood: AtomicU8,
+    /// Counts changes of `mood`, so that a tick sees one that went there and back.
+    changes: AtomicU32,
+    order: AtomicU8,
+    upgrade: AtomicU8,
+    /// Set when the connection ended: it needs no watching any more.
+    is_gone: AtomicBool,
+    gate: AtomicWaker,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// A request's first byte.
+    Idle = 0,
+    /// The rest of a head.
+    Head = 1,
+    /// Us: a request is under way.
+    Busy = 2,
+}
+
+/// What a tick tells a gate to do. A later order replaces an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    None = 0,
+    /// Nothing came for long: end the connection, unless something just came.
+    Close = 1,
+    /// The head takes too long: refuse it.
+    Timeout = 2,
+    /// Break the connection, so that nobody takes what was sent for whole.
+    Abort = 3,
+}
+
+/// What came of a request for an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upgrade {
+    /// None was asked for, or it was not taken up.
+    Http = 0,
+    Undecided = 1,
+    Tunnel = 2,
+}
+
+impl Wire {
+    pub(super) fn mood(&self) -> (Mood, u32) {
+        let mood = match self.mood.load(Relaxed) {
+            0 => Mood::Idle,
+            1 => Mood::Head,
+            _ => Mood::Busy,
+        };
+        (mood, self.changes.load(Relaxed))
+    }
+
+    /// A request was answered, or needs no more answer.
+    pub(super) fn rest(&self) {
+        self.set_mood(Mood::Idle);
+        if self.upgrade() == Upgrade::Undecided {
+            self.set_upgrade(Upgrade::Http);
+        }
+    }
+
+    pub(super) fn set_mood(&self, mood: Mood) {
+        self.mood.store(mood as u8, Relaxed);
+        self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    pub(super) fn order(&self) -> Order {
+        match self.order.load(Relaxed) {
+            0 => Order::None,
+            1 => Order::Close,
+            2 => Order::Timeout,
+            _ => Order::Abort,
+        }
+    }
+
+    pub(super) fn give(&self, order: Order) {
+        self.order.store(order as u8, Relaxed);
+        self.gate.wake();
+    }
+
+    pub(super) fn withdraw_order(&self) {
+        self.order.store(Order::None as u8, Relaxed);
+    }
+
+    pub(super) fn upgrade(&self) -> Upgrade {
+        match self.upgrade.load(Relaxed) {
+            0 => Upgrade::Http,
+            1 => Upgrade::Undecided,
+            _ => Upgrade::Tunnel,
+        }
+    }
+
+    pub(super) fn set_upgrade(&self, upgrade: Upgrade) {
+        self.upgrade.store(upgrade as u8, Relaxed);
+        if upgrade != Upgrade::Undecided {
+            self.gate.wake();
+        }
+    }
+
+    pub(super) fn register_gate(&self, cx: &Context<'_>) {
+        self.gate.register(cx.waker());
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Relaxed)
+    }
+
+    pub(super) fn set_gone(&self) {
+        self.is_gone.store(true, Relaxed);
+    }
+}

@@ -1,0 +1,229 @@
+//! One thread of the proxy: its runtime, its accept loop, and what its connections share.
+use super::answer;
+use super::control::{Shared, Stop};
+use super::exchange::Client;
+use super::flight::Flight;
+use super::gated_io::GatedIo;
+use super::limits::{
+    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, CONNECTIONS_MAX, FIELDS_MAX, STUCK_AFTER,
+};
+use super::pool::Pool;
+use super::request_id::Random;
+use super::watch::{Limits, Watched};
+use super::wire::{Order, Wire};
+use http::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::task::TaskTracker;
+
+/// What a thread is given.
+pub(super) struct Seat {
+    pub(super) shared: Arc<Shared>,
+    pub(super) listener: std::net::TcpListener,
+    pub(super) local_addr: SocketAddr,
+    /// Held until the thread ends.
+    pub(super) alive: watch::Receiver<()>,
+}
+
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) ticks: Rc<Cell<u32>>,
+    pub(super) flights: RefCell<Slab<Rc<Flight>>>,
+    pub(super) pool: Pool,
+    /// Wakes the requests of this thread that wait for another snapshot.
+    pub(super) routes_changed: Notify,
+    pub(super) tasks: TaskTracker,
+    pub(super) random: Random,
+    pub(super) forwarded_port: HeaderValue,
+    pub(super) stop: Cell<Stop>,
+    limits: Limits,
+    wires: RefCell<Vec<Watched>>,
+    http: http1::Builder,
+}
+
+pub(super) fn run(seat: Seat) {
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("a thread of the proxy cannot start: {error}");
+            return;
+        }
+    };
+    let Seat { shared, listener, local_addr, alive } = seat;
+    runtime.block_on(async {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => serve(Rc::new(Worker::new(shared, local_addr)), listener).await,
+            Err(error) => tracing::error!("a thread of the proxy cannot listen: {error}"),
+        }
+    });
+    // Tasks are dropped with the runtime, and only then the thread counts as ended.
+    drop(runtime);
+    drop(alive);
+}
+
+async fn serve(worker: Rc<Worker>, listener: TcpListener) {
+    let mut signal = worker.shared.signal.subscribe();
+    let mut ticker = tokio::time::interval(worker.shared.spans.tick);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut acceptor = Acceptor { listener: Some(listener), pause: None, backoff: ACCEPT_BACKOFF_MIN };
+    let mut ticked = Instant::now();
+    loop {
+        tokio::select! {
+            (stream, peer) = acceptor.next(), if worker.has_room() => worker.welcome(stream, peer),
+            _ = ticker.tick() => {
+                if ticked.elapsed() > STUCK_AFTER {
+                    tracing::warn!("a thread of the proxy was stuck for {} ms", ticked.elapsed().as_millis());
+                }
+                ticked = Instant::now();
+                worker.tick();
+            }
+            changed = signal.changed() => {
+                let stop = if changed.is_ok() { signal.borrow_and_update().stop } else { Stop::Cut };
+                worker.obey(stop);
+                if stop != Stop::Running {
+                    acceptor.listener = None;
+                }
+            }
+        }
+        if worker.is_done() {
+            return;
+        }
+    }
+}
+
+struct Acceptor {
+    /// `None` once we are asked to stop.
+    listener: Option<TcpListener>,
+    /// After a failure: not before.
+    pause: Option<tokio::time::Instant>,
+    backoff: Duration,
+}
+
+impl Acceptor {
+    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+        let Some(listener) = &self.listener else { return std::future::pending().await };
+        loop {
+            if let Some(until) = self.pause {
+                tokio::time::sleep_until(until).await;
+                self.pause = None;
+            }
+            match listener.accept().await {
+                Ok(accepted) => {
+                    self.backoff = ACCEPT_BACKOFF_MIN;
+                    return accepted;
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!("accept failed, trying again in {} ms: {error}", self.backoff.as_millis());
+                    self.pause = Some(tokio::time::Instant::now() + self.backoff);
+                    self.backoff = (self.backoff * 2).min(ACCEPT_BACKOFF_MAX);
+                }
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, local_addr: SocketAddr) -> Self {
+        let mut http = http1::Builder::new();
+        http.max_buf_size(BUFFER_BYTES_MAX).max_headers(FIELDS_MAX);
+        Self {
+            ticks: Rc::new(Cell::new(shared.tick())),
+            flights: RefCell::default(),
+            pool: Pool::new(&shared.spans),
+            routes_changed: Notify::new(),
+            tasks: TaskTracker::new(),
+            random: Random::seeded(),
+            forwarded_port: HeaderValue::from(local_addr.port()),
+            stop: Cell::default(),
+            limits: Limits::new(&shared.spans),
+            wires: RefCell::default(),
+            http,
+            shared,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.wires.borrow().len() < CONNECTIONS_MAX
+    }
+
+    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        // A refusal means the client is gone already, which the first read will tell.
+        let _ = stream.set_nodelay(true);
+        let wire = Arc::new(Wire::default());
+        self.wires.borrow_mut().push(Watched::new(wire.clone(), self.ticks.get()));
+        let client = Rc::new(Client::new(self.clone(), wire.clone(), peer));
+        let io = TokioIo::new(GatedIo::new(stream, wire));
+        let service = service_fn(move |request| {
+            let client = client.clone();
+            async move { Ok::<_, Infallible>(answer::answer(client, request).await) }
+        });
+        let connection = self.http.serve_connection(io, service).with_upgrades();
+        self.tasks.spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::trace!("a client connection ended: {error}");
+            }
+        });
+    }
+
+    fn tick(&self) {
+        let now = self.shared.tick();
+        self.ticks.set(now);
+        self.check_flights();
+        let mut wires = self.wires.borrow_mut();
+        wires.retain_mut(|watched| {
+            watched.check(&self.limits, now);
+            !watched.wire.is_gone()
+        });
+        if self.stop.get() == Stop::Closing {
+            wires.iter().for_each(Watched::close_if_idle);
+        }
+        drop(wires);
+        self.pool.prune(now);
+    }
+
+    fn check_flights(&self) {
+        let now = self.ticks.get();
+        self.flights.borrow().iter().for_each(|(_, flight)| self.limits.check(flight, now));
+    }
+
+    /// The snapshot changed, an instance was forgotten, or we are to stop.
+    fn obey(&self, stop: Stop) {
+        self.stop.set(stop);
+        self.pool.prune(self.ticks.get());
+        self.check_flights();
+        self.routes_changed.notify_waiters();
+        match stop {
+            Stop::Running | Stop::Lingering => {}
+            Stop::Closing => {
+                self.pool.clear();
+                self.wires.borrow().iter().for_each(Watched::close_if_idle);
+            }
+            Stop::Cut => self.wires.borrow().iter().for_each(|watched| watched.wire.give(Order::Abort)),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self.stop.get() {
+            Stop::Running => false,
+            Stop::Lingering | Stop::Closing => {
+                let has_clients = self.wires.borrow().iter().any(|watched| !watched.wire.is_gone());
+                !has_clients && self.flights.borrow().is_empty()
+            }
+            Stop::Cut => true,
+        }
+    }
+}
