@@ -6,4 +6,5 @@ pub mod console;
 pub mod domain;
 pub mod engine;
 pub mod logs;
+pub mod receiver;
 pub mod store;
