@@ -17,4 +17,6 @@ pub mod clock;
 pub mod console;
 pub mod crash_point;
 pub mod engine;
-pub mod proxy;
+pub mod logs;
+pub mod receiver;
+pub mod store;
