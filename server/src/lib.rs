@@ -18,5 +18,4 @@ pub mod console;
 pub mod crash_point;
 pub mod engine;
 pub mod logs;
-pub mod receiver;
 pub mod store;

@@ -1,12 +1,60 @@
-//! The binary `paas`. Under the name of a git hook it is that hook.
+//! The binary `paas`: the server, the command line on its host, and, under the name of a git hook, that hook.
+use paas::config::{Config, NoConfig, host_data_dir, log_filter};
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let started_as = std::env::args_os().next().unwrap_or_default();
+    let mut words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let started_as = if words.is_empty() { String::new() } else { words.remove(0) };
     let name = Path::new(&started_as).file_name().unwrap_or_default().to_string_lossy();
     if paas::receiver::is_hook(&name) {
         return ExitCode::from(paas::receiver::run_hook(&name));
     }
-    ExitCode::SUCCESS
+    let is_server = words.first().is_some_and(|first| first == "server")
+        && words.get(1).is_none_or(|second| second.starts_with('-'));
+    if is_server { serve(&words[1..]) } else { ask(words) }
+}
+
+fn serve(words: &[String]) -> ExitCode {
+    let config = match Config::load(words) {
+        Ok(config) => config,
+        Err(NoConfig::Help(text)) => return say(&mut std::io::stdout(), &text, 0),
+        Err(NoConfig::Usage(text)) => return say(&mut std::io::stderr(), &text, 2),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(log_filter())
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    match runtime().and_then(|runtime| runtime.block_on(paas::lifecycle::run(config))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => say(&mut std::io::stderr(), &format!("paas server: {error:#}\n"), 1),
+    }
+}
+
+/// A command for the server on this host.
+fn ask(mut words: Vec<String>) -> ExitCode {
+    let data_dir = host_data_dir(&mut words);
+    let is_terminal = std::io::stdin().is_terminal();
+    match runtime() {
+        Ok(runtime) => {
+            let code = runtime.block_on(paas::commands::socket::ask(&data_dir, words, is_terminal));
+            // A read of standard input may still block in its own thread; nothing waits for it.
+            runtime.shutdown_background();
+            ExitCode::from(code)
+        }
+        Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+fn say(out: &mut dyn Write, text: &str, code: u8) -> ExitCode {
+    // Nobody is left to tell when this fails.
+    let _ = out.write_all(text.as_bytes());
+    ExitCode::from(code)
 }

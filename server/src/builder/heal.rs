@@ -13,9 +13,7 @@ pub async fn heal(store: &Store, logs: &Logs, repos: &Repos, clock: &dyn Clock) 
         let failed = BuildState::Failed { failure: Failure::Interrupted };
         store.end_build(build.id, &failed, clock.now()).await?;
         let app = store.app_by_id(build.app).await?;
-        tools
-            .logs
-            .transcript(&app.key, TranscriptOf::Build(build.id))?
+        logs.transcript(&app.key, TranscriptOf::Build(build.id))?
             .append(" !     interrupted: the server stopped meanwhile")?;
         tracing::info!(app.name = %app.name, "build {} of {} was interrupted by the restart", build.id, app.name);
     }
