@@ -36,6 +36,23 @@ async fn an_instance_starts_is_seen_and_stops() {
 }
 
 #[tokio::test]
+async fn a_program_at_the_end_of_a_shell_line_gets_sigterm_itself() {
+    let ground = Ground::new().await;
+    let serve = "perl -e '$| = 1; $SIG{TERM} = sub { sleep 1; print qq($ENV{A} ends in peace\n); exit 0 }; print qq(up\n); sleep 300'";
+    for start in ["true && A=1", "A=1", "export A=1;", "A=1; export A; test -f /nothing ||"] {
+        let id = ground.start(APP, &format!("{start} {serve}")).await;
+        ground.says(&id, "up").await;
+        let (to, mut from) = mpsc::channel(10);
+        let (followed, stopped) =
+            tokio::join!(ground.engine.follow_logs(&id, None, to), ground.engine.stop(&id, GRACE));
+        followed.unwrap();
+        stopped.unwrap();
+        assert_eq!(from.recv().await.unwrap().text, "up");
+        assert_eq!(from.recv().await.map(|line| line.text).as_deref(), Some("1 ends in peace"), "{start}");
+    }
+}
+
+#[tokio::test]
 async fn an_instance_that_ignores_sigterm_is_killed_after_its_grace() {
     let ground = Ground::new().await;
     let id = ground.start(APP, "trap '' TERM; echo deaf; while true; do sleep 1; done").await;

@@ -143,9 +143,9 @@ mod tests {
     use super::*;
     use base64::Engine as _;
 
-    /// Docker 20.10.24 at work: two outputs of one step.
-    const TWO_LINES: &str = "GmcKR3NoYTI1NjoxZjZkZTk4OTRmNDJhYmU1OWFiZmFkNGU5MzY4ZGYyOGE5MDhlZDhkNTdiNDhiYWE1Mjc3N2JlN2M5MTlmN2JjEgwIqLCR2AYQ/u7BmAEYASIMaGVsbG8tMjUyMzUK";
-    /// The same: `[one 1/2] FROM docker.io/library/debian:trixie-slim`, cached.
+    /// Recorded from Docker 20.10.24: the first of the two log entries of a message.
+    const ONE_LINE: &str = "GmcKR3NoYTI1NjoxZjZkZTk4OTRmNDJhYmU1OWFiZmFkNGU5MzY4ZGYyOGE5MDhlZDhkNTdiNDhiYWE1Mjc3N2JlN2M5MTlmN2JjEgwIqLCR2AYQ/u7BmAEYASIMaGVsbG8tMjUyMzUK";
+    /// A whole message of the same build: `[one 1/2] FROM docker.io/library/debian:trixie-slim`, cached.
     const CACHED: &str = "CpwBCkdzaGEyNTY6ZDMzMDFjMjcyNjFiYTllYTk2MDA2MjRlYzljYzA4NTNkNWQ2OWM0YWVlZjM1NGZlYzg2NzZhYWIyNGQyZTcyMBozW29uZSAxLzJdIEZST00gZG9ja2VyLmlvL2xpYnJhcnkvZGViaWFuOnRyaXhpZS1zbGltIAEqDAinsJHYBhDFz8mrAjIMCKewkdgGEILMyqsC";
 
     fn recorded(base64: &str) -> Vec<u8> {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn recorded_messages_are_read() {
-        let message = recorded(TWO_LINES);
+        let message = recorded(ONE_LINE);
         let trace = decode(&message).unwrap();
         assert_eq!((trace.logs.len(), trace.logs[0].stream, trace.logs[0].bytes), (1, 1, &b"hello-25235\n"[..]));
 

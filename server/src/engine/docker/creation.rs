@@ -1,4 +1,5 @@
 //! How an instance is made: its name, labels, command and the hardening of security rule R15.
+use super::command::shell_line;
 use crate::domain::{AppKey, InstallationId};
 use crate::engine::{InstanceSpec, label};
 use bollard::models::{
@@ -9,13 +10,6 @@ use std::collections::HashMap;
 /// What remains of root's powers: enough for images that install files or drop to another user at start.
 const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL", "NET_BIND_SERVICE"];
 const PROCESSES_MAX: i64 = 512;
-
-/// Words of the shell that cannot follow `exec`, since they are no programs.
-const SHELL_WORDS: [&str; 31] = [
-    ".", ":", "[", "alias", "break", "case", "cd", "command", "continue", "eval", "exec", "exit", "export", "for",
-    "if", "local", "read", "readonly", "return", "set", "shift", "source", "time", "times", "trap", "ulimit", "umask",
-    "unset", "until", "wait", "while",
-];
 
 /// The container's name; the random part keeps two attempts at one slot apart.
 pub(super) fn name(installation: &InstallationId, spec: &InstanceSpec, random: &str) -> String {
@@ -32,7 +26,7 @@ fn first(text: &str, count: usize) -> &str {
 }
 
 pub(super) fn body(installation: &InstallationId, spec: &InstanceSpec) -> ContainerCreateBody {
-    let command = spec.shell_command.as_deref().map(shell_command);
+    let command = spec.shell_command.as_deref().map(shell_line);
     ContainerCreateBody {
         image: Some(spec.image.to_string()),
         // An empty list, unlike none, overrides the image's entrypoint.
@@ -88,23 +82,6 @@ fn log_config() -> HostConfigLogConfig {
     }
 }
 
-/// A line that is surely one simple command is `exec`ed, so that it gets SIGTERM itself even where sh would fork (old
-/// dash, busybox). Anything else is the shell's: `exec` takes no assignments, operators or words of the shell. The
-/// shells of Debian (dash from 0.5.11, bash) then exec the last command of a list by themselves.
-fn shell_command(line: &str) -> String {
-    if is_simple_command(line) { format!("exec {}", line.trim_start()) } else { line.to_owned() }
-}
-
-/// Errs on the side of no: `node -e 'a;b'` is a simple command too, but telling that takes a whole shell parser.
-fn is_simple_command(line: &str) -> bool {
-    let program = line.split_ascii_whitespace().next().unwrap_or_default();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./+-".contains(c);
-    !program.is_empty()
-        && program.chars().all(is_plain)
-        && !SHELL_WORDS.contains(&program)
-        && !line.contains([';', '&', '|', '(', ')', '`', '\n', '\r'])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,42 +102,6 @@ mod tests {
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
             network: NetworkId("net".to_owned()),
             memory_bytes: 1 << 29,
-        }
-    }
-
-    #[test]
-    fn a_simple_command_is_executed_in_the_shells_place() {
-        for line in
-            ["node server.js", "  ./bin/run --port=$PORT", "gunicorn app:app > /tmp/log", "python3 -m http.server"]
-        {
-            assert_eq!(shell_command(line), format!("exec {}", line.trim_start()));
-        }
-    }
-
-    #[test]
-    fn what_exec_cannot_take_is_left_to_the_shell() {
-        let lines = [
-            "cd app && node x",
-            "A=1 node x",
-            "a; b",
-            "a | b",
-            "a & b",
-            "(a)",
-            "exec node x",
-            "cd x",
-            "if true\nthen a\nfi",
-            "$RUN x",
-            "'my prog' x",
-            "f() { a",
-            "a $(b)",
-            "a `b`",
-            "{ a",
-            "! a",
-            "",
-            " ",
-        ];
-        for line in lines {
-            assert_eq!(shell_command(line), line);
         }
     }
 

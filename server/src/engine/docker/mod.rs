@@ -3,6 +3,7 @@
 //! Nothing is asked of the engine when the house is built: the connection is made, and the API version agreed on, by the
 //! first call, and again after an outage. bollard logs request bodies, environments included, through the `log` crate at
 //! debug level: never connect `log` to `tracing` here (R9).
+mod command;
 mod creation;
 mod images;
 mod instances;
