@@ -8,11 +8,11 @@ use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, Pusher};
+use crate::domain::{AppId, Pusher, Site};
 use crate::engine::DockerEngine;
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
-use crate::receiver::{self, CommandRunner, Limits, Neighbours, ReceiverSettings};
+use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
 use crate::scheduler::{self, Scheduler};
 use crate::store::{SealKey, Store};
 use anyhow::{Context, bail};
@@ -55,6 +55,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let waker = Arc::new(LateWaker::default());
     let proxy = serve_saved(&config, http, &clock, &router_lines, &waker, &saved, &store).await?;
 
+    let site = Site { base_domain: config.base_domain.clone(), http_port: proxy.local_addr().port() };
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     let repos = Repos::new(config.data_dir.join("repos"));
     builder::heal(&store, &logs, &repos, &*clock).await?;
@@ -66,7 +67,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             logs: logs.clone(),
             router_lines,
             clock: Arc::clone(&clock),
-            base_domain: config.base_domain.clone(),
+            site: site.clone(),
             boot_id: boot_id.trim().to_owned(),
             tracker: tracker.clone(),
             stop: stop.clone(),
@@ -94,27 +95,30 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         logs: logs.clone(),
         clock: Arc::clone(&clock),
         parse_key,
-        base_domain: config.base_domain.clone(),
+        site: site.clone(),
         reserved_names: config.reserved_names(),
         data_dir: config.data_dir.clone(),
-        http_port: proxy.local_addr().port(),
     });
     let runner = Arc::new(Runner(commands.clone()));
     let neighbours = Neighbours { store: store.clone(), intake: Arc::new(builder), logs, repos, clock, runner };
     let receiver = receiver::start(ssh, receiver_settings(&config)?, neighbours, tracker.clone(), stop.clone()).await?;
     commands::socket::serve(&config.data_dir.join("run"), commands, &tracker, stop.clone())?;
 
-    say_ready(&config, proxy.local_addr(), receiver.local_addr()).await?;
+    say_ready(&config, &site, &proxy, &receiver).await?;
     wait_for_signal().await?;
     tracing::info!("stopping: requests under way end first, apps go on");
     stop.cancel();
+    take_down(&proxy, &tracker, &store).await;
+    Ok(())
+}
+
+async fn take_down(proxy: &ProxyHandle, tracker: &TaskTracker, store: &Store) {
     proxy.shut_down(DRAIN).await;
     tracker.close();
     if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
         tracing::warn!("{} tasks did not end within {} s", tracker.len(), DRAIN.as_secs());
     }
     store.close().await;
-    Ok(())
 }
 
 /// Makes the folders, for us alone, and takes the lock that keeps a second server away.
@@ -190,14 +194,14 @@ fn receiver_settings(config: &Config) -> anyhow::Result<ReceiverSettings> {
 }
 
 /// The one line on standard output, which says where everything listens.
-async fn say_ready(config: &Config, http: SocketAddr, ssh: SocketAddr) -> anyhow::Result<()> {
-    let port = if http.port() == 80 { String::new() } else { format!(":{}", http.port()) };
+async fn say_ready(config: &Config, site: &Site, proxy: &ProxyHandle, receiver: &Receiver) -> anyhow::Result<()> {
+    let (http, ssh) = (proxy.local_addr(), receiver.local_addr());
     let ready = serde_json::json!({
         "ready": true,
         "http": http.to_string(),
         "https": null,
         "ssh": ssh.to_string(),
-        "admin": format!("http://{}{port}", config.admin_host),
+        "admin": site.url_of(config.admin_host.as_str()),
     });
     let mut out = tokio::io::stdout();
     out.write_all(format!("{ready}\n").as_bytes()).await?;

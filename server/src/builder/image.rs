@@ -8,7 +8,7 @@ use crate::domain::{App, Build, BuildId, Failure, ImageId};
 use crate::engine::{BuildError, BuildEvent, BuildSpec, label};
 use crate::logs::Mask;
 use buildpacks::{BuildEnv, BuildPlan, DockerfileSource, RenderContext, SourceTree, render};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -16,11 +16,24 @@ const BUILD_LIMIT: Duration = Duration::from_mins(30);
 /// A build that says more is stopped.
 const TRANSCRIPT_BYTES_MAX: u64 = 32 << 20;
 const EVENT_QUEUE: usize = 256;
+/// Characters of a step's name that a line shows.
+const STEP_CHARS_MAX: usize = 100;
+/// Last lines of a build that is not shown live, told when it fails.
+const LAST_LINES: usize = 30;
 
 /// An image, and how the plan says it is run.
 pub(super) struct Made {
     pub(super) image: ImageId,
     pub(super) plan: BuildPlan,
+}
+
+/// Which lines of a build reach the transcript.
+#[derive(Clone, Copy)]
+pub(super) enum Show<'a> {
+    /// All of them as they come, without the values that the mask knows.
+    Live(&'a Mask),
+    /// The last ones, when it fails: for images that are ours and not the pusher's.
+    WhenItFails,
 }
 
 /// What goes into an image.
@@ -113,7 +126,7 @@ impl Workshop {
             labels,
             context: stream(tree, plan.clone(), extras, self.now_secs()),
         };
-        self.run_build(app, build.id, spec, &Mask::of(config), cancel).await
+        self.run_build(app, build.id, spec, Show::Live(&Mask::of(config)), cancel).await
     }
 
     /// A user's own Dockerfile: makes sure of the base that it may name, refuses images of other apps.
@@ -132,25 +145,32 @@ impl Workshop {
         }
     }
 
-    /// Runs one build in the engine: its lines go to the transcript, its limits are kept.
+    /// Runs one build in the engine within its limits, and tells the transcript about it.
     pub(super) async fn run_build(
         &self,
         app: &App,
         build: BuildId,
         spec: BuildSpec,
-        mask: &Mask,
+        show: Show<'_>,
         cancel: &Cancel,
     ) -> Result<ImageId, Failure> {
         let (to, mut events) = mpsc::channel(EVENT_QUEUE);
         let stop = cancel.token.child_token();
         let building = tokio::time::timeout(BUILD_LIMIT, self.tools.engine.build(spec, to, stop.clone()));
+        let mut last = VecDeque::new();
         let listening = async {
             let mut is_flooded = false;
             while let Some(event) = events.recv().await {
-                if is_flooded {
-                    continue;
+                match show {
+                    _ if is_flooded => continue,
+                    Show::Live(mask) => self.tell_masked(app, build, mask, &line_of(event)),
+                    Show::WhenItFails => {
+                        last.push_back(line_of(event));
+                        if last.len() > LAST_LINES {
+                            last.pop_front();
+                        }
+                    }
                 }
-                self.tell_masked(app, build, mask, &line_of(event));
                 is_flooded = self.transcript_bytes(app, build) > TRANSCRIPT_BYTES_MAX;
                 if is_flooded {
                     stop.cancel();
@@ -159,6 +179,9 @@ impl Workshop {
             is_flooded
         };
         let (built, is_flooded) = tokio::join!(building, listening);
+        if !matches!(built, Ok(Ok(_))) {
+            self.tell(app, build, last);
+        }
         match built {
             _ if is_flooded => Err(Failure::BuildFlood { limit_bytes: TRANSCRIPT_BYTES_MAX }),
             Ok(Ok(image)) => Ok(image),
@@ -181,10 +204,20 @@ impl Workshop {
 
 fn line_of(event: BuildEvent) -> String {
     match event {
-        BuildEvent::Step { name, cached: true } => format!("       {name} (cached)"),
-        BuildEvent::Step { name, cached: false } => format!("       {name}"),
+        BuildEvent::Step { name, cached: true } => format!("       {} (cached)", shortened(&name)),
+        BuildEvent::Step { name, cached: false } => format!("       {}", shortened(&name)),
         BuildEvent::Line(text) => format!("         {text}"),
     }
+}
+
+/// A step without its mounts, and cut to what fits a line: the rest of a long script tells nobody anything.
+fn shortened(step: &str) -> String {
+    let words: Vec<&str> = step.split_whitespace().filter(|word| !word.starts_with("--mount=")).collect();
+    let line = words.join(" ");
+    if line.chars().count() <= STEP_CHARS_MAX {
+        return line;
+    }
+    line.chars().take(STEP_CHARS_MAX).chain(['…']).collect()
 }
 
 /// What the planner decided, in the shape of a push.

@@ -1,10 +1,10 @@
 //! Stack images: built when an app first needs them, shared by all apps.
 use super::context::{Extra, stream_extras};
+use super::image::Show;
 use super::queue::Cancel;
 use super::{Workshop, base};
 use crate::domain::{App, BuildId, Failure};
 use crate::engine::{BuildSpec, label};
-use crate::logs::Mask;
 use buildpacks::StackImage;
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ impl Workshop {
             labels: BTreeMap::from([(label::STACK.to_owned(), image.name.clone())]),
             context: stream_extras(extras, self.now_secs()),
         };
-        match self.run_build(app, build, spec, &Mask::default(), cancel).await {
+        match self.run_build(app, build, spec, Show::WhenItFails, cancel).await {
             Ok(_) => Ok(()),
             // The recipe is ours: the pusher cannot mend it.
             Err(Failure::BuildStep { step, reason }) => {

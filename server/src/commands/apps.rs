@@ -92,7 +92,7 @@ async fn create(context: &Context, console: &Console, name: &AppName) -> Done {
     let app = context.tools.store.create_app(name, context.tools.clock.now()).await?;
     context.tools.repos.ensure(&app.key)?;
     context.tools.scheduler.wake(app.id);
-    console.say(&format!("created {name}; it will answer at {}", context.url(name))).await;
+    console.say(&format!("created {name}; it will answer at {}", context.tools.site.url(name))).await;
     Ok(())
 }
 
@@ -126,7 +126,7 @@ async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<Ap
     Ok(AppView {
         name: app.name.to_string(),
         state: state(context, app, live, is_starting),
-        url: context.url(&app.name),
+        url: context.tools.site.url(&app.name),
         release: live.map(|release| release.no.to_string()),
         commit: live.map(|release| release.commit.to_string()),
         deploy_branch: app.deploy_branch.clone(),

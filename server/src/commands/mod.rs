@@ -20,7 +20,7 @@ mod table;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
-use crate::domain::{App, AppName, Hostname, Pusher};
+use crate::domain::{App, AppName, Pusher, Site};
 use crate::engine::Engine;
 use crate::logs::Logs;
 use crate::scheduler::Scheduler;
@@ -52,12 +52,10 @@ pub struct Tools {
     pub logs: Logs,
     pub clock: Arc<dyn Clock>,
     pub parse_key: KeyParser,
-    pub base_domain: Hostname,
+    pub site: Site,
     /// Name that no app may have: the admin host's label.
     pub reserved_names: Vec<String>,
     pub data_dir: PathBuf,
-    /// Port of the http listener, for links.
-    pub http_port: u16,
 }
 
 /// The handle: runs command lines.
@@ -166,11 +164,6 @@ impl Context {
 
     async fn app(&self, name: &AppName) -> Result<App, CommandError> {
         Ok(self.tools.store.app(name).await?)
-    }
-
-    fn url(&self, app: &AppName) -> String {
-        let port = if self.tools.http_port == 80 { String::new() } else { format!(":{}", self.tools.http_port) };
-        format!("http://{app}.{}{port}", self.tools.base_domain)
     }
 
     async fn audit(&self, permission: Permission, name: &str, app: Option<&AppName>, done: &Done) {

@@ -17,6 +17,7 @@ pub mod release;
 pub mod rollout;
 pub mod route;
 pub mod secret;
+pub mod site;
 
 pub use build::{Build, BuildState, RefMove};
 pub use failure::Failure;
@@ -28,3 +29,4 @@ pub use name::{AppName, ProcessType, VarName};
 pub use release::{App, Command, Origin, Release};
 pub use rollout::Rollout;
 pub use secret::Secret;
+pub use site::Site;

@@ -19,7 +19,7 @@ pub use observe::Instance;
 pub use see_through::Settled;
 
 use crate::clock::Clock;
-use crate::domain::{AppId, Hostname};
+use crate::domain::{AppId, Site};
 use crate::engine::{Engine, EngineEvent};
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::ProxyHandle;
@@ -50,8 +50,7 @@ pub struct Tools {
     pub logs: Logs,
     pub router_lines: RouterLines,
     pub clock: Arc<dyn Clock>,
-    /// `example.com`: apps answer at `<app>.example.com`.
-    pub base_domain: Hostname,
+    pub site: Site,
     /// Identifies this boot of the machine; saved routes of another one are not believed.
     pub boot_id: String,
     pub tracker: TaskTracker,

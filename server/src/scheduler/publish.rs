@@ -27,7 +27,7 @@ impl Publisher {
 impl House {
     /// The host name an app answers at.
     pub(super) fn host_of(&self, app: &AppName) -> Option<Hostname> {
-        match format!("{app}.{}", self.tools.base_domain).parse() {
+        match self.tools.site.host(app) {
             Ok(host) => Some(host),
             Err(error) => {
                 tracing::error!("{app} has no host: {error}");

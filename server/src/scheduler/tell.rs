@@ -88,9 +88,8 @@ impl House {
     }
 
     pub(super) fn tell_live(&self, app: &App, release: &Release) {
-        let mut lines = vec![format!("-----> Live: {} serves", release.no)];
-        lines.extend(self.host_of(&app.name).map(|host| format!("       http://{host}")));
-        self.transcribe(app, release, lines);
+        let link = format!("       {}", self.tools.site.url(&app.name));
+        self.transcribe(app, release, [format!("-----> Live: {} serves", release.no), link]);
         self.say(app, &format!("{} is live ({})", release.no, release.description));
     }
 

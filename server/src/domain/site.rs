@@ -1,0 +1,32 @@
+//! Where apps are reached: the base domain and the port that visitors use.
+use super::hostname::HostnameError;
+use super::{AppName, Hostname};
+
+/// The port that a URL leaves out.
+const USUAL_PORT: u16 = 80;
+
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub base_domain: Hostname,
+    pub http_port: u16,
+}
+
+impl Site {
+    /// The host name that an app answers at; an error when it is longer than a host name may be.
+    pub fn host(&self, app: &AppName) -> Result<Hostname, HostnameError> {
+        format!("{app}.{}", self.base_domain).parse()
+    }
+
+    /// The link to an app, for people.
+    pub fn url(&self, app: &AppName) -> String {
+        self.url_of(&format!("{app}.{}", self.base_domain))
+    }
+
+    pub fn url_of(&self, host: &str) -> String {
+        if self.http_port == USUAL_PORT {
+            format!("http://{host}")
+        } else {
+            format!("http://{host}:{}", self.http_port)
+        }
+    }
+}
