@@ -72,7 +72,7 @@ fn race(requests: usize) {
         .collect();
     world.swap();
     for request in racing {
-        request.join().unwrap();
+        request.join().expect("the request's own assertion failed");
     }
     assert!(world.claims[0].is_drained());
     assert_eq!(world.claims[1].in_flight(), 0);

@@ -27,6 +27,7 @@ pub struct ProxyHandle {
 }
 
 /// Takes the listener over: each thread accepts on a clone of it.
+#[expect(clippy::needless_pass_by_value, reason = "nobody else may keep accepting on it; it ends with our clones")]
 pub fn start(
     listener: TcpListener,
     settings: ProxySettings,

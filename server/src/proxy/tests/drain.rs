@@ -156,6 +156,24 @@ fn a_websocket_is_drained_as_its_own_class() {
 }
 
 #[test]
+fn an_upload_that_goes_on_behind_its_answer_counts_until_it_is_cut() {
+    let old = Instance::new("early", |_, stream| {
+        respond(stream.get_mut(), "", b"enough");
+        let _ = stream.read_to_end(&mut Vec::new());
+        Then::Close
+    });
+    let stall = Duration::from_millis(50);
+    let town = Town::with(Spans { drain: Duration::from_millis(150), transfer_stall: stall, ..spans() });
+    town.route_to(&old);
+    let mut client = town.client();
+    client.send("POST / HTTP/1.1\r\nhost: blog.test\r\ncontent-length: 1000\r\n\r\nabc");
+    assert_eq!(client.answer().text(), "enough");
+    town.route(&[]);
+    eventually("quiet", || town.proxy.traffic(&old.container()) == Traffic::Quiet);
+    assert!(town.proxy.drained(&old.container()).unwrap().took < Duration::from_secs(2));
+}
+
+#[test]
 fn a_forgotten_instance_loses_its_requests_at_once() {
     let old = slow(Duration::from_secs(3));
     let town = Town::serving(&old);
