@@ -1,4 +1,5 @@
 //! The swap: nothing is lost, nothing reaches an instance after its drain was reported, and a drain has an end.
+use super::super::limits::LANE_IDLE_MAX;
 use super::*;
 use crate::domain::instance::Traffic;
 use std::sync::atomic::AtomicBool;
@@ -199,22 +200,48 @@ fn an_instance_that_comes_back_serves_again() {
     assert_eq!(town.get("blog.test", "/").text(), "old");
 }
 
-#[test]
-fn idle_connections_to_an_instance_end_with_its_route() {
+/// Answers after a while, and notes when the connection it answered on ends.
+fn noting_ends(answer_after: Duration) -> (Instance, Arc<AtomicUsize>) {
     let ended = Arc::new(AtomicUsize::new(0));
     let count = ended.clone();
-    let app = Instance::new("one", move |_, stream| {
+    let instance = Instance::new("one", move |_, stream| {
+        thread::sleep(answer_after);
         respond(stream.get_mut(), "", b"one");
         if stream.fill_buf().is_ok_and(<[u8]>::is_empty) {
             count.fetch_add(1, SeqCst);
         }
         Then::Close
     });
+    (instance, ended)
+}
+
+/// Well before an idle connection would end by itself, which would hide one that was kept.
+fn ends_at_once(ended: &AtomicUsize) {
+    let since = Instant::now();
+    eventually("the end of the connection", || ended.load(SeqCst) == 1);
+    assert!(since.elapsed() < LANE_IDLE_MAX / 2, "it ended only after {:?}", since.elapsed());
+}
+
+#[test]
+fn idle_connections_to_an_instance_end_with_its_route() {
+    let (app, ended) = noting_ends(Duration::ZERO);
     let town = Town::serving(&app);
     assert_eq!(town.get("blog.test", "/").status, 200);
     assert_eq!(ended.load(SeqCst), 0);
     town.route(&[]);
-    eventually("the end of the idle connection", || ended.load(SeqCst) == 1);
+    ends_at_once(&ended);
+}
+
+#[test]
+fn a_connection_that_was_busy_when_its_instance_left_is_not_kept() {
+    let (app, ended) = noting_ends(Duration::from_millis(100));
+    let town = Town::serving(&app);
+    let mut client = town.client();
+    client.send("GET / HTTP/1.1\r\nhost: blog.test\r\n\r\n");
+    eventually("the request", || app.count() == 1);
+    town.route(&[]);
+    assert_eq!(client.answer().text(), "one");
+    ends_at_once(&ended);
 }
 
 #[test]
