@@ -24,9 +24,13 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     }
     let format = Format::asked_by(request.headers());
     let found = host::find(&worker.shared.snapshot.load(), request.uri(), request.headers());
+    let has_upgrade = request.headers().contains_key(header::UPGRADE);
     let (app, host) = match found {
         Found::Destination(Destination::App { app, host }) => (app, host),
         Found::Destination(Destination::Admin) | Found::Unknown => {
+            if has_upgrade {
+                client.wire.decline_upgrade();
+            }
             return refuse(&client, StatusCode::NOT_FOUND, format, &id);
         }
         Found::Invalid => return closing(refuse(&client, StatusCode::BAD_REQUEST, format, &id)),

@@ -22,21 +22,24 @@ impl Attempts {
         Self { failed: 0, first_choice: 0, since: None, backoff: CONNECT_BACKOFF_MIN }
     }
 
-    /// Notes a failed connect: nothing was sent, so any request may try again, within the budget. Once every instance
+    /// Notes a failed connect, or a fresh connection that took nothing: any request may try again, within the budget. Once every instance
     /// failed it waits a little, or until the table changes.
     pub(super) async fn failed(&mut self, exchange: &Exchange, error: &io::Error) -> Result<(), Fault> {
         let worker = &exchange.client.worker;
         self.failed += 1;
         let since = *self.since.get_or_insert_with(Instant::now);
         if since.elapsed() >= worker.shared.spans.connect_budget {
-            let is_timeout = error.kind() == io::ErrorKind::TimedOut;
-            return Err(if is_timeout { Fault::ConnectTimeout } else { Fault::ConnectRefused });
+            return Err(match error.kind() {
+                io::ErrorKind::TimedOut => Fault::ConnectTimeout,
+                io::ErrorKind::ConnectionReset => Fault::ClosedWithoutResponse,
+                _ => Fault::ConnectRefused,
+            });
         }
         let count = match &exchange.app.serving {
             Serving::Ready(targets) => targets.len(),
             Serving::Starting | Serving::Crashed | Serving::Off => 1,
         };
-        if self.failed % count == 0 {
+        if self.failed.is_multiple_of(count) {
             let _ = tokio::time::timeout(self.backoff, worker.routes_changed.notified()).await;
             self.backoff = (self.backoff * 2).min(CONNECT_BACKOFF_MAX);
         }

@@ -4,6 +4,10 @@
 //! when it is, it leaves again and loads the new snapshot. Draining publishes the new snapshot, closes, and waits for
 //! zero. All sequentially consistent: either the request sees `closed`, or the drain sees the request.
 //!
+//! The drain reads the count by a read-modify-write. Those of one atomic stand in one order: an `enter` before it is
+//! counted, an `enter` behind it synchronizes with it and so sees `closed`. That holds without sequential consistency
+//! too, which is as much as loom can prove (it takes `SeqCst` loads and stores for acquire and release).
+//!
 //! No dependencies but the atomics of `super::sync`, so that `tests/claim_model.rs` can include this file and let loom
 //! try every interleaving.
 use super::sync::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -50,7 +54,7 @@ impl Claim {
     /// To be called after the snapshot without this instance was published.
     pub(super) fn close(&self) -> Left {
         self.closed.store(true, SeqCst);
-        if self.in_flight.load(SeqCst) == 0 { Left::Nobody } else { Left::Others }
+        if self.settled_count() == 0 { Left::Nobody } else { Left::Others }
     }
 
     /// To be called before a snapshot with this instance is published again.
@@ -64,10 +68,16 @@ impl Claim {
 
     /// Closed and empty: nothing goes there, and nothing will.
     pub(super) fn is_drained(&self) -> bool {
-        self.is_closed() && self.in_flight() == 0
+        self.is_closed() && self.settled_count() == 0
     }
 
+    /// For balancing: may lag behind.
     pub(super) fn in_flight(&self) -> u64 {
         self.in_flight.load(SeqCst)
+    }
+
+    /// The count, in one order with all who enter and leave.
+    fn settled_count(&self) -> u64 {
+        self.in_flight.fetch_add(0, SeqCst)
     }
 }

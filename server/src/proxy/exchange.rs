@@ -6,7 +6,7 @@ use super::snapshot::App;
 use super::target::Target;
 use super::wire::Wire;
 use super::worker::Worker;
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version, header};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(super) struct Exchange {
     pub(super) request_id: HeaderValue,
     pub(super) method: Method,
     pub(super) version: Version,
+    /// Whether the gate waits for how its upgrade is answered.
+    has_upgrade: bool,
     host: Arc<str>,
     uri: Uri,
     started: Instant,
@@ -60,6 +62,7 @@ impl Exchange {
             request_id: id,
             method: head.method.clone(),
             version: head.version,
+            has_upgrade: head.headers.contains_key(header::UPGRADE),
             host,
             uri: head.uri.clone(),
             started: Instant::now(),
@@ -111,6 +114,9 @@ impl Exchange {
             return;
         }
         self.client.wire.rest();
+        if self.has_upgrade {
+            self.client.wire.decline_upgrade();
+        }
         let line = LogLine {
             fault,
             method: &self.method,
@@ -135,12 +141,11 @@ impl Drop for Exchange {
         if self.is_over {
             return;
         }
-        match self.flight.verdict() {
-            Some(fault) => self.fail(fault),
-            None => {
-                self.status = Fault::ClientLeft.status().as_u16();
-                self.fail(Fault::ClientLeft);
-            }
+        if let Some(fault) = self.flight.verdict() {
+            self.fail(fault);
+        } else {
+            self.status = Fault::ClientLeft.status().as_u16();
+            self.fail(Fault::ClientLeft);
         }
     }
 }

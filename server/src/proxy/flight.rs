@@ -109,10 +109,14 @@ impl Flight {
 
     /// The answer is over. The claim stays while the rest of the request's body may still go to the instance.
     pub(super) fn alight_if_sent(self: &Rc<Self>) {
-        // The list and the exchange hold one each; a third is the body.
-        if Rc::strong_count(self) <= 2 {
+        if self.is_sent() {
             self.alight();
         }
+    }
+
+    /// Whether no part of the request's body is left: the list and the exchange hold one each, a third is the body.
+    fn is_sent(self: &Rc<Self>) -> bool {
+        Rc::strong_count(self) <= 2
     }
 
     pub(super) fn target(&self) -> Option<Arc<Target>> {
@@ -169,7 +173,8 @@ impl Drop for Flight {
     }
 }
 
-/// A flight in its thread's list; leaves the list when dropped.
+/// A flight in its thread's list. Leaves the list when dropped, or, where the rest of a request's body still goes to the
+/// instance, at the first tick after that ended: until then its limits hold.
 pub(super) struct Listed {
     flight: Rc<Flight>,
     worker: Rc<Worker>,
@@ -197,6 +202,9 @@ impl std::ops::Deref for Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
+        if !self.flight.is_sent() {
+            return;
+        }
         let removed = self.worker.flights.borrow_mut().try_remove(self.place);
         // Outside the borrow: the last holder leaves its instance, which may wake the control plane.
         drop(removed);

@@ -8,9 +8,12 @@ use super::exchange::Exchange;
 use super::fault::Fault;
 use super::flight::{Side, Stage};
 use super::pool::is_idempotent;
+use super::target::Target;
 use super::upstream::{self, Lane};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) struct Reply {
@@ -32,41 +35,43 @@ async fn deliver(exchange: &mut Exchange, mut request: Request<SentBody>) -> Res
     let mut lanes = Lanes::Any;
     loop {
         let target = balance::claim(exchange, &mut attempts).await?;
-        let worker = exchange.client.worker.clone();
-        let pooled = match lanes {
-            Lanes::Any => worker.pool.take(&target, &exchange.method, worker.ticks.get()),
-            Lanes::Fresh => None,
-        };
-        let lane = match pooled {
-            Some(lane) => lane,
-            None => {
-                exchange.flight.enter(Stage::Boarding);
-                let since = Instant::now();
-                let connected = Lane::connect(&worker, target).await;
-                exchange.connected(since);
-                match connected {
-                    Ok(lane) => lane,
-                    Err(error) => {
-                        exchange.flight.alight();
-                        attempts.failed(exchange, &error).await?;
-                        exchange.refresh()?;
-                        continue;
-                    }
+        let failed = match lane_to(exchange, target, lanes).await {
+            Err(error) => Some(error),
+            Ok(lane) => {
+                let was_reused = lane.is_reused;
+                match send(exchange, lane, request).await? {
+                    Sent::Answered(reply) => return Ok(*reply),
+                    Sent::NotYet(again) => request = *again,
                 }
+                lanes = Lanes::Fresh;
+                (!was_reused).then(|| io::Error::from(io::ErrorKind::ConnectionReset))
             }
         };
-        match send(exchange, lane, request).await? {
-            Sent::Answered(reply) => return Ok(*reply),
-            Sent::NotYet(again) => {
-                exchange.flight.alight();
-                exchange.refresh()?;
-                request = *again;
-                lanes = Lanes::Fresh;
-            }
+        exchange.flight.alight();
+        if let Some(error) = failed {
+            attempts.failed(exchange, &error).await?;
         }
+        exchange.refresh()?;
     }
 }
 
+async fn lane_to(exchange: &mut Exchange, target: Arc<Target>, lanes: Lanes) -> io::Result<Lane> {
+    let worker = exchange.client.worker.clone();
+    let pooled = match lanes {
+        Lanes::Any => worker.pool.take(&target, &exchange.method, worker.ticks.get()),
+        Lanes::Fresh => None,
+    };
+    if let Some(lane) = pooled {
+        return Ok(lane);
+    }
+    exchange.flight.enter(Stage::Boarding);
+    let since = Instant::now();
+    let connected = Lane::connect(&worker, target).await;
+    exchange.connected(since);
+    connected
+}
+
+#[derive(Clone, Copy)]
 enum Lanes {
     Any,
     /// One connection was found dead: the others of its age are no better.

@@ -27,6 +27,7 @@ pub struct ProxyHandle {
 }
 
 /// Takes the listener over: each thread accepts on a clone of it.
+#[expect(clippy::needless_pass_by_value, reason = "nobody else may keep accepting on it; it ends with our clones")]
 pub fn start(
     listener: TcpListener,
     settings: ProxySettings,
@@ -53,12 +54,13 @@ pub(super) fn start_with(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count,
     };
-    for index in 0..count {
-        let seat =
-            Seat { shared: shared.clone(), listener: listener.try_clone()?, local_addr, alive: threads.subscribe() };
-        std::thread::Builder::new().name(format!("proxy-{index}")).spawn(move || worker::run(seat))?;
+    let handle = ProxyHandle { shared, local_addr, threads };
+    let spawned = (0..count).try_for_each(|index| handle.spawn(index, listener.try_clone()?));
+    if let Err(error) = spawned {
+        handle.say(Stop::Cut);
+        return Err(error);
     }
-    Ok(ProxyHandle { shared, local_addr, threads })
+    Ok(handle)
 }
 
 impl ProxyHandle {
@@ -101,6 +103,12 @@ impl ProxyHandle {
         if tokio::time::timeout(CUT_TIME_MAX, self.threads.closed()).await.is_err() {
             tracing::warn!("a thread of the proxy did not end in time");
         }
+    }
+
+    fn spawn(&self, index: usize, listener: TcpListener) -> io::Result<()> {
+        let (shared, local_addr, alive) = (self.shared.clone(), self.local_addr, self.threads.subscribe());
+        let seat = Seat { shared, listener, local_addr, alive };
+        std::thread::Builder::new().name(format!("proxy-{index}")).spawn(move || worker::run(seat)).map(drop)
     }
 
     fn say(&self, stop: Stop) {

@@ -9,6 +9,7 @@ const REQUEST_LINE_BYTES_MAX: usize = URI_BYTES_MAX + METHOD_BYTES_MAX + " ".len
 
 /// How far the scan of a head has come. Bytes of an unfinished head are given again with more behind them.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts seen so far, not states of one thing")]
 pub(super) struct HeadScan {
     scanned: usize,
     has_request_line: bool,
@@ -180,7 +181,7 @@ pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
         return Err(Refusal::Malformed("field name"));
     }
     // Folded over all bytes without an early way out, so that the compiler makes vectors of it.
-    if value.iter().fold(false, |bad, b| bad | (*b < 0x20 && *b != b'\t') | (*b == 0x7f)) {
+    if value.iter().fold(0, |bad, b| bad | u8::from(is_control(*b))) != 0 {
         return Err(Refusal::Malformed("control character in a field value"));
     }
     Ok((name, trim_blanks(value)))
@@ -197,6 +198,11 @@ fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
     let is_plain = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
     let odd = Refusal::Malformed("odd Content-Length");
     if is_plain { Ok(value.iter().fold(0, |sum, b| sum * 10 + u64::from(b - b'0'))) } else { Err(odd) }
+}
+
+/// Blanks aside. Without branches.
+fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
 
 fn is_token(byte: u8) -> bool {

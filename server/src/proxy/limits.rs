@@ -84,15 +84,15 @@ impl Default for Spans {
         Self {
             tick: Duration::from_millis(250),
             head: Duration::from_secs(10),
-            keep_alive_idle: Duration::from_secs(60),
+            keep_alive_idle: Duration::from_mins(1),
             hold: Duration::from_secs(30),
             connect: Duration::from_secs(2),
             connect_budget: Duration::from_secs(5),
             first_byte: Duration::from_secs(30),
             body_idle: Duration::from_secs(55),
-            tunnel_idle: Duration::from_secs(3600),
+            tunnel_idle: Duration::from_hours(1),
             drain: Duration::from_secs(30),
-            drain_transfer: Duration::from_secs(600),
+            drain_transfer: Duration::from_mins(10),
             transfer_stall: Duration::from_secs(10),
             linger: Duration::from_secs(4),
         }

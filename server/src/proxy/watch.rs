@@ -64,12 +64,11 @@ impl Limits {
 
     /// Whether a draining instance has waited long enough for this request.
     fn is_overdue(&self, flight: &Flight, drained_ticks: u32) -> bool {
-        let limit = match (flight.class(), flight.stage()) {
-            (Class::EventStream | Class::Tunnel, _) => self.drain,
-            (Class::Request, Stage::Sending(_) | Stage::Streaming) if flight.quiet_ticks() < self.transfer_stall => {
-                self.drain_transfer
-            }
-            (Class::Request, _) => self.drain,
+        let has_body = matches!(flight.stage(), Stage::Sending(_) | Stage::Streaming);
+        let is_moving = has_body && flight.quiet_ticks() < self.transfer_stall;
+        let limit = match flight.class() {
+            Class::Request if is_moving => self.drain_transfer,
+            Class::Request | Class::EventStream | Class::Tunnel => self.drain,
         };
         drained_ticks > limit
     }
@@ -96,14 +95,14 @@ impl Watched {
         }
         let waited = now.saturating_sub(self.since);
         match (mood, self.wire.order()) {
-            (_, Order::Abort) | (Mood::Busy, _) => {}
             // It neither ended nor brought anything: its last answer is stuck on the way out.
             (Mood::Idle | Mood::Head, Order::Close | Order::Timeout) if waited > limits.keep_alive_idle * 2 => {
                 self.wire.give(Order::Abort);
             }
             (Mood::Idle, Order::None) if waited > limits.keep_alive_idle => self.wire.give(Order::Close),
             (Mood::Head, Order::None) if waited > limits.head => self.wire.give(Order::Timeout),
-            (Mood::Idle | Mood::Head, Order::None | Order::Close | Order::Timeout) => {}
+            (Mood::Busy, _) | (Mood::Idle | Mood::Head, Order::None | Order::Close | Order::Timeout | Order::Abort) => {
+            }
         }
     }
 

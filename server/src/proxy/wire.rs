@@ -61,6 +61,10 @@ impl Wire {
     /// A request was answered, or needs no more answer.
     pub(super) fn rest(&self) {
         self.set_mood(Mood::Idle);
+    }
+
+    /// The request that asked for an upgrade got another answer. Its own to say: others may be under way before it.
+    pub(super) fn decline_upgrade(&self) {
         if self.upgrade() == Upgrade::Undecided {
             self.set_upgrade(Upgrade::Http);
         }

@@ -79,15 +79,15 @@ async fn serve(worker: Rc<Worker>, listener: TcpListener) {
     let mut ticker = tokio::time::interval(worker.shared.spans.tick);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut acceptor = Acceptor { listener: Some(listener), pause: None, backoff: ACCEPT_BACKOFF_MIN };
-    let mut ticked = Instant::now();
+    let mut last_tick = Instant::now();
     loop {
         tokio::select! {
             (stream, peer) = acceptor.next(), if worker.has_room() => worker.welcome(stream, peer),
             _ = ticker.tick() => {
-                if ticked.elapsed() > STUCK_AFTER {
-                    tracing::warn!("a thread of the proxy was stuck for {} ms", ticked.elapsed().as_millis());
+                if last_tick.elapsed() > STUCK_AFTER {
+                    tracing::warn!("a thread of the proxy was stuck for {} ms", last_tick.elapsed().as_millis());
                 }
-                ticked = Instant::now();
+                last_tick = Instant::now();
                 worker.tick();
             }
             changed = signal.changed() => {
@@ -183,6 +183,7 @@ impl Worker {
         let now = self.shared.tick();
         self.ticks.set(now);
         self.check_flights();
+        self.flights.borrow_mut().retain(|_, flight| Rc::strong_count(flight) > 1);
         let mut wires = self.wires.borrow_mut();
         wires.retain_mut(|watched| {
             watched.check(&self.limits, now);

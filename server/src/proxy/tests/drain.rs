@@ -1,4 +1,5 @@
 //! The swap: nothing is lost, nothing reaches an instance after its drain was reported, and a drain has an end.
+use super::super::limits::LANE_IDLE_MAX;
 use super::*;
 use crate::domain::instance::Traffic;
 use std::sync::atomic::AtomicBool;
@@ -156,6 +157,24 @@ fn a_websocket_is_drained_as_its_own_class() {
 }
 
 #[test]
+fn an_upload_that_goes_on_behind_its_answer_counts_until_it_is_cut() {
+    let old = Instance::new("early", |_, stream| {
+        respond(stream.get_mut(), "", b"enough");
+        let _ = stream.read_to_end(&mut Vec::new());
+        Then::Close
+    });
+    let stall = Duration::from_millis(50);
+    let town = Town::with(Spans { drain: Duration::from_millis(150), transfer_stall: stall, ..spans() });
+    town.route_to(&old);
+    let mut client = town.client();
+    client.send("POST / HTTP/1.1\r\nhost: blog.test\r\ncontent-length: 1000\r\n\r\nabc");
+    assert_eq!(client.answer().text(), "enough");
+    town.route(&[]);
+    eventually("quiet", || town.proxy.traffic(&old.container()) == Traffic::Quiet);
+    assert!(town.proxy.drained(&old.container()).unwrap().took < Duration::from_secs(2));
+}
+
+#[test]
 fn a_forgotten_instance_loses_its_requests_at_once() {
     let old = slow(Duration::from_secs(3));
     let town = Town::serving(&old);
@@ -181,22 +200,48 @@ fn an_instance_that_comes_back_serves_again() {
     assert_eq!(town.get("blog.test", "/").text(), "old");
 }
 
-#[test]
-fn idle_connections_to_an_instance_end_with_its_route() {
+/// Answers after a while, and notes when the connection it answered on ends.
+fn noting_ends(answer_after: Duration) -> (Instance, Arc<AtomicUsize>) {
     let ended = Arc::new(AtomicUsize::new(0));
     let count = ended.clone();
-    let app = Instance::new("one", move |_, stream| {
+    let instance = Instance::new("one", move |_, stream| {
+        thread::sleep(answer_after);
         respond(stream.get_mut(), "", b"one");
         if stream.fill_buf().is_ok_and(<[u8]>::is_empty) {
             count.fetch_add(1, SeqCst);
         }
         Then::Close
     });
+    (instance, ended)
+}
+
+/// Well before an idle connection would end by itself, which would hide one that was kept.
+fn ends_at_once(ended: &AtomicUsize) {
+    let since = Instant::now();
+    eventually("the end of the connection", || ended.load(SeqCst) == 1);
+    assert!(since.elapsed() < LANE_IDLE_MAX / 2, "it ended only after {:?}", since.elapsed());
+}
+
+#[test]
+fn idle_connections_to_an_instance_end_with_its_route() {
+    let (app, ended) = noting_ends(Duration::ZERO);
     let town = Town::serving(&app);
     assert_eq!(town.get("blog.test", "/").status, 200);
     assert_eq!(ended.load(SeqCst), 0);
     town.route(&[]);
-    eventually("the end of the idle connection", || ended.load(SeqCst) == 1);
+    ends_at_once(&ended);
+}
+
+#[test]
+fn a_connection_that_was_busy_when_its_instance_left_is_not_kept() {
+    let (app, ended) = noting_ends(Duration::from_millis(100));
+    let town = Town::serving(&app);
+    let mut client = town.client();
+    client.send("GET / HTTP/1.1\r\nhost: blog.test\r\n\r\n");
+    eventually("the request", || app.count() == 1);
+    town.route(&[]);
+    assert_eq!(client.answer().text(), "one");
+    ends_at_once(&ended);
 }
 
 #[test]

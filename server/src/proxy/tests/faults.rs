@@ -116,3 +116,22 @@ fn a_broken_upload_is_refused_and_never_completes_at_the_app() {
     assert!(head.is_none_or(|head| head.starts_with("HTTP/1.1 400")));
     town.line_with(&["at=error code=H2"]);
 }
+
+#[test]
+fn an_app_that_hangs_up_on_every_connection_is_not_asked_forever() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    thread::spawn(move || {
+        for _ in listener.incoming() {
+            count.fetch_add(1, SeqCst);
+        }
+    });
+    let town = Town::with(Spans { connect_budget: Duration::from_millis(200), ..spans() });
+    let backend = Backend { address, ..Instance::named("one").backend() };
+    town.route(&[("blog.test", BLOG, Backends::Ready(vec![backend]))]);
+    let answer = town.get("blog.test", "/");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert!(accepted.load(SeqCst) < 20, "{} connections", accepted.load(SeqCst));
+}

@@ -6,7 +6,7 @@ use super::*;
 
 /// All at once, then every byte alone: a head must be judged the same however it comes.
 fn judge(bytes: &[u8]) -> Result<usize, u16> {
-    let at_once = outcome(HeadGate::default().examine(bytes));
+    let at_once = outcome(&HeadGate::default().examine(bytes));
     let mut gate = HeadGate::default();
     let (mut passed, mut dripped) = (0, Ok(0));
     for end in 1..=bytes.len() {
@@ -15,7 +15,7 @@ fn judge(bytes: &[u8]) -> Result<usize, u16> {
                 passed += more;
                 Ok(passed)
             }
-            refused => outcome(refused),
+            refused => outcome(&refused),
         };
         if dripped.is_err() {
             break;
@@ -25,9 +25,9 @@ fn judge(bytes: &[u8]) -> Result<usize, u16> {
     at_once
 }
 
-fn outcome(ruling: Ruling) -> Result<usize, u16> {
+fn outcome(ruling: &Ruling) -> Result<usize, u16> {
     match ruling {
-        Ruling::Pass(passed) => Ok(passed),
+        Ruling::Pass(passed) => Ok(*passed),
         Ruling::Refuse(_, refusal) => Err(refusal.status().as_u16()),
         Ruling::Broken(..) => Err(0),
     }

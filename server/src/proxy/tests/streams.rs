@@ -162,6 +162,27 @@ fn an_upgrade_that_is_not_taken_up_stays_http() {
 }
 
 #[test]
+fn an_upgrade_behind_another_request_is_taken_up_too() {
+    let town = Town::serving(&echoing());
+    let mut client = town.client();
+    client.send(["GET /first HTTP/1.1\r\nhost: blog.test\r\n\r\n", UPGRADE, "\x01early\n"].concat());
+    assert_eq!(client.answer().text(), "plain");
+    assert!(client.head().starts_with("HTTP/1.1 101"));
+    let mut echo = [0; 7];
+    client.stream.read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"\x01early\n");
+}
+
+#[test]
+fn an_upgrade_for_an_unknown_host_leaves_the_connection_usable() {
+    let town = Town::serving(&Instance::named("one"));
+    let mut client = town.client();
+    client.send(UPGRADE.replace("blog.test", "other.test"));
+    assert_eq!(client.answer().status, 404);
+    assert_eq!(client.get("blog.test", "/").text(), "one");
+}
+
+#[test]
 fn h2c_is_not_passed_on() {
     let app = echoing();
     let town = Town::serving(&app);
