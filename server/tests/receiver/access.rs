@@ -88,9 +88,10 @@ async fn nothing_but_exec_is_offered() {
     let forward = ["-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:22", at];
     run(&mut town.ssh("laptop", &forward)).await.fails_with(&["remote port forwarding failed"]);
     let stdio = ["-W", "127.0.0.1:22", at];
-    run(&mut town.ssh("laptop", &stdio)).await.fails_with(&["open failed"]);
-    // A terminal, an agent and variables are refused; the command runs without them.
-    let with_all = ["-tt", "-A", "-o", "SetEnv=LD_PRELOAD=/x GIT_PROTOCOL=evil", at, "whoami"];
+    run(&mut town.ssh("laptop", &stdio)).await.fails_with(&["stdio forwarding failed"]);
+    run(&mut town.ssh("laptop", &["-tt", at, "whoami"])).await.fails_with(&["PTY allocation request failed"]);
+    // An agent and variables are refused; the command runs without them.
+    let with_all = ["-A", "-X", "-o", "SetEnv=LD_PRELOAD=/x GIT_PROTOCOL=evil", at, "whoami"];
     run(&mut town.ssh("laptop", &with_all)).await.succeeds().says("laptop");
     for (line, text) in [
         ("git-upload-archive blog", "only pushes and clones are served"),

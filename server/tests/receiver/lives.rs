@@ -1,21 +1,23 @@
 //! Pushers who leave, servers that stop, and what stays.
 use crate::town::{Checkout, Told, Town, file_names, run, until};
-use nix_like::interrupt;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::Stdio;
+use std::time::Duration;
 
-mod nix_like {
-    //! Ctrl-C, as a terminal sends it.
-    use rustix::process::{Pid, Signal, kill_process};
+/// Ctrl-C, as a terminal sends it: to git and the ssh that it has started.
+fn interrupt(push: &tokio::process::Child) {
+    signal(push, Signal::INT);
+}
 
-    pub(super) fn interrupt(process: u32) {
-        kill_process(Pid::from_raw(process.cast_signed()).unwrap(), Signal::INT).unwrap();
-    }
+fn signal(push: &tokio::process::Child, signal: Signal) {
+    let group = Pid::from_raw(push.id().unwrap().cast_signed()).unwrap();
+    kill_process_group(group, signal).unwrap();
 }
 
 /// Starts a push that builds until it is cancelled.
 async fn begin_endless_push(checkout: &Checkout<'_>) -> tokio::process::Child {
     checkout.town.builder.will(Told::Hang);
-    let push = checkout.command(&["push", "paas", "main"]).stderr(Stdio::piped()).spawn().unwrap();
+    let push = checkout.command(&["push", "paas", "main"]).process_group(0).stderr(Stdio::piped()).spawn().unwrap();
     until("the build", async || checkout.town.builder.is_building()).await;
     push
 }
@@ -25,7 +27,7 @@ async fn a_pusher_who_leaves_cancels_the_build() {
     let town = Town::start().await;
     let checkout = town.checkout("blog").await;
     let push = begin_endless_push(&checkout).await;
-    interrupt(push.id().unwrap());
+    interrupt(&push);
     until("the cancel", async || !town.builder.cancelled.lock().unwrap().is_empty()).await;
     assert!(town.branch("blog", "main").await.is_zero());
     let _ = push.wait_with_output().await;
@@ -38,8 +40,8 @@ async fn a_pusher_who_leaves_cancels_the_build() {
 async fn a_connection_that_breaks_cancels_the_build() {
     let town = Town::start().await;
     let checkout = town.checkout("blog").await;
-    let mut push = begin_endless_push(&checkout).await;
-    push.start_kill().unwrap();
+    let push = begin_endless_push(&checkout).await;
+    signal(&push, Signal::KILL);
     until("the cancel", async || !town.builder.cancelled.lock().unwrap().is_empty()).await;
 }
 
@@ -51,7 +53,7 @@ async fn two_first_pushes_at_once_share_the_app_and_a_refused_one_does_not_take_
     let slow = begin_endless_push(&checkout).await;
     checkout.push(&["v1"]).await.fails_with(&["tags are not deployed"]);
     assert!(town.app("blog").await.is_some());
-    interrupt(slow.id().unwrap());
+    interrupt(&slow);
     until("the cancel", async || !town.builder.cancelled.lock().unwrap().is_empty()).await;
 }
 
@@ -65,7 +67,7 @@ async fn a_server_that_stops_answers_its_pushes_and_ends() {
         until("the build", async || town.builder.is_building()).await;
         town.stop.cancel();
         town.tracker.close();
-        tokio::time::timeout(std::time::Duration::from_secs(15), town.tracker.wait()).await.expect("it does not end");
+        tokio::time::timeout(Duration::from_secs(15), town.tracker.wait()).await.expect("it does not end");
     });
     assert!(done.code != Some(0));
 }
