@@ -141,3 +141,13 @@ async fn what_the_server_keeps_is_its_own() {
     let town = town.restart().await;
     assert_eq!(town.receiver.host_key_fingerprint(), before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ssh-audit (Debian has it); run with `cargo test -p paas --test receiver -- --ignored`"]
+async fn ssh_audit_finds_no_failure_and_no_warning() {
+    let town = Town::start().await;
+    let port = town.receiver.local_addr().port().to_string();
+    let done = run(crate::town::command("ssh-audit").args(["-b", "-p", &port, "127.0.0.1"])).await;
+    assert!(done.code == Some(0) && !done.out.contains("[fail]") && !done.out.contains("[warn]"), "{}", done.out);
+    println!("{}", done.out);
+}

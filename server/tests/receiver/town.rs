@@ -249,7 +249,7 @@ pub(crate) fn command(program: &str) -> Command {
 }
 
 pub(crate) async fn run(command: &mut Command) -> Done {
-    let output = tokio::time::timeout(Duration::from_secs(120), command.output()).await.expect("it hangs").unwrap();
+    let output = tokio::time::timeout(Duration::from_mins(2), command.output()).await.expect("it hangs").unwrap();
     Done {
         code: output.status.code(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
