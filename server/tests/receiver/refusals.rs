@@ -44,6 +44,19 @@ async fn tags_several_branches_and_other_refs_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_very_many_refs_is_answered_for_each() {
+    let town = Town::start().await;
+    let checkout = town.checkout("blog").await;
+    let id = checkout.head().await;
+    let packed = (0..3000).map(|n| format!("{id} refs/tags/v{n:04}\n")).collect::<Vec<_>>().concat();
+    std::fs::write(checkout.path.join(".git/packed-refs"), packed).unwrap();
+    let done = checkout.push(&["--tags"]).await;
+    assert_eq!(done.err.matches("[remote rejected]").count(), 3000);
+    assert!(done.err.contains("tags are not deployed") && done.err.contains("push one branch at a time"));
+    town.has_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_deploy_branch_cannot_be_deleted() {
     let town = Town::start().await;
     let checkout = town.checkout("blog").await;
