@@ -1,4 +1,5 @@
 //! The SSH side of one connection: who it is, and what its channels ask for.
+use super::client::Client;
 use super::exec_line::{self, ExecLine};
 use super::public_key::fingerprint;
 use super::sessions::{Listed, Sessions};
@@ -40,13 +41,9 @@ struct Opened {
 pub(super) struct Call {
     pub(super) room: Arc<Room>,
     pub(super) caller: Pusher,
-    pub(super) channel: Channel<Msg>,
     /// `version=N`, if the client asked for it.
     pub(super) git_protocol: Option<String>,
-    /// Cancelled when the client has left the channel, or the connection is over.
-    pub(super) left: CancellationToken,
-    /// The channel's place among those that the connection may have.
-    _place: OwnedSemaphorePermit,
+    pub(super) client: Client,
 }
 
 impl Connection {
@@ -80,10 +77,8 @@ impl Connection {
         Some(Call {
             room: Arc::clone(&self.room),
             caller: caller.clone(),
-            channel,
             git_protocol: opened.git_protocol.take(),
-            left: opened.left.clone(),
-            _place: place,
+            client: Client::new(channel, opened.left.clone(), place),
         })
     }
 }
@@ -176,7 +171,7 @@ impl Handler for Connection {
             Ok(ExecLine::Receive(app)) => tracker.spawn(transport::receive(call, app)),
             Ok(ExecLine::Upload(app)) => tracker.spawn(transport::upload(call, app)),
             Ok(ExecLine::Command(words)) => tracker.spawn(console::run(call, words)),
-            Err(error) => tracker.spawn(console::refuse(call, format!("paas: {error}\n"), error.exit_code())),
+            Err(error) => tracker.spawn(call.client.refuse(format!("paas: {error}\n"), error.exit_code())),
         };
         Ok(())
     }
@@ -190,7 +185,7 @@ impl Handler for Connection {
              and deploy with `git push paas main`.\r\n",
             call.caller
         );
-        self.room.tracker.spawn(console::refuse(call, text, 1));
+        self.room.tracker.spawn(call.client.refuse(text, 1));
         Ok(())
     }
 

@@ -22,8 +22,9 @@ pub(super) const FINDINGS_MAX: usize = 10;
 pub(super) const HOOK_HELLO: Duration = Duration::from_secs(10);
 /// How long the pre-receive hook may look at a tree.
 pub(super) const TREE_CHECK: Duration = Duration::from_mins(2);
-/// How long a transcript may stay silent after its verdict before it counts as read.
-pub(super) const TRANSCRIPT_TAIL: Duration = Duration::from_secs(2);
+/// How long a transcript may stay silent after its verdict before it counts as read. One that was closed before it was
+/// opened here never says that it is over.
+pub(super) const TRANSCRIPT_TAIL: Duration = Duration::from_millis(250);
 /// How long git has to end by itself after SIGTERM.
 pub(super) const TERMINATE_GRACE: Duration = Duration::from_secs(3);
 /// How long a connection has to close after it was told to.

@@ -7,6 +7,7 @@
 //! push must not leave behind.
 
 mod child;
+mod client;
 mod connection;
 mod console;
 mod deploy;

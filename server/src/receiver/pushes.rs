@@ -80,9 +80,16 @@ impl Pushes {
         let neighbours = &room.neighbours;
         let turn = room.pushes.turn.lock().await;
         let app = neighbours.store.app_for_push(name, neighbours.clock.now()).await?;
-        let repo = neighbours.repos.ensure(&app.key)?;
+        let token = random_hex(TOKEN_BYTES)?;
+        let repo = match neighbours.repos.ensure(&app.key) {
+            Ok(repo) => repo,
+            Err(error) => {
+                neighbours.store.drop_if_provisional(app.id).await?;
+                return Err(error);
+            }
+        };
         let push = Arc::new(Push {
-            token: random_hex(TOKEN_BYTES)?,
+            token,
             app,
             pusher,
             left,

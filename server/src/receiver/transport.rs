@@ -1,14 +1,13 @@
 //! Runs git on a channel: a push comes in, a clone goes out. Bytes stream through with back-pressure on both sides.
+use super::client::{Client, Speaker, Stream};
 use super::connection::Call;
-use super::console::{STANDARD_ERROR, finish, refuse};
-use super::pushes::{Push, Pushes};
+use super::pushes::Pushes;
 use super::shallow::ShallowRoots;
 use super::{Room, child};
 use crate::domain::AppName;
 use crate::domain::name::NameError;
 use bytes::BytesMut;
-use russh::server::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use russh::{ChannelMsg, ChannelReadHalf};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -21,31 +20,43 @@ const FAILED: u8 = 1;
 
 /// `git-receive-pack`: a push to an app, which is made by its first one.
 pub(super) async fn receive(call: Call, name: AppName) {
-    if call.room.settings.reserved_names.iter().any(|reserved| reserved == name.as_str()) {
+    let Call { room, caller, git_protocol, mut client } = call;
+    if room.settings.reserved_names.iter().any(|reserved| reserved == name.as_str()) {
         let error = NameError::AppReserved(name.to_string());
-        return refuse(call, format!("paas: cannot push to `{name}`: {error}\n"), FAILED).await;
+        return client.refuse(format!("paas: cannot push to `{name}`: {error}\n"), FAILED).await;
     }
-    let room = Arc::clone(&call.room);
-    match Pushes::begin(&room, &name, call.caller.clone(), call.left.clone()).await {
-        Ok((push, repo)) => {
-            let protocol = call.git_protocol.as_deref();
-            let started = child::receive_pack(&room.settings, &repo, protocol, push.token());
-            run(call, started, Some((repo, &push))).await;
-            Pushes::end(&room, &push).await;
-        }
-        Err(error) => out_of_order(call, &format!("push to {name}"), &error).await,
+    let (push, repo) = match Pushes::begin(&room, &name, caller, client.left.clone()).await {
+        Ok(begun) => begun,
+        Err(error) => return out_of_order(client, &format!("push to {name}"), &error).await,
+    };
+    let roots = ShallowRoots::new(repo.clone(), Arc::clone(&push));
+    let started = child::receive_pack(&room.settings, &repo, git_protocol.as_deref(), push.token());
+    let ended = match started {
+        Ok(git) => Ok(stream(&mut client, git, Some(roots)).await),
+        Err(error) => Err(error),
+    };
+    // Before the pusher's git returns: then what a refused push must not leave behind is gone.
+    Pushes::end(&room, &push).await;
+    match ended {
+        Ok(code) => client.finish(code).await,
+        Err(error) => out_of_order(client, &format!("push to {name}"), &error).await,
     }
 }
 
 /// `git-upload-pack`: a clone or fetch of an app that exists.
 pub(super) async fn upload(call: Call, name: AppName) {
-    match clone_source(&call.room, &name).await {
-        Ok(Some(repo)) => {
-            let started = child::upload_pack(&call.room.settings, &repo, call.git_protocol.as_deref());
-            run(call, started, None).await;
+    let Call { room, git_protocol, mut client, .. } = call;
+    let started = match clone_source(&room, &name).await {
+        Ok(Some(repo)) => child::upload_pack(&room.settings, &repo, git_protocol.as_deref()),
+        Ok(None) => return client.refuse(format!("paas: no such app: {name}\n"), FAILED).await,
+        Err(error) => Err(error),
+    };
+    match started {
+        Ok(git) => {
+            let code = stream(&mut client, git, None).await;
+            client.finish(code).await;
         }
-        Ok(None) => refuse(call, format!("paas: no such app: {name}\n"), FAILED).await,
-        Err(error) => out_of_order(call, &format!("clone of {name}"), &error).await,
+        Err(error) => out_of_order(client, &format!("clone of {name}"), &error).await,
     }
 }
 
@@ -55,55 +66,42 @@ async fn clone_source(room: &Room, name: &AppName) -> anyhow::Result<Option<Path
     apps.iter().find(|app| app.name == *name).map(|app| room.neighbours.repos.ensure(&app.key)).transpose()
 }
 
-async fn out_of_order(call: Call, what: &str, error: &anyhow::Error) {
+async fn out_of_order(client: Client, what: &str, error: &anyhow::Error) {
     tracing::error!("{what} failed: {error:#}");
-    refuse(call, format!("paas: the {what} failed: {error:#}\npaas: run `paas server:doctor` on the host\n"), FAILED)
-        .await;
+    let text = format!("paas: the {what} failed: {error:#}\npaas: run `paas server:doctor` on the host\n");
+    client.refuse(text, FAILED).await;
 }
 
-/// Streams between the channel and git until git ends or the client leaves.
-async fn run(call: Call, started: anyhow::Result<Child>, push: Option<(PathBuf, &Arc<Push>)>) {
-    let mut git = match started {
-        Ok(git) => git,
-        Err(error) => return out_of_order(call, "git request", &error).await,
-    };
+/// Streams between the client and git until git ends or the client leaves; gives git's exit code.
+async fn stream(client: &mut Client, mut git: Child, roots: Option<ShallowRoots>) -> u8 {
     let (Some(stdin), Some(stdout), Some(stderr)) = (git.stdin.take(), git.stdout.take(), git.stderr.take()) else {
-        return;
+        return FAILED;
     };
-    let (mut read, write) = call.channel.split();
-    let mut roots = push.map(|(repo, push)| ShallowRoots::new(repo, Arc::clone(push)));
     let ended = tokio::select! {
         ended = async {
-            tokio::join!(copy(stdout, &write, None), copy(stderr, &write, Some(STANDARD_ERROR)));
+            tokio::join!(copy(stdout, &client.to, Stream::Output), copy(stderr, &client.to, Stream::Error));
             git.wait().await
         } => Some(ended),
-        trouble = feed(&mut read, stdin, roots.as_mut()) => {
+        trouble = feed(&mut client.from, stdin, roots) => {
             if let Err(error) = trouble {
-                let text = format!("paas: {error:#}\n");
-                call.left.run_until_cancelled(write.extended_data_bytes(STANDARD_ERROR, text)).await;
+                client.to.say(Stream::Error, format!("paas: {error:#}\n")).await;
             }
             None
         }
-        () = call.left.cancelled() => None,
+        () = client.left.cancelled() => None,
     };
-    let code = if let Some(Ok(status)) = ended {
-        status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
-    } else {
-        child::terminate(&mut git).await;
-        FAILED
-    };
-    finish(&write, code, &call.left).await;
+    if let Some(Ok(status)) = ended {
+        return status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED);
+    }
+    child::terminate(&mut git).await;
+    FAILED
 }
 
 /// Passes the client's bytes on to git; returns when the client has left, or sent what cannot be passed on.
-async fn feed(
-    read: &mut ChannelReadHalf,
-    stdin: ChildStdin,
-    mut roots: Option<&mut ShallowRoots>,
-) -> anyhow::Result<()> {
+async fn feed(from: &mut ChannelReadHalf, stdin: ChildStdin, mut roots: Option<ShallowRoots>) -> anyhow::Result<()> {
     let mut stdin = Some(stdin);
     loop {
-        match read.wait().await {
+        match from.wait().await {
             Some(ChannelMsg::Data { data }) => {
                 let data = match &mut roots {
                     Some(roots) => roots.strain(data).await?,
@@ -124,15 +122,11 @@ async fn feed(
 }
 
 /// Sends what git says, as fast as the client takes it.
-async fn copy(mut from: impl AsyncRead + Unpin, to: &ChannelWriteHalf<Msg>, stream: Option<u32>) {
+async fn copy(mut from: impl AsyncRead + Unpin, to: &Speaker, stream: Stream) {
     loop {
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
         let Ok(1..) = from.read_buf(&mut chunk).await else { return };
-        let sent = match stream {
-            None => to.data_bytes(chunk).await,
-            Some(stream) => to.extended_data_bytes(stream, chunk).await,
-        };
-        if sent.is_err() {
+        if !to.say(stream, chunk).await {
             return;
         }
     }
