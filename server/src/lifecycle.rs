@@ -35,81 +35,144 @@ const FOLDERS: [&str; 4] = ["repos", "logs", "keys", "run"];
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// What every room stands on.
+struct Ground {
+    store: Store,
+    logs: Logs,
+    repos: Repos,
+    clock: Arc<dyn Clock>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    /// This boot of the machine: routes saved in another one mean nothing.
+    boot_id: String,
+    /// Keeps a second server away from the data folder, as long as it is held.
+    _lock: File,
+}
+
 /// Runs the server until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let _lock = prepare_data_dir(&config.data_dir)?;
+    let ground = Ground::open(&config).await?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
-    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    let clock = SystemClock::shared();
-    let seal = SealKey::load_or_make(&config.data_dir.join("keys/seal.key"))?;
-    let store = Store::open(&config.data_dir.join("paas.db"), seal).await?;
-    let installation = store.installation(clock.now()).await?;
-    let logs = Logs::new(config.data_dir.join("logs"), Arc::clone(&clock));
-    let (router_lines, router_writer) = RouterLines::new(logs.clone());
-    tracker.spawn(router_writer);
-
+    let installation = ground.store.installation(ground.clock.now()).await?;
+    let (router_lines, router_writer) = RouterLines::new(ground.logs.clone());
+    ground.tracker.spawn(router_writer);
     let http = bind("http_listen", config.http_listen)?;
     let ssh = bind("ssh_listen", config.ssh_listen)?;
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("read the machine's boot id")?;
-    let saved = store.saved_routes(boot_id.trim()).await?.unwrap_or_default();
+    let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
-    let proxy = serve_saved(&config, http, &clock, &router_lines, &waker, &saved, &store).await?;
-
+    let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, &saved).await?;
     let site = Site { base_domain: config.base_domain.clone(), http_port: proxy.local_addr().port() };
+
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
-    let repos = Repos::new(config.data_dir.join("repos"));
-    builder::heal(&store, &logs, &repos, &*clock).await?;
-    let scheduler = Scheduler::start(
-        scheduler::Tools {
-            store: store.clone(),
-            engine: engine.clone(),
-            proxy: proxy.clone(),
-            logs: logs.clone(),
-            router_lines,
-            clock: Arc::clone(&clock),
-            site: site.clone(),
-            boot_id: boot_id.trim().to_owned(),
-            tracker: tracker.clone(),
-            stop: stop.clone(),
-        },
-        saved,
-    );
+    builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
+    let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, saved);
     waker.0.get_or_init(|| scheduler.clone());
-    let builder = Builder::start(builder::Tools {
-        store: store.clone(),
-        engine: engine.clone(),
-        scheduler: scheduler.clone(),
-        logs: logs.clone(),
-        repos: repos.clone(),
-        clock: Arc::clone(&clock),
-        ca_bundle,
-        tracker: tracker.clone(),
-        stop: stop.clone(),
-    });
+    let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
     let commands = Commands::new(commands::Tools {
-        store: store.clone(),
+        store: ground.store.clone(),
         builder: builder.clone(),
         scheduler,
         engine,
-        repos: repos.clone(),
-        logs: logs.clone(),
-        clock: Arc::clone(&clock),
+        repos: ground.repos.clone(),
+        logs: ground.logs.clone(),
+        clock: Arc::clone(&ground.clock),
         parse_key,
         site: site.clone(),
         reserved_names: config.reserved_names(),
         data_dir: config.data_dir.clone(),
     });
-    let runner = Arc::new(Runner(commands.clone()));
-    let neighbours = Neighbours { store: store.clone(), intake: Arc::new(builder), logs, repos, clock, runner };
-    let receiver = receiver::start(ssh, receiver_settings(&config)?, neighbours, tracker.clone(), stop.clone()).await?;
-    commands::socket::serve(&config.data_dir.join("run"), commands, &tracker, stop.clone())?;
+    let receiver = ground.start_receiver(&config, ssh, builder, &commands).await?;
+    commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
     wait_for_signal().await?;
     tracing::info!("stopping: requests under way end first, apps go on");
-    stop.cancel();
-    take_down(&proxy, &tracker, &store).await;
+    ground.stop.cancel();
+    take_down(&proxy, &ground.tracker, &ground.store).await;
     Ok(())
+}
+
+impl Ground {
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        let lock = prepare_data_dir(&config.data_dir)?;
+        let clock = SystemClock::shared();
+        let seal = SealKey::load_or_make(&config.data_dir.join("keys/seal.key"))?;
+        let boot_id =
+            std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("read the machine's boot id")?;
+        Ok(Self {
+            store: Store::open(&config.data_dir.join("paas.db"), seal).await?,
+            logs: Logs::new(config.data_dir.join("logs"), Arc::clone(&clock)),
+            repos: Repos::new(config.data_dir.join("repos")),
+            clock,
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            boot_id: boot_id.trim().to_owned(),
+            _lock: lock,
+        })
+    }
+
+    fn start_scheduler(
+        &self,
+        engine: &Arc<DockerEngine>,
+        proxy: &ProxyHandle,
+        router_lines: RouterLines,
+        site: &Site,
+        saved: RouteTable,
+    ) -> Scheduler {
+        let tools = scheduler::Tools {
+            store: self.store.clone(),
+            engine: engine.clone(),
+            proxy: proxy.clone(),
+            logs: self.logs.clone(),
+            router_lines,
+            clock: Arc::clone(&self.clock),
+            site: site.clone(),
+            boot_id: self.boot_id.clone(),
+            tracker: self.tracker.clone(),
+            stop: self.stop.clone(),
+        };
+        Scheduler::start(tools, saved)
+    }
+
+    fn start_builder(&self, engine: &Arc<DockerEngine>, scheduler: &Scheduler, ca_bundle: Option<Vec<u8>>) -> Builder {
+        Builder::start(builder::Tools {
+            store: self.store.clone(),
+            engine: engine.clone(),
+            scheduler: scheduler.clone(),
+            logs: self.logs.clone(),
+            repos: self.repos.clone(),
+            clock: Arc::clone(&self.clock),
+            ca_bundle,
+            tracker: self.tracker.clone(),
+            stop: self.stop.clone(),
+        })
+    }
+
+    async fn start_receiver(
+        &self,
+        config: &Config,
+        ssh: TcpListener,
+        builder: Builder,
+        commands: &Commands,
+    ) -> anyhow::Result<Receiver> {
+        let neighbours = Neighbours {
+            store: self.store.clone(),
+            intake: Arc::new(builder),
+            logs: self.logs.clone(),
+            repos: self.repos.clone(),
+            clock: Arc::clone(&self.clock),
+            runner: Arc::new(Runner(commands.clone())),
+        };
+        let settings = ReceiverSettings {
+            run_dir: config.data_dir.join("run"),
+            host_key: config.data_dir.join("keys/ssh_host_ed25519"),
+            program: std::env::current_exe().context("find our own program, which is git's hook")?,
+            git: ReceiverSettings::usual_git(),
+            reserved_names: config.reserved_names(),
+            limits: Limits::default(),
+        };
+        receiver::start(ssh, settings, neighbours, self.tracker.clone(), self.stop.clone()).await
+    }
 }
 
 async fn take_down(proxy: &ProxyHandle, tracker: &TaskTracker, store: &Store) {
@@ -165,32 +228,20 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn serve_saved(
     config: &Config,
     http: TcpListener,
-    clock: &Arc<dyn Clock>,
+    ground: &Ground,
     router_lines: &RouterLines,
     waker: &Arc<LateWaker>,
     saved: &RouteTable,
-    store: &Store,
 ) -> anyhow::Result<ProxyHandle> {
-    for app in store.apps().await? {
+    for app in ground.store.apps().await? {
         router_lines.know(app.id, app.key);
     }
     let settings = ProxySettings { admin_hosts: vec![config.admin_host.clone()], ..ProxySettings::default() };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
-    let proxy = proxy::start(http, settings, Arc::clone(clock), log, waker).context("start the proxy")?;
+    let proxy = proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")?;
     proxy.set_routes(saved);
     Ok(proxy)
-}
-
-fn receiver_settings(config: &Config) -> anyhow::Result<ReceiverSettings> {
-    Ok(ReceiverSettings {
-        run_dir: config.data_dir.join("run"),
-        host_key: config.data_dir.join("keys/ssh_host_ed25519"),
-        program: std::env::current_exe().context("find our own program, which is git's hook")?,
-        git: ReceiverSettings::usual_git(),
-        reserved_names: config.reserved_names(),
-        limits: Limits::default(),
-    })
 }
 
 /// The one line on standard output, which says where everything listens.
