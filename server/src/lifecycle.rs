@@ -54,7 +54,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let ground = Ground::open(&config).await?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
     let installation = ground.store.installation(ground.clock.now()).await?;
-    let (router_lines, router_writer) = RouterLines::new(ground.logs.clone());
+    let no_more_requests = CancellationToken::new();
+    let (router_lines, router_writer) = RouterLines::new(ground.logs.clone(), no_more_requests.clone());
     ground.tracker.spawn(router_writer);
     let http = bind("http_listen", config.http_listen)?;
     let ssh = bind("ssh_listen", config.ssh_listen)?;
@@ -88,7 +89,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     wait_for_signal().await?;
     tracing::info!("stopping: requests under way end first, apps go on");
     ground.stop.cancel();
-    take_down(&proxy, &ground.tracker, &ground.store).await;
+    take_down(&proxy, no_more_requests, &ground).await;
     Ok(())
 }
 
@@ -175,13 +176,15 @@ impl Ground {
     }
 }
 
-async fn take_down(proxy: &ProxyHandle, tracker: &TaskTracker, store: &Store) {
+async fn take_down(proxy: &ProxyHandle, no_more_requests: CancellationToken, ground: &Ground) {
     proxy.shut_down(DRAIN).await;
+    no_more_requests.cancel();
+    let tracker = &ground.tracker;
     tracker.close();
     if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
         tracing::warn!("{} tasks did not end within {} s", tracker.len(), DRAIN.as_secs());
     }
-    store.close().await;
+    ground.store.close().await;
 }
 
 /// Makes the folders, for us alone, and takes the lock that keeps a second server away.
