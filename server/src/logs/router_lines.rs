@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Lines that may wait for the writer.
 const QUEUE_LINES: usize = 8192;
@@ -18,11 +19,11 @@ pub struct RouterLines {
 }
 
 impl RouterLines {
-    /// The queue and its writer, which ends when the last [`RouterLines`] is gone.
-    pub fn new(logs: Logs) -> (Self, impl Future<Output = ()>) {
+    /// The queue and its writer, which writes what has come and ends once `stop` is cancelled.
+    pub fn new(logs: Logs, stop: CancellationToken) -> (Self, impl Future<Output = ()>) {
         let (to, from) = mpsc::channel(QUEUE_LINES);
         let lines = Self { to, dropped: Arc::default(), keys: Arc::default() };
-        let writer = write(from, Arc::clone(&lines.dropped), Arc::clone(&lines.keys), logs);
+        let writer = write(from, Arc::clone(&lines.dropped), Arc::clone(&lines.keys), logs, stop);
         (lines, writer)
     }
 
@@ -47,8 +48,15 @@ async fn write(
     dropped: Arc<AtomicU64>,
     keys: Arc<RwLock<HashMap<AppId, AppKey>>>,
     logs: Logs,
+    stop: CancellationToken,
 ) {
-    while let Some((app, line)) = from.recv().await {
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = from.recv() => next,
+            () = stop.cancelled() => return,
+        };
+        let Some((app, line)) = next else { return };
         let key = keys.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned();
         let Some(key) = key else { continue };
         let lost = dropped.swap(0, Ordering::Relaxed);
