@@ -36,6 +36,7 @@ impl Workshop {
             Err(error) => return self.fail(&app, build.id, Failure::Platform { reason: error.to_string() }).await,
         }
         crash_point!("build-begun");
+        self.tools.scheduler.prepare(&app);
         let made = self.try_make(&app, &build, &cancel).await;
         drop(bench);
         match made {
