@@ -1,0 +1,73 @@
+//! A look past the product at the container engine, by its command line, which only tests may use.
+use super::Outcome;
+use serde_json::Value;
+use std::process::Command;
+
+/// The engine, as far as one installation goes.
+pub(crate) struct Engine {
+    pub(crate) installation: String,
+}
+
+impl Engine {
+    /// Ids of all containers of an app's process, newest first; of all of ours when `app_key` is empty.
+    pub(crate) fn instances(&self, filters: &[&str]) -> Vec<String> {
+        let mut words = vec!["ps".to_owned(), "--all".to_owned(), "--quiet".to_owned(), "--no-trunc".to_owned()];
+        words.extend(self.filters(filters));
+        lines(&docker(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// A stray container that carries our label and names an app that does not exist.
+    pub(crate) fn plant_stray(&self) -> String {
+        let labels = [format!("paas.installation={}", self.installation), "paas.app=987654".to_owned()];
+        let made = docker(&["create", "--label", &labels[0], "--label", &labels[1], "debian:trixie-slim", "true"]);
+        made.succeeds().stdout.trim().to_owned()
+    }
+
+    /// Removes everything of this installation but the stack images, which all share.
+    pub(crate) fn sweep(&self) {
+        for id in self.instances(&[]) {
+            docker(&["rm", "--force", "--volumes", &id]);
+        }
+        let ours = self.filters(&[]);
+        let list = |words: &[&str]| {
+            let words: Vec<&str> = words.iter().copied().chain(ours.iter().map(String::as_str)).collect();
+            lines(&docker(&words))
+        };
+        for id in list(&["network", "ls", "--quiet", "--no-trunc"]) {
+            docker(&["network", "rm", &id]);
+        }
+        let mut images = list(&["images", "--quiet", "--no-trunc", "--filter", "label=paas.app"]);
+        images.dedup();
+        for id in images {
+            docker(&["rmi", "--force", &id]);
+        }
+    }
+
+    fn filters(&self, more: &[&str]) -> Vec<String> {
+        let ours = format!("label=paas.installation={}", self.installation);
+        let more = more.iter().map(|filter| format!("label={filter}"));
+        std::iter::once(ours).chain(more).flat_map(|filter| ["--filter".to_owned(), filter]).collect()
+    }
+}
+
+pub(crate) fn inspect(id: &str) -> Value {
+    docker(&["inspect", id]).json()[0].take()
+}
+
+pub(crate) fn remove_by_force(id: &str) {
+    docker(&["rm", "--force", id]).succeeds();
+}
+
+/// Runs a command inside an instance.
+pub(crate) fn exec(id: &str, words: &[&str]) -> Outcome {
+    docker(&[&["exec", id], words].concat())
+}
+
+fn docker(words: &[&str]) -> Outcome {
+    let output = Command::new("docker").args(words).output().expect("start docker: is docker.io installed?");
+    Outcome::new(&format!("docker {}", words.join(" ")), &output)
+}
+
+fn lines(outcome: &Outcome) -> Vec<String> {
+    outcome.stdout.lines().map(str::to_owned).collect()
+}

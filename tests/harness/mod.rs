@@ -1,0 +1,15 @@
+//! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
+pub(crate) mod engine;
+mod http;
+mod outcome;
+mod server;
+mod town;
+mod wait;
+mod work;
+
+pub(crate) use engine::Engine;
+pub(crate) use http::{Connection, Response};
+pub(crate) use outcome::Outcome;
+pub(crate) use town::Town;
+pub(crate) use wait::{eventually, eventually_some};
+pub(crate) use work::{Push, Work};

@@ -1,0 +1,92 @@
+//! The process under test: found, started, asked whether it is ready, ended.
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// A running `paas server`.
+pub(super) struct Server {
+    child: Child,
+    pub(super) http: SocketAddr,
+    pub(super) ssh: SocketAddr,
+    _stdout: BufReader<ChildStdout>,
+}
+
+/// The program that the stories are about.
+pub(super) fn program() -> PathBuf {
+    if let Some(given) = std::env::var_os("PAAS_BIN") {
+        return PathBuf::from(given);
+    }
+    let here = std::env::current_exe().expect("find the test's own program");
+    let built = here.parent().and_then(Path::parent).expect("a test stands in target/PROFILE/deps").join("paas");
+    assert!(
+        built.exists(),
+        "{} is missing: run `cargo build -p paas --features crash-points`, or set PAAS_BIN",
+        built.display()
+    );
+    built
+}
+
+impl Server {
+    /// Starts it on `home/data`; `ports` are those of before, so that a restart answers at the same addresses.
+    pub(super) fn start(home: &Path, ports: Option<(SocketAddr, SocketAddr)>, environment: &[(&str, &str)]) -> Self {
+        let (http, ssh) = ports.map_or(("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()), |(http, ssh)| {
+            (http.to_string(), ssh.to_string())
+        });
+        let mut child = Command::new(program())
+            .args(["server", "--http-listen", &http, "--ssh-listen", &ssh])
+            .args(["--ca-bundle", "/etc/ssl/certs/ca-certificates.crt", "--data-dir"])
+            .arg(home.join("data"))
+            .env("PAAS_LOG", "info,russh=warn,sqlx=warn")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log(home))
+            .spawn()
+            .expect("start paas");
+        let mut stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("read the ready line");
+        let ready: Value = serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("paas did not say that it is ready, but {line:?}: {}", read_log(home)));
+        let address = |key: &str| ready[key].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        Self { http: address("http"), ssh: address("ssh"), child, _stdout: stdout }
+    }
+
+    pub(super) fn kill9(&mut self) {
+        self.child.kill().expect("kill paas");
+        self.child.wait().expect("wait for paas");
+    }
+
+    /// Ends it as an administrator does; by force when that takes too long.
+    pub(super) fn stop(&mut self) {
+        if self.try_wait().is_some() {
+            return;
+        }
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process has an id");
+        kill_process(pid, Signal::TERM).expect("send SIGTERM");
+        let begun = std::time::Instant::now();
+        while self.try_wait().is_none() && begun.elapsed() < Duration::from_secs(25) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if self.try_wait().is_none() {
+            self.kill9();
+        }
+    }
+
+    pub(super) fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("look at paas")
+    }
+}
+
+fn log(home: &Path) -> File {
+    OpenOptions::new().create(true).append(true).open(home.join("paas.log")).expect("open paas.log")
+}
+
+pub(super) fn read_log(home: &Path) -> String {
+    std::fs::read_to_string(home.join("paas.log")).unwrap_or_default()
+}

@@ -1,0 +1,215 @@
+//! A server of its own on a folder of its own, with a user who has a key; gone without a trace at the end.
+use super::server::{self, Server};
+use super::{Connection, Engine, Outcome, Push, Response, Work, eventually};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub(crate) struct Town {
+    server: Server,
+    pub(crate) engine: Engine,
+    home: TempDir,
+}
+
+impl Town {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(environment: &[(&str, &str)]) -> Self {
+        let home = tempfile::Builder::new().prefix("paas-town-").tempdir().expect("make a folder");
+        let server = Server::start(home.path(), None, environment);
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
+        let town = Self { server, engine, home };
+        town.make_key("key");
+        town.add_key("laptop", "key").succeeds();
+        town
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.home().join("data")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        server::read_log(self.home())
+    }
+
+    // The server's life.
+
+    pub(crate) fn kill9(&mut self) {
+        self.server.kill9();
+    }
+
+    /// Waits until the server has ended by itself, as it does at a crash point.
+    pub(crate) fn wait_for_crash(&mut self, limit: Duration) {
+        let server = &mut self.server;
+        eventually("paas ends at its crash point (was it built with `--features crash-points`?)", limit, || {
+            server.try_wait().is_some()
+        });
+    }
+
+    /// Starts the server again, at the same addresses.
+    pub(crate) fn start_again(&mut self, environment: &[(&str, &str)]) {
+        self.server.stop();
+        let ports = (self.server.http, self.server.ssh);
+        self.server = Server::start(self.home.path(), Some(ports), environment);
+    }
+
+    // The user's keys and commands.
+
+    /// Makes a key pair in the town's folder.
+    pub(crate) fn make_key(&self, file: &str) -> PathBuf {
+        let path = self.home().join(file);
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", file, "-f"]).arg(&path).status();
+        assert!(made.expect("start ssh-keygen").success(), "ssh-keygen failed");
+        path
+    }
+
+    pub(crate) fn add_key(&self, name: &str, file: &str) -> Outcome {
+        let public = std::fs::read(self.home().join(format!("{file}.pub"))).expect("read a public key");
+        self.paas_with_input(&["keys:add", name], &public)
+    }
+
+    /// A command on the host, over the local socket.
+    pub(crate) fn paas(&self, words: &[&str]) -> Outcome {
+        self.paas_with_input(words, b"")
+    }
+
+    pub(crate) fn paas_with_input(&self, words: &[&str], input: &[u8]) -> Outcome {
+        run(self.paas_command(words), &format!("paas {}", words.join(" ")), input)
+    }
+
+    pub(crate) fn paas_command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(server::program());
+        command.arg("--data-dir").arg(self.data_dir()).args(words);
+        command
+    }
+
+    /// A command over SSH, exactly as the user's shell would hand it over.
+    pub(crate) fn ssh(&self, line: &str) -> Outcome {
+        self.ssh_as("key", &[], line)
+    }
+
+    /// The same with another key and with options of ssh.
+    pub(crate) fn ssh_as(&self, key: &str, options: &[&str], line: &str) -> Outcome {
+        run(self.ssh_command(key, options, line), &format!("ssh {} {line}", options.join(" ")), b"")
+    }
+
+    pub(crate) fn ssh_command(&self, key: &str, options: &[&str], line: &str) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(self.ssh_options(key)).args(options);
+        command.args(["-p", &self.server.ssh.port().to_string(), "paas@127.0.0.1"]);
+        command.args((!line.is_empty()).then_some(line));
+        command
+    }
+
+    pub(crate) fn ssh_options(&self, key: &str) -> Vec<String> {
+        let home = self.home().display();
+        ["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(["-o".to_owned(), format!("UserKnownHostsFile={home}/known_hosts")])
+            .chain(["-i".to_owned(), format!("{home}/{key}")])
+            .collect()
+    }
+
+    // The user's checkouts.
+
+    /// The address of an app's repository.
+    pub(crate) fn remote(&self, app: &str) -> String {
+        format!("ssh://paas@127.0.0.1:{}/{app}", self.server.ssh.port())
+    }
+
+    /// A checkout of the sample app, committed and ready to be pushed to `app`.
+    pub(crate) fn work(&self, sample: &str, app: &str) -> Work {
+        Work::of_sample(self, sample, app)
+    }
+
+    /// Pushes the sample as it is.
+    pub(crate) fn push(&self, sample: &str, app: &str) -> Push {
+        self.work(sample, app).push()
+    }
+
+    // The visitors.
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.server.http
+    }
+
+    pub(crate) fn connect(&self, app: &str) -> std::io::Result<Connection> {
+        Connection::open(self.server.http, &format!("{app}.localhost"))
+    }
+
+    /// A visitor's request over a fresh connection.
+    pub(crate) fn try_get(&self, app: &str, path: &str) -> std::io::Result<Response> {
+        self.connect(app)?.get(path)
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self, app: &str, path: &str) -> Response {
+        self.try_get(app, path).unwrap_or_else(|error| panic!("GET {path} of {app}: {error}"))
+    }
+
+    /// The app answers 200 with `text`.
+    #[track_caller]
+    pub(crate) fn shows(&self, app: &str, text: &str) {
+        let response = self.get(app, "/");
+        assert!(response.status == 200 && response.text().contains(text), "{app} should show `{text}`: {response:?}");
+    }
+
+    // What holds at the end of every story.
+
+    /// `server:doctor` finds nothing, as soon as what is still ending has ended.
+    #[track_caller]
+    pub(crate) fn doctor_is_clean(&self) {
+        let mut last = None;
+        let limit = Duration::from_secs(45);
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < limit {
+            let outcome = self.paas(&["server:doctor"]);
+            if outcome.code == Some(0) {
+                return;
+            }
+            last = Some(outcome);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        panic!("the doctor is not content: {last:?}");
+    }
+}
+
+impl Drop for Town {
+    fn drop(&mut self) {
+        self.server.stop();
+        self.engine.sweep();
+        if std::thread::panicking() {
+            eprintln!("---- log of the server ----\n{}", self.log());
+        }
+    }
+}
+
+fn run(mut command: Command, what: &str, input: &[u8]) -> Outcome {
+    use std::io::Write;
+    let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = started.unwrap_or_else(|error| panic!("start {what}: {error}"));
+    // It may end without reading all of it.
+    let _ = child.stdin.take().expect("standard input is piped").write_all(input);
+    Outcome::new(what, &child.wait_with_output().expect("wait for a command"))
+}
+
+/// The installation's id, which is on everything that it owns; no command tells it.
+fn installation(database: &Path) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("make a runtime");
+    runtime.block_on(async {
+        use sqlx::Connection as _;
+        let url = format!("sqlite://{}", database.display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("open paas.db");
+        sqlx::query_scalar("SELECT id FROM installation").fetch_one(&mut connection).await.expect("read the id")
+    })
+}
