@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Lines that may wait for the writer.
 const QUEUE_LINES: usize = 8192;
+/// Lines that are written at a time.
+const BATCH_LINES: usize = 512;
 
 /// The proxy's end. Never blocks.
 #[derive(Clone)]
@@ -50,23 +52,27 @@ async fn write(
     logs: Logs,
     stop: CancellationToken,
 ) {
+    let mut batch = Vec::with_capacity(BATCH_LINES);
     loop {
-        let next = tokio::select! {
+        tokio::select! {
             biased;
-            next = from.recv() => next,
+            count = from.recv_many(&mut batch, BATCH_LINES) => if count == 0 { return },
             () = stop.cancelled() => return,
-        };
-        let Some((app, line)) = next else { return };
-        let key = keys.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned();
-        let Some(key) = key else { continue };
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            logs.say(
-                &key,
-                "paas[router]",
-                &format!("dropped {lost} router lines: they came faster than the disk takes them"),
-            );
         }
-        logs.say(&key, "router", &line);
+        let mut by_app: HashMap<AppId, Vec<String>> = HashMap::new();
+        for (app, line) in batch.drain(..) {
+            by_app.entry(app).or_default().push(line);
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        for (app, lines) in by_app {
+            let key = keys.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned();
+            let Some(key) = key else { continue };
+            if lost > 0 {
+                let text =
+                    format!("dropped {lost} router lines of all apps: they came faster than the disk takes them");
+                logs.say(&key, "paas[router]", &text);
+            }
+            logs.say_all(&key, "router", &lines);
+        }
     }
 }
