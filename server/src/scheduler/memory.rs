@@ -32,6 +32,7 @@ pub(super) struct AppMemory {
 
 /// A running instance that we look after.
 pub(super) struct Known {
+    pub(super) release: ReleaseNo,
     pub(super) address: IpAddr,
     pub(super) started_at: Moment,
     pub(super) probe: Arc<ProbeState>,
