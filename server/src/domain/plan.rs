@@ -146,44 +146,51 @@ impl<'a> Planner<'a> {
     fn judge_candidate(&mut self) -> Verdict<'a> {
         let Some(candidate) = &self.wanted.starting else { return Verdict::None };
         let release = candidate.spec.no;
-        if let Some(failure) = self.candidate_failure(candidate) {
+        let slots = self.slots(&candidate.spec);
+        let missing = slots.iter().filter(|slot| self.find_ready(release, slot).is_none());
+        // Web first: the other types wait for it.
+        let missing = missing.min_by_key(|slot| !slot.process.is_web());
+        let failure = self.crash_of(candidate).or_else(|| missing.and_then(|slot| self.timeout_of(candidate, slot)));
+        if let Some(failure) = failure {
             self.actions.push(Action::Fail { release, failure });
             return Verdict::Failed;
         }
-        if self.slots(&candidate.spec).iter().all(|slot| self.find_ready(release, slot).is_some()) {
+        if missing.is_none() {
             self.actions.push(Action::Promote { release });
             return Verdict::Promoted(candidate);
         }
         Verdict::Waits(candidate)
     }
 
-    fn candidate_failure(&self, candidate: &Candidate) -> Option<Failure> {
-        let release = candidate.spec.no;
-        let own = self.seen.iter().filter(|s| s.release == release);
-        if let Some(failure) = own.clone().find_map(|s| match s.state {
+    /// The first crash in a wanted slot. One that nobody wants any more was told to end, maybe by an earlier server.
+    fn crash_of(&self, candidate: &Candidate) -> Option<Failure> {
+        self.seen.iter().filter(|s| self.belongs_to(s, &candidate.spec)).find_map(|s| match s.state {
             State::Exited { exit, .. } => Some(Failure::Crashed { process: s.slot.to_string(), exit }),
             State::Starting { .. } | State::Ready | State::Stopping => None,
-        }) {
-            return Some(failure);
-        }
+        })
+    }
+
+    /// The failure of a candidate whose time is over while `slot` is not ready.
+    fn timeout_of(&self, candidate: &Candidate, slot: &Slot) -> Option<Failure> {
         if self.now.since(candidate.since) < READY_BUDGET {
             return None;
         }
-        let (process, probe) = own
-            .clone()
-            .find_map(|s| match s.state {
-                State::Starting { probe, .. } => Some((s.slot.to_string(), probe)),
-                State::Ready | State::Stopping | State::Exited { .. } => None,
-            })
-            .unwrap_or_else(|| ("web.1".to_owned(), Probe::NoAnswer));
-        Some(match probe {
-            Probe::Status(status) => Failure::Unhealthy { process, path: "/".to_owned(), status },
-            Probe::NoAnswer => Failure::TimedOut {
-                process,
-                port: candidate.spec.port,
-                limit_secs: READY_BUDGET.as_secs(),
-                listening: Listening::Unknown,
-            },
+        let limit_secs = READY_BUDGET.as_secs();
+        let probe =
+            self.seen.iter().filter(|s| s.release == candidate.spec.no && s.slot == *slot).find_map(|s| {
+                match s.state {
+                    State::Starting { probe, .. } => Some(probe),
+                    State::Ready | State::Stopping | State::Exited { .. } => None,
+                }
+            });
+        let process = slot.to_string();
+        Some(match probe.filter(|_| slot.process.is_web()) {
+            Some(Probe::Status(status)) => Failure::Unhealthy { process, path: "/".to_owned(), status },
+            Some(Probe::NoAnswer) => {
+                Failure::TimedOut { process, port: candidate.spec.port, limit_secs, listening: Listening::Unknown }
+            }
+            // It was never started, or is no web and began too late: not the app's fault.
+            None => Failure::Platform { reason: format!("{process} could not be started within {limit_secs} s") },
         })
     }
 

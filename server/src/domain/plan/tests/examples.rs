@@ -202,6 +202,30 @@ fn a_release_that_is_not_ready_in_time_fails_by_what_its_last_probe_met() {
 }
 
 #[test]
+fn a_release_that_is_ready_when_looked_at_late_is_promoted() {
+    let scene = Scene::empty().starting(1, &["web"]).with(("a", 1, "web.1"), Ready, Quiet);
+    assert_eq!(scene.after(90).plan(), [promote(1), route(&["a"])]);
+}
+
+#[test]
+fn a_crash_in_a_slot_that_nobody_wants_any_more_fails_no_release() {
+    let scene = Scene::empty().starting(1, &["web"]).with(("a", 1, "web.1"), boots(), Quiet).with(
+        ("b", 1, "web.2"),
+        ended(),
+        Quiet,
+    );
+    assert_eq!(scene.plan(), [reap("b")]);
+}
+
+#[test]
+fn what_was_never_started_in_time_is_not_called_silent() {
+    let scene =
+        Scene::live(1, &["worker"]).starting(2, &["worker"]).with(("a", 1, "worker.1"), Stopping, Quiet).after(60);
+    let failure = Failure::Platform { reason: "worker.1 could not be started within 60 s".to_owned() };
+    assert_eq!(scene.plan(), [fail(2, failure)]);
+}
+
+#[test]
 fn a_worker_that_dies_while_it_settles_fails_the_release_and_the_old_one_starts_again() {
     let types = &["web", "worker"];
     let scene = Scene::live(1, types)
