@@ -237,8 +237,9 @@ impl<'a> Planner<'a> {
                 .filter(same_slot)
                 .any(|s| s.epoch >= epoch && matches!(s.state, State::Starting { .. } | State::Ready));
             // Types other than web do not overlap with what they replace, whichever release that is.
+            let is_old = |s: &&Seen| s.slot == slot || (s.slot.process == slot.process && s.release != spec.no);
             let waits_for_old = !slot.process.is_web()
-                && self.seen.iter().any(|s| s.slot == slot && !matches!(s.state, State::Exited { .. }));
+                && self.seen.iter().filter(is_old).any(|s| !matches!(s.state, State::Exited { .. }));
             let crashes = self.crashes.get(&(spec.no, slot.clone())).copied().unwrap_or_default();
             if !is_there && !waits_for_old && crashes.next_start() <= self.now {
                 self.actions.push(Action::Start { release: spec.no, slot, epoch });

@@ -237,6 +237,23 @@ fn a_worker_that_dies_while_it_settles_fails_the_release_and_the_old_one_starts_
 }
 
 #[test]
+fn old_workers_start_again_only_after_all_workers_of_the_failed_release_ended() {
+    let scene = |state| {
+        Scene::live(1, &["worker"])
+            .scaled("worker", 2)
+            .starting(2, &["worker"])
+            .with(("a", 2, "worker.1"), ended(), Quiet)
+            .with(("b", 2, "worker.2"), state, Quiet)
+    };
+    assert_eq!(scene(boots()).plan(), [fail(2, crash("worker.1")), stop("b"), reap("a")]);
+    let mut failed = scene(Stopping);
+    failed.wanted.starting = None;
+    assert_eq!(failed.plan(), [reap("a")]);
+    failed.seen.clear();
+    assert_eq!(failed.plan(), [start(1, "worker.1", 0), start(1, "worker.2", 0)]);
+}
+
+#[test]
 fn a_candidate_whose_slots_shrink_loses_them_and_needs_them_no_more() {
     let scene = Scene::empty().starting(1, &["web"]).with(("a", 1, "web.1"), Ready, Quiet).with(
         ("b", 1, "web.2"),
