@@ -247,21 +247,24 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Publishes the ready web instances of the serving release: of each slot the newest epoch that is ready.
+    /// Publishes the ready web instances of the serving release: of each slot the newest epoch that is ready. While none
+    /// is, those that serve go on: the release may have been promoted by a server that died before it routed it.
     fn route(&mut self, serving: Option<&Spec>) -> Vec<ContainerId> {
-        let mut to: Vec<ContainerId> = serving
-            .map(|spec| self.slots(spec))
-            .unwrap_or_default()
-            .iter()
-            .filter(|slot| slot.process.is_web())
-            .filter_map(|slot| self.find_ready(serving.map_or(ReleaseNo(0), |s| s.no), slot))
-            .map(|s| s.id.clone())
-            .collect();
-        to.sort();
-        let mut now: Vec<ContainerId> =
-            self.seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
-        now.sort();
-        if to != now {
+        let slots = serving.map(|spec| self.slots(spec)).unwrap_or_default();
+        let web: Vec<&Slot> = slots.iter().filter(|slot| slot.process.is_web()).collect();
+        let is_routed = |s: &&Seen| s.traffic == Traffic::Routed;
+        let ids = |seen: Vec<&Seen>| {
+            let mut ids: Vec<ContainerId> = seen.into_iter().map(|s| s.id.clone()).collect();
+            ids.sort();
+            ids
+        };
+        let mut to: Vec<&Seen> =
+            serving.iter().flat_map(|spec| web.iter().filter_map(|slot| self.find_ready(spec.no, slot))).collect();
+        if to.is_empty() && !web.is_empty() {
+            to = self.seen.iter().filter(is_routed).filter(|s| s.state == State::Ready).collect();
+        }
+        let to = ids(to);
+        if to != ids(self.seen.iter().filter(is_routed).collect()) {
             self.actions.push(Action::Route { to: to.clone() });
         }
         to

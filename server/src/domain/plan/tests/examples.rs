@@ -309,6 +309,22 @@ fn scaling_down_drains_before_it_stops() {
 }
 
 #[test]
+fn scaling_down_to_one_that_is_not_ready_leaves_the_other_serving() {
+    let scene =
+        |first| Scene::live(1, &["web"]).with(("a", 1, "web.1"), first, Quiet).with(("b", 1, "web.2"), Ready, Routed);
+    assert_eq!(scene(boots()).plan(), []);
+    assert_eq!(scene(Ready).plan(), [route(&["a"])]);
+}
+
+#[test]
+fn a_server_that_died_before_it_routed_what_it_promoted_leaves_the_old_release_serving() {
+    let scene =
+        |new| Scene::live(2, &["web"]).with(("a", 1, "web.1"), Ready, Routed).with(("b", 2, "web.1"), new, Quiet);
+    assert_eq!(scene(boots()).plan(), []);
+    assert_eq!(scene(Ready).plan(), [route(&["b"])]);
+}
+
+#[test]
 fn a_restarted_web_instance_serves_until_the_new_one_is_ready() {
     let scene = |old, new| {
         Scene::live(1, &["web"]).restarted("web.1").with(("a", 1, "web.1"), Ready, old).with_epoch(
