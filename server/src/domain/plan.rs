@@ -295,11 +295,12 @@ impl<'a> Planner<'a> {
         if !self.belongs_to(s, spec) || yielding.contains(&s.slot.process) {
             return false;
         }
-        if s.epoch >= self.epoch(&s.slot) {
-            return true;
-        }
         // An older epoch of a web slot serves until the newer one is ready; other types end first.
-        s.slot.process.is_web() && self.find_ready(spec.no, &s.slot).is_none_or(|ready| ready.epoch <= s.epoch)
+        if !s.slot.process.is_web() && s.epoch < self.epoch(&s.slot) {
+            return false;
+        }
+        // Of two in one slot the one that `route` picks stays: a server that died may have left an instance half stopped.
+        self.find_ready(spec.no, &s.slot).is_none_or(|ready| ready.id == s.id || ready.epoch < s.epoch)
     }
 
     fn belongs_to(&self, s: &Seen, spec: &Spec) -> bool {
@@ -328,11 +329,12 @@ impl<'a> Planner<'a> {
         self.wanted.formation.iter().filter(|(process, _)| spec.processes.contains(process)).flat_map(of_type).collect()
     }
 
+    /// The newest ready one in a slot; of the same epoch the one that is routed already.
     fn find_ready(&self, release: ReleaseNo, slot: &Slot) -> Option<&'a Seen> {
         self.seen
             .iter()
             .filter(|s| s.release == release && s.slot == *slot && s.state == State::Ready)
-            .max_by_key(|s| s.epoch)
+            .max_by_key(|s| (s.epoch, s.traffic == Traffic::Routed, &s.id))
     }
 
     fn epoch(&self, slot: &Slot) -> u64 {

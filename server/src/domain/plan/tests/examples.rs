@@ -325,6 +325,15 @@ fn a_server_that_died_before_it_routed_what_it_promoted_leaves_the_old_release_s
 }
 
 #[test]
+fn of_two_instances_in_one_slot_the_routed_one_stays() {
+    let scene = |first, second| {
+        Scene::live(1, &["web"]).with(("a", 1, "web.1"), Ready, first).with(("b", 1, "web.1"), Ready, second)
+    };
+    assert_eq!(scene(Routed, Quiet).plan(), [stop("b")]);
+    assert_eq!(scene(Quiet, Quiet).plan(), [route(&["b"]), stop("a")]);
+}
+
+#[test]
 fn a_restarted_web_instance_serves_until_the_new_one_is_ready() {
     let scene = |old, new| {
         Scene::live(1, &["web"]).restarted("web.1").with(("a", 1, "web.1"), Ready, old).with_epoch(
