@@ -1,6 +1,9 @@
-//! The planner's rules, one example each.
+//! The planner's rules, one example each, and a random world in which they have to hold on every action.
 
 mod examples;
+mod invariants;
+mod property;
+mod world;
 
 use super::*;
 use crate::domain::failure::Exit;
