@@ -186,7 +186,8 @@ impl Town {
 
 impl Drop for Town {
     fn drop(&mut self) {
-        self.server.stop();
+        // Not by SIGTERM: a polite end takes seconds, and has a story of its own.
+        self.server.kill9();
         self.engine.sweep();
         if std::thread::panicking() {
             eprintln!("---- log of the server ----\n{}", self.log());
