@@ -54,8 +54,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let ground = Ground::open(&config).await?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
     let installation = ground.store.installation(ground.clock.now()).await?;
-    let no_more_requests = CancellationToken::new();
-    let (router_lines, router_writer) = RouterLines::new(ground.logs.clone(), no_more_requests.clone());
+    let proxy_is_down = CancellationToken::new();
+    let (router_lines, router_writer) = RouterLines::new(ground.logs.clone(), proxy_is_down.clone());
     ground.tracker.spawn(router_writer);
     let http = bind("http_listen", config.http_listen)?;
     let ssh = bind("ssh_listen", config.ssh_listen)?;
@@ -89,7 +89,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     wait_for_signal().await?;
     tracing::info!("stopping: requests under way end first, apps go on");
     ground.stop.cancel();
-    take_down(&proxy, no_more_requests, &ground).await;
+    proxy.shut_down(DRAIN).await;
+    proxy_is_down.cancel();
+    ground.close().await;
     Ok(())
 }
 
@@ -149,6 +151,14 @@ impl Ground {
         })
     }
 
+    async fn close(self) {
+        self.tracker.close();
+        if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
+            tracing::warn!("{} tasks did not end within {} s", self.tracker.len(), DRAIN.as_secs());
+        }
+        self.store.close().await;
+    }
+
     async fn start_receiver(
         &self,
         config: &Config,
@@ -174,17 +184,6 @@ impl Ground {
         };
         receiver::start(ssh, settings, neighbours, self.tracker.clone(), self.stop.clone()).await
     }
-}
-
-async fn take_down(proxy: &ProxyHandle, no_more_requests: CancellationToken, ground: &Ground) {
-    proxy.shut_down(DRAIN).await;
-    no_more_requests.cancel();
-    let tracker = &ground.tracker;
-    tracker.close();
-    if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
-        tracing::warn!("{} tasks did not end within {} s", tracker.len(), DRAIN.as_secs());
-    }
-    ground.store.close().await;
 }
 
 /// Makes the folders, for us alone, and takes the lock that keeps a second server away.

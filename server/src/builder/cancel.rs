@@ -20,7 +20,7 @@ impl Builder {
                 let live = tools.store.live_release(app.id).await?.map(|release| release.no);
                 workshop.tell(app, build, card(&failure, live));
                 tools.repos.unpin(&app.key, build)?;
-                workshop.queue.answer(build, Verdict::Refused { reason: one_line(&failure, live) });
+                workshop.answer(app, build, Verdict::Refused { reason: one_line(&failure, live) }).await;
                 Ok(true)
             }
             BuildState::Running => {

@@ -33,6 +33,7 @@ impl Workshop {
             Err(error) => return self.fail(&app, build.id, Failure::Platform { reason: error.to_string() }).await,
         }
         crash_point!("build-begun");
+        self.tools.scheduler.prepare(&app);
         let made = self.try_make(&app, &build, &cancel).await;
         drop(bench);
         match made {
@@ -89,7 +90,7 @@ impl Workshop {
             Ok(Settled::Failed(failure)) => {
                 self.unpin(app, build.id);
                 let reason = one_line(&failure, replaced);
-                self.queue.answer(build.id, Verdict::Refused { reason });
+                self.answer(app, build.id, Verdict::Refused { reason }).await;
             }
             Err(error) => self.fail(app, build.id, Failure::Platform { reason: error.to_string() }).await,
         }
@@ -158,7 +159,7 @@ impl Workshop {
             live.since(build.queued_at).as_secs_f64()
         );
         self.tell(app, build.id, [line]);
-        self.queue.answer(build.id, Verdict::Accepted { moved_from });
+        self.answer(app, build.id, Verdict::Accepted { moved_from }).await;
     }
 }
 

@@ -82,13 +82,13 @@ impl Builder {
         let tools = &self.0.tools;
         let (build, superseded) = tools.store.enqueue_build(app.id, &moves, pusher, tools.clock.now()).await?;
         for old in superseded {
-            self.0.give_way(app, old, &moves.new);
+            self.0.give_way(app, old, &moves.new).await;
         }
         // The objects are in the repository and nothing points at them yet: a git gc would take them.
         tools.repos.pin(&app.key, build, &moves.new)?;
         // Opened here, so that whoever follows it now and whoever writes it later share one journal.
         let transcript = tools.logs.transcript(&app.key, TranscriptOf::Build(build))?;
-        let verdict = self.0.queue.expect(build, transcript, &tools.stop);
+        let verdict = self.0.queue.expect(build, transcript, (pusher.clone(), moves.new.clone()), &tools.stop);
         tracing::info!(app.name = %app.name, "build {build} of {} queued for {} by {pusher}", app.name, moves.new.short());
         self.0.queue.wake();
         Ok(Ticket { build, verdict })

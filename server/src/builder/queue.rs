@@ -1,6 +1,6 @@
 //! Who is next, who waits for a verdict, and who may be cancelled.
 use super::{Verdict, Workshop};
-use crate::domain::{App, AppId, Build, BuildId, Failure, Oid};
+use crate::domain::{App, AppId, Build, BuildId, Failure, Oid, Pusher};
 use crate::logs::Journal;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,9 +25,11 @@ struct Inner {
 }
 
 /// A push whose pusher waits.
-struct Waiting {
-    verdict: oneshot::Sender<Verdict>,
-    transcript: Arc<Journal>,
+pub(super) struct Waiting {
+    pub(super) verdict: oneshot::Sender<Verdict>,
+    pub(super) transcript: Arc<Journal>,
+    pub(super) pusher: Pusher,
+    pub(super) commit: Oid,
     cancel: Cancel,
 }
 
@@ -64,11 +66,12 @@ impl Queue {
         &self,
         build: BuildId,
         transcript: Arc<Journal>,
+        (pusher, commit): (Pusher, Oid),
         stop: &CancellationToken,
     ) -> oneshot::Receiver<Verdict> {
         let (verdict, receiver) = oneshot::channel();
         let cancel = Cancel { token: stop.child_token(), by: Arc::default() };
-        let waiting = Waiting { verdict, transcript, cancel };
+        let waiting = Waiting { verdict, transcript, pusher, commit, cancel };
         self.lock().waiting.insert(build, waiting);
         receiver
     }
@@ -77,14 +80,8 @@ impl Queue {
         self.lock().waiting.get(&build).map(|waiting| waiting.cancel.clone())
     }
 
-    /// Ends the transcript and tells the pusher.
-    pub(super) fn answer(&self, build: BuildId, verdict: Verdict) {
-        let waiting = self.lock().waiting.remove(&build);
-        if let Some(waiting) = waiting {
-            waiting.transcript.close();
-            // A pusher who left does not hear it.
-            let _ = waiting.verdict.send(verdict);
-        }
+    pub(super) fn take(&self, build: BuildId) -> Option<Waiting> {
+        self.lock().waiting.remove(&build)
     }
 
     fn leave(&self, app: AppId) {
@@ -135,13 +132,13 @@ impl Workshop {
     }
 
     /// A queued build was superseded in the store already: its pusher hears it.
-    pub(super) fn give_way(&self, app: &App, old: BuildId, newer: &Oid) {
+    pub(super) async fn give_way(&self, app: &App, old: BuildId, newer: &Oid) {
         let failure = Failure::Superseded { by: newer.clone() };
         self.tell(app, old, crate::domain::card::card(&failure, None));
         if let Err(error) = self.tools.repos.unpin(&app.key, old) {
             tracing::warn!("{error:#}");
         }
-        self.queue.answer(old, Verdict::Refused { reason: failure.to_string() });
+        self.answer(app, old, Verdict::Refused { reason: failure.to_string() }).await;
     }
 }
 

@@ -38,7 +38,23 @@ impl Workshop {
             tracing::error!("cannot record that build {build} failed: {error}");
         }
         self.unpin(app, build);
-        self.queue.answer(build, Verdict::Refused { reason });
+        self.answer(app, build, Verdict::Refused { reason }).await;
+    }
+
+    /// Ends the transcript, writes the audit log, and tells the pusher.
+    pub(super) async fn answer(&self, app: &App, build: BuildId, verdict: Verdict) {
+        let Some(waiting) = self.queue.take(build) else { return };
+        let result = match &verdict {
+            Verdict::Accepted { .. } => "live",
+            Verdict::Refused { reason } => reason,
+        };
+        let (now, what) = (self.tools.clock.now(), format!("push {} (build {build})", waiting.commit.short()));
+        if let Err(error) = self.tools.store.record(now, &waiting.pusher, Some(&app.name), &what, result).await {
+            tracing::warn!("cannot write the audit log: {error}");
+        }
+        waiting.transcript.close();
+        // A pusher who left does not hear it.
+        let _ = waiting.verdict.send(verdict);
     }
 
     pub(super) fn unpin(&self, app: &App, build: BuildId) {

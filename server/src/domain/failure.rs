@@ -38,6 +38,19 @@ pub enum Listening {
     Unknown,
 }
 
+impl Listening {
+    /// What was found, as the end of a sentence; `None` where nothing was.
+    pub fn sentence(self) -> Option<String> {
+        match self {
+            Self::Nowhere => Some("it listens on no port".to_owned()),
+            Self::LoopbackOnly { port } => Some(format!("it listens on 127.0.0.1:{port} only")),
+            Self::OtherPort { port } => Some(format!("it listens on port {port}")),
+            Self::Silent => Some("it accepts connections and answers none".to_owned()),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// A failure of a build or a rollout, with its cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -95,17 +108,13 @@ impl Failure {
     pub fn advice(&self) -> Option<String> {
         let text = match self {
             Self::TimedOut { port, listening, .. } => match listening {
-                Listening::LoopbackOnly { port: seen } => {
-                    format!("it listens on 127.0.0.1:{seen} only; bind 0.0.0.0:$PORT (PORT is {port})")
-                }
                 Listening::OtherPort { port: seen } => {
-                    format!(
-                        "it listens on port {seen}; listen on $PORT (PORT is {port}), or run `paas config:set PORT={seen}`"
-                    )
+                    format!("listen on $PORT (PORT is {port}), or run `paas config:set PORT={seen}`")
                 }
-                Listening::Nowhere => format!("it listens on no port; bind 0.0.0.0:$PORT (PORT is {port})"),
-                Listening::Silent => "it accepts connections and answers none; does the start-up block?".to_owned(),
-                Listening::Unknown => format!("does it bind 0.0.0.0:$PORT (PORT is {port})?"),
+                Listening::LoopbackOnly { .. } | Listening::Nowhere | Listening::Unknown => {
+                    format!("bind 0.0.0.0:$PORT (PORT is {port})")
+                }
+                Listening::Silent => "does its start-up block?".to_owned(),
             },
             Self::Crashed { exit: Exit::Status(0), .. } => {
                 "a process must keep running in the foreground; start the server itself, not a daemon".to_owned()
@@ -154,8 +163,9 @@ impl fmt::Display for Failure {
             Self::Interrupted => f.write_str("interrupted: the server stopped meanwhile"),
             Self::StaleRef => f.write_str("the branch moved since you fetched: fetch first"),
             Self::Crashed { process, exit } => write!(f, "{process} {exit} before it was ready"),
-            Self::TimedOut { process, port, limit_secs, .. } => {
-                write!(f, "{process} did not answer on port {port} within {limit_secs} s")
+            Self::TimedOut { process, port, limit_secs, listening } => {
+                write!(f, "{process} did not answer on port {port} within {limit_secs} s")?;
+                listening.sentence().map_or(Ok(()), |sentence| write!(f, ": {sentence}"))
             }
             Self::Unhealthy { process, path, status } => write!(f, "{process} answered {status} to GET {path}"),
             Self::Overtaken { by } => write!(f, "overtaken by {by}"),

@@ -146,44 +146,51 @@ impl<'a> Planner<'a> {
     fn judge_candidate(&mut self) -> Verdict<'a> {
         let Some(candidate) = &self.wanted.starting else { return Verdict::None };
         let release = candidate.spec.no;
-        if let Some(failure) = self.candidate_failure(candidate) {
+        let slots = self.slots(&candidate.spec);
+        let missing = slots.iter().filter(|slot| self.find_ready(release, slot).is_none());
+        // Web first: the other types wait for it.
+        let missing = missing.min_by_key(|slot| !slot.process.is_web());
+        let failure = self.crash_of(candidate).or_else(|| missing.and_then(|slot| self.timeout_of(candidate, slot)));
+        if let Some(failure) = failure {
             self.actions.push(Action::Fail { release, failure });
             return Verdict::Failed;
         }
-        if self.slots(&candidate.spec).iter().all(|slot| self.find_ready(release, slot).is_some()) {
+        if missing.is_none() {
             self.actions.push(Action::Promote { release });
             return Verdict::Promoted(candidate);
         }
         Verdict::Waits(candidate)
     }
 
-    fn candidate_failure(&self, candidate: &Candidate) -> Option<Failure> {
-        let release = candidate.spec.no;
-        let own = self.seen.iter().filter(|s| s.release == release);
-        if let Some(failure) = own.clone().find_map(|s| match s.state {
+    /// The first crash in a wanted slot. One that nobody wants any more was told to end, maybe by an earlier server.
+    fn crash_of(&self, candidate: &Candidate) -> Option<Failure> {
+        self.seen.iter().filter(|s| self.belongs_to(s, &candidate.spec)).find_map(|s| match s.state {
             State::Exited { exit, .. } => Some(Failure::Crashed { process: s.slot.to_string(), exit }),
             State::Starting { .. } | State::Ready | State::Stopping => None,
-        }) {
-            return Some(failure);
-        }
+        })
+    }
+
+    /// The failure of a candidate whose time is over while `slot` is not ready.
+    fn timeout_of(&self, candidate: &Candidate, slot: &Slot) -> Option<Failure> {
         if self.now.since(candidate.since) < READY_BUDGET {
             return None;
         }
-        let (process, probe) = own
-            .clone()
-            .find_map(|s| match s.state {
-                State::Starting { probe, .. } => Some((s.slot.to_string(), probe)),
-                State::Ready | State::Stopping | State::Exited { .. } => None,
-            })
-            .unwrap_or_else(|| ("web.1".to_owned(), Probe::NoAnswer));
-        Some(match probe {
-            Probe::Status(status) => Failure::Unhealthy { process, path: "/".to_owned(), status },
-            Probe::NoAnswer => Failure::TimedOut {
-                process,
-                port: candidate.spec.port,
-                limit_secs: READY_BUDGET.as_secs(),
-                listening: Listening::Unknown,
-            },
+        let limit_secs = READY_BUDGET.as_secs();
+        let probe =
+            self.seen.iter().filter(|s| s.release == candidate.spec.no && s.slot == *slot).find_map(|s| {
+                match s.state {
+                    State::Starting { probe, .. } => Some(probe),
+                    State::Ready | State::Stopping | State::Exited { .. } => None,
+                }
+            });
+        let process = slot.to_string();
+        Some(match probe.filter(|_| slot.process.is_web()) {
+            Some(Probe::Status(status)) => Failure::Unhealthy { process, path: "/".to_owned(), status },
+            Some(Probe::NoAnswer) => {
+                Failure::TimedOut { process, port: candidate.spec.port, limit_secs, listening: Listening::Unknown }
+            }
+            // It was never started, or is no web and began too late: not the app's fault.
+            None => Failure::Platform { reason: format!("{process} could not be started within {limit_secs} s") },
         })
     }
 
@@ -230,8 +237,9 @@ impl<'a> Planner<'a> {
                 .filter(same_slot)
                 .any(|s| s.epoch >= epoch && matches!(s.state, State::Starting { .. } | State::Ready));
             // Types other than web do not overlap with what they replace, whichever release that is.
+            let is_old = |s: &&Seen| s.slot == slot || (s.slot.process == slot.process && s.release != spec.no);
             let waits_for_old = !slot.process.is_web()
-                && self.seen.iter().any(|s| s.slot == slot && !matches!(s.state, State::Exited { .. }));
+                && self.seen.iter().filter(is_old).any(|s| !matches!(s.state, State::Exited { .. }));
             let crashes = self.crashes.get(&(spec.no, slot.clone())).copied().unwrap_or_default();
             if !is_there && !waits_for_old && crashes.next_start() <= self.now {
                 self.actions.push(Action::Start { release: spec.no, slot, epoch });
@@ -239,21 +247,24 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Publishes the ready web instances of the serving release: of each slot the newest epoch that is ready.
+    /// Publishes the ready web instances of the serving release: of each slot the newest epoch that is ready. While none
+    /// is, those that serve go on: the release may have been promoted by a server that died before it routed it.
     fn route(&mut self, serving: Option<&Spec>) -> Vec<ContainerId> {
-        let mut to: Vec<ContainerId> = serving
-            .map(|spec| self.slots(spec))
-            .unwrap_or_default()
-            .iter()
-            .filter(|slot| slot.process.is_web())
-            .filter_map(|slot| self.find_ready(serving.map_or(ReleaseNo(0), |s| s.no), slot))
-            .map(|s| s.id.clone())
-            .collect();
-        to.sort();
-        let mut now: Vec<ContainerId> =
-            self.seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
-        now.sort();
-        if to != now {
+        let slots = serving.map(|spec| self.slots(spec)).unwrap_or_default();
+        let web: Vec<&Slot> = slots.iter().filter(|slot| slot.process.is_web()).collect();
+        let is_routed = |s: &&Seen| s.traffic == Traffic::Routed;
+        let ids = |seen: Vec<&Seen>| {
+            let mut ids: Vec<ContainerId> = seen.into_iter().map(|s| s.id.clone()).collect();
+            ids.sort();
+            ids
+        };
+        let mut to: Vec<&Seen> =
+            serving.iter().flat_map(|spec| web.iter().filter_map(|slot| self.find_ready(spec.no, slot))).collect();
+        if to.is_empty() && !web.is_empty() {
+            to = self.seen.iter().filter(is_routed).filter(|s| s.state == State::Ready).collect();
+        }
+        let to = ids(to);
+        if to != ids(self.seen.iter().filter(is_routed).collect()) {
             self.actions.push(Action::Route { to: to.clone() });
         }
         to
@@ -284,11 +295,12 @@ impl<'a> Planner<'a> {
         if !self.belongs_to(s, spec) || yielding.contains(&s.slot.process) {
             return false;
         }
-        if s.epoch >= self.epoch(&s.slot) {
-            return true;
-        }
         // An older epoch of a web slot serves until the newer one is ready; other types end first.
-        s.slot.process.is_web() && self.find_ready(spec.no, &s.slot).is_none_or(|ready| ready.epoch <= s.epoch)
+        if !s.slot.process.is_web() && s.epoch < self.epoch(&s.slot) {
+            return false;
+        }
+        // Of two in one slot the one that `route` picks stays: a server that died may have left an instance half stopped.
+        self.find_ready(spec.no, &s.slot).is_none_or(|ready| ready.id == s.id || ready.epoch < s.epoch)
     }
 
     fn belongs_to(&self, s: &Seen, spec: &Spec) -> bool {
@@ -317,11 +329,12 @@ impl<'a> Planner<'a> {
         self.wanted.formation.iter().filter(|(process, _)| spec.processes.contains(process)).flat_map(of_type).collect()
     }
 
+    /// The newest ready one in a slot; of the same epoch the one that is routed already.
     fn find_ready(&self, release: ReleaseNo, slot: &Slot) -> Option<&'a Seen> {
         self.seen
             .iter()
             .filter(|s| s.release == release && s.slot == *slot && s.state == State::Ready)
-            .max_by_key(|s| s.epoch)
+            .max_by_key(|s| (s.epoch, s.traffic == Traffic::Routed, &s.id))
     }
 
     fn epoch(&self, slot: &Slot) -> u64 {

@@ -53,11 +53,19 @@ impl Journal {
 
     /// Appends one line; line ends inside it become spaces.
     pub fn append(&self, line: &str) -> anyhow::Result<()> {
-        let mut text = cut(line).replace(['\n', '\r'], " ");
-        text.push('\n');
+        self.append_all([line])
+    }
+
+    /// Appends lines with one write.
+    pub fn append_all<'a>(&self, lines: impl IntoIterator<Item = &'a str>) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&cut(line).replace(['\n', '\r'], " "));
+            text.push('\n');
+        }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut generation = self.state.borrow().generation;
-        if inner.length_bytes + text.len() as u64 > self.limit_bytes {
+        if inner.length_bytes > 0 && inner.length_bytes + text.len() as u64 > self.limit_bytes {
             std::fs::rename(&self.path, self.rotated_path())?;
             *inner = Inner { file: open_append(&self.path)?, length_bytes: 0 };
             generation += 1;

@@ -73,8 +73,19 @@ impl Logs {
     /// [`Logs::say`] for a line whose time is known: an instance's, say.
     pub fn say_at(&self, at: Moment, app: &AppKey, source: &str, text: &str) {
         let line = format!("{} {source}: {text}", timestamp(at));
-        if let Err(error) = self.app(app).and_then(|journal| journal.append(&line)) {
-            tracing::warn!("lost a log line of {source}: {error:#}");
+        self.keep(app, source, [line.as_str()]);
+    }
+
+    /// [`Logs::say`] for many lines of one source at once.
+    pub fn say_all(&self, app: &AppKey, source: &str, texts: &[String]) {
+        let at = timestamp(self.clock.now());
+        let lines: Vec<String> = texts.iter().map(|text| format!("{at} {source}: {text}")).collect();
+        self.keep(app, source, lines.iter().map(String::as_str));
+    }
+
+    fn keep<'a>(&self, app: &AppKey, source: &str, lines: impl IntoIterator<Item = &'a str>) {
+        if let Err(error) = self.app(app).and_then(|journal| journal.append_all(lines)) {
+            tracing::warn!("lost log lines of {source}: {error:#}");
         }
     }
 

@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Lines that may wait for the writer.
 const QUEUE_LINES: usize = 8192;
+/// Lines that are written at a time.
+const BATCH_LINES: usize = 512;
 
 /// The proxy's end. Never blocks.
 #[derive(Clone)]
@@ -19,11 +21,11 @@ pub struct RouterLines {
 }
 
 impl RouterLines {
-    /// The queue and its writer, which ends once `over` is cancelled and what waits is written.
-    pub fn new(logs: Logs, over: CancellationToken) -> (Self, impl Future<Output = ()>) {
+    /// The queue and its writer, which writes what has come and ends once `stop` is cancelled.
+    pub fn new(logs: Logs, stop: CancellationToken) -> (Self, impl Future<Output = ()>) {
         let (to, from) = mpsc::channel(QUEUE_LINES);
         let lines = Self { to, dropped: Arc::default(), keys: Arc::default() };
-        let writer = write(from, Arc::clone(&lines.dropped), Arc::clone(&lines.keys), logs, over);
+        let writer = write(from, Arc::clone(&lines.dropped), Arc::clone(&lines.keys), logs, stop);
         (lines, writer)
     }
 
@@ -48,25 +50,29 @@ async fn write(
     dropped: Arc<AtomicU64>,
     keys: Arc<RwLock<HashMap<AppId, AppKey>>>,
     logs: Logs,
-    over: CancellationToken,
+    stop: CancellationToken,
 ) {
+    let mut batch = Vec::with_capacity(BATCH_LINES);
     loop {
-        let waiting = tokio::select! {
+        tokio::select! {
             biased;
-            waiting = from.recv() => waiting,
-            () = over.cancelled() => return,
-        };
-        let Some((app, line)) = waiting else { return };
-        let key = keys.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned();
-        let Some(key) = key else { continue };
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            logs.say(
-                &key,
-                "paas[router]",
-                &format!("dropped {lost} router lines: they came faster than the disk takes them"),
-            );
+            count = from.recv_many(&mut batch, BATCH_LINES) => if count == 0 { return },
+            () = stop.cancelled() => return,
         }
-        logs.say(&key, "router", &line);
+        let mut by_app: HashMap<AppId, Vec<String>> = HashMap::new();
+        for (app, line) in batch.drain(..) {
+            by_app.entry(app).or_default().push(line);
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        for (app, lines) in by_app {
+            let key = keys.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned();
+            let Some(key) = key else { continue };
+            if lost > 0 {
+                let text =
+                    format!("dropped {lost} router lines of all apps: they came faster than the disk takes them");
+                logs.say(&key, "paas[router]", &text);
+            }
+            logs.say_all(&key, "router", &lines);
+        }
     }
 }

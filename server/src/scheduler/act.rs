@@ -10,17 +10,35 @@ use crate::domain::release::{Command, Release};
 use crate::domain::{ContainerId, Failure, ReleaseNo};
 use crate::engine::InstanceSpec;
 use anyhow::Context;
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// From SIGTERM to SIGKILL.
 const STOP_GRACE: Duration = Duration::from_secs(30);
+/// Instances of one app that are started at the same time.
+const STARTS_AT_ONCE: usize = 4;
 /// Memory of an instance, without swap beyond it (security rule R15).
 const MEMORY_BYTES: u64 = 512 << 20;
 
 impl House {
-    pub(super) async fn act(self: &Arc<Self>, sheet: &Sheet, seen: &[Seen], action: &Action) -> anyhow::Result<()> {
+    /// Carries out a plan in its order; neighbouring starts at the same time.
+    pub(super) async fn carry_out(
+        self: &Arc<Self>,
+        sheet: &Sheet,
+        seen: &[Seen],
+        plan: &[Action],
+    ) -> anyhow::Result<()> {
+        for group in plan.chunk_by(|a, b| matches!((a, b), (Action::Start { .. }, Action::Start { .. }))) {
+            for some in group.chunks(STARTS_AT_ONCE) {
+                try_join_all(some.iter().map(|action| self.act(sheet, seen, action))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn act(self: &Arc<Self>, sheet: &Sheet, seen: &[Seen], action: &Action) -> anyhow::Result<()> {
         match action {
             Action::Fail { release, failure } => self.fail(sheet, seen, *release, failure.clone()).await,
             Action::Promote { release } => self.promote(sheet, seen, *release).await,

@@ -30,7 +30,10 @@ pub(super) fn spawn(house: &Arc<House>, app: &App, o: &Observed, mask: Mask, beg
         Begin::AtFirstLine => None,
         Begin::WhereTheLogEnds => house.last_collected(&key, &source).filter(|at| *at >= o.created_at),
     };
+    // Held open while the instance runs: whoever says something about the app finds it open.
+    let journal = house.tools.logs.app(&key);
     house.tools.tracker.clone().spawn(async move {
+        let _journal = journal;
         let deadline = async {
             watch.cancelled().await;
             tokio::time::sleep(LAST_WORDS).await;

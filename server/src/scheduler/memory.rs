@@ -22,12 +22,17 @@ pub(super) struct AppMemory {
     pub(super) drained: HashMap<ReleaseNo, Drained>,
     /// Releases whose start was told.
     pub(super) told: HashSet<ReleaseNo>,
+    /// Releases whose long wait was told.
+    pub(super) told_wait: HashSet<ReleaseNo>,
+    /// When the timer that is set will wake the app.
+    pub(super) next_look: Option<Moment>,
     /// The instances of the last look, to notice in a sweep that something changed without an event.
     pub(super) last_seen: Vec<(ContainerId, bool)>,
 }
 
 /// A running instance that we look after.
 pub(super) struct Known {
+    pub(super) release: ReleaseNo,
     pub(super) address: IpAddr,
     pub(super) started_at: Moment,
     pub(super) probe: Arc<ProbeState>,
@@ -79,6 +84,7 @@ impl AppMemory {
         let is_recent = |no: &ReleaseNo| no.0 + 3 > newest.0;
         self.drained.retain(|no, _| is_recent(no));
         self.told.retain(is_recent);
+        self.told_wait.retain(is_recent);
         self.crashes.retain(|(no, _), _| is_recent(no));
     }
 }

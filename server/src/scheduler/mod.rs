@@ -19,7 +19,7 @@ pub use observe::Instance;
 pub use see_through::Settled;
 
 use crate::clock::Clock;
-use crate::domain::{AppId, Site};
+use crate::domain::{App, AppId, Site};
 use crate::engine::{Engine, EngineEvent};
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::ProxyHandle;
@@ -68,6 +68,7 @@ pub(crate) struct House {
     dirty: Mutex<HashSet<AppId>>,
     woken: Notify,
     memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
+    networks: tokio::sync::Mutex<()>,
 }
 
 impl Scheduler {
@@ -80,6 +81,7 @@ impl Scheduler {
             dirty: Mutex::default(),
             woken: Notify::new(),
             memories: Mutex::default(),
+            networks: tokio::sync::Mutex::default(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());
         tracker.spawn(Arc::clone(&house).listen());
@@ -90,6 +92,17 @@ impl Scheduler {
     /// Asks for another look at an app, soon.
     pub fn wake(&self, app: AppId) {
         self.0.wake(app);
+    }
+
+    /// Makes what an app's first instance will need while its image is still being built.
+    pub fn prepare(&self, app: &App) {
+        let (house, app) = (Arc::clone(&self.0), app.clone());
+        self.0.tools.tracker.spawn(async move {
+            // The start tries again, and tells its failure to whom it concerns.
+            if let Err(error) = house.network(&app).await {
+                tracing::debug!("cannot make the network ahead of need: {error:#}");
+            }
+        });
     }
 
     /// Ends a release that is starting. `false`: it had settled before.
@@ -107,13 +120,30 @@ impl House {
         self.woken.notify_one();
     }
 
+    /// Wakes an app later. One timer per app at a time: an earlier one that is set already will do.
     fn wake_after(self: &Arc<Self>, app: AppId, wait: Duration) {
+        let due = self.tools.clock.now().plus(wait);
+        let memory = self.memory(app);
+        {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            if memory.next_look.is_some_and(|set| set <= due) {
+                return;
+            }
+            memory.next_look = Some(due);
+        }
         let house = Arc::clone(self);
         self.tools.tracker.spawn(async move {
             tokio::select! {
-                () = house.tools.stop.cancelled() => {}
-                () = tokio::time::sleep(wait) => house.wake(app),
+                () = house.tools.stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
             }
+            {
+                let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                if memory.next_look == Some(due) {
+                    memory.next_look = None;
+                }
+            }
+            house.wake(app);
         });
     }
 

@@ -16,6 +16,8 @@ const TRIES: u32 = 256;
 impl House {
     /// The app's network, made if need be.
     pub(super) async fn network(&self, app: &App) -> anyhow::Result<NetworkId> {
+        // Looking and making are two steps, and the engine would make a second one of the same kind.
+        let _one_at_a_time = self.networks.lock().await;
         let subnet = match self.tools.store.subnet(app.id).await? {
             Some(subnet) => subnet,
             None => self.claim_subnet(app).await?,

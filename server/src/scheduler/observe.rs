@@ -135,7 +135,7 @@ impl House {
         }
         let mask = release.map(|r| Mask::of(&r.config)).unwrap_or_default();
         collect::spawn(self, context.app, o, mask, begin, watch.clone());
-        Known { address, started_at, probe, watch }
+        Known { release: o.release, address, started_at, probe, watch }
     }
 
     fn spawn_probe(

@@ -57,10 +57,9 @@ impl House {
         let actions = plan(&sheet.wanted, &seen, &crashes, now);
         if let Some(starting) = &sheet.starting {
             self.tell_start(&sheet, starting);
+            self.tell_wait(&sheet, starting, &seen, now).await;
         }
-        for action in &actions {
-            self.act(&sheet, &seen, action).await?;
-        }
+        self.carry_out(&sheet, &seen, &actions).await?;
         if !actions.iter().any(|action| matches!(action, Action::Route { .. })) {
             self.publish_standing(&sheet, &seen, &crashes, now).await;
         }

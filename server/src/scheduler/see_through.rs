@@ -1,6 +1,6 @@
 //! Waits with a person for a release: until it is live or has failed, and through its first moments.
 use super::{House, Scheduler};
-use crate::domain::instance::{State, Traffic};
+use crate::domain::instance::Traffic;
 use crate::domain::release::Release;
 use crate::domain::{App, Failure, ReleaseNo, Rollout};
 use crate::store;
@@ -43,7 +43,7 @@ impl Scheduler {
         let mut drain_told = replaced.is_none();
         let mut waited = Duration::ZERO;
         while waited < PROBATION {
-            if !drain_told && self.is_drained(app, replaced).await {
+            if !drain_told && house.is_drained(app, replaced) {
                 house.tell_drain_of(app, &release, replaced);
                 drain_told = true;
             }
@@ -83,20 +83,17 @@ impl Scheduler {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-
-    /// Whether every instance of the replaced release is out of the route and carries nothing any more.
-    async fn is_drained(&self, app: &App, replaced: Option<ReleaseNo>) -> bool {
-        match self.instances(app.id).await {
-            Ok(instances) => instances
-                .iter()
-                .filter(|i| Some(i.release) == replaced)
-                .all(|i| i.traffic == Traffic::Quiet && matches!(i.state, State::Stopping | State::Exited { .. })),
-            Err(_) => false,
-        }
-    }
 }
 
 impl House {
+    /// Whether every instance of the replaced release is out of the route, carries nothing any more and is told to end.
+    fn is_drained(&self, app: &App, replaced: Option<ReleaseNo>) -> bool {
+        let memory = self.memory(app.id);
+        let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut old = memory.instances.iter().filter(|(_, known)| Some(known.release) == replaced);
+        old.all(|(id, _)| memory.stopping.contains(id) && self.tools.proxy.traffic(id) == Traffic::Quiet)
+    }
+
     fn tell_drain_of(&self, app: &App, release: &Release, replaced: Option<ReleaseNo>) {
         let memory = self.memory(app.id);
         let drained = replaced

@@ -5,7 +5,7 @@ use super::probe::Progress;
 use super::reconcile::Sheet;
 use crate::domain::card::card;
 use crate::domain::failure::{Exit, Failure};
-use crate::domain::instance::Seen;
+use crate::domain::instance::{Seen, State};
 use crate::domain::plan::Crashes;
 use crate::domain::release::Release;
 use crate::domain::{App, Moment, ReleaseNo};
@@ -14,6 +14,8 @@ use crate::logs::{Mask, TranscriptOf};
 use std::sync::PoisonError;
 use std::time::Duration;
 
+/// A start that takes longer is commented on.
+const LONG_WAIT: Duration = Duration::from_secs(8);
 /// Last lines of a failed instance that the pusher sees.
 const LAST_LINES: usize = 20;
 
@@ -67,6 +69,24 @@ impl House {
         }
         self.transcribe(&sheet.app, release, lines);
         self.say(&sheet.app, &format!("{}: {starting}", release.no));
+    }
+
+    /// Once, when a release takes long: what its silent web instance listens on, so that nobody waits for nothing.
+    pub(super) async fn tell_wait(&self, sheet: &Sheet, release: &Release, seen: &[Seen], now: Moment) {
+        let is_long = |s: &&Seen| match s.state {
+            State::Starting { since, .. } => now.since(since) >= LONG_WAIT,
+            State::Ready | State::Stopping | State::Exited { .. } => false,
+        };
+        let silent = seen.iter().find(|s| s.release == release.no && s.slot.process.is_web() && is_long(s));
+        let Some(s) = silent else { return };
+        let memory = self.memory(sheet.app.id);
+        if !memory.lock().unwrap_or_else(PoisonError::into_inner).told_wait.insert(release.no) {
+            return;
+        }
+        let listening = self.tools.engine.listening(&s.id, release.port).await;
+        let why = listening.sentence().map(|sentence| format!(": {sentence}")).unwrap_or_default();
+        let line = format!("       {} does not answer well on port {} yet{why}", s.slot, release.port);
+        self.transcribe(&sheet.app, release, [line]);
     }
 
     pub(super) fn tell_ready(&self, sheet: &Sheet, seen: &[Seen], no: ReleaseNo) {
