@@ -129,7 +129,6 @@ async fn converse(stream: UnixStream, commands: &Commands, stop: &CancellationTo
 /// The client: runs a command line in the server and returns its exit code.
 pub async fn ask(data_dir: &Path, words: Vec<String>, terminal: bool) -> u8 {
     let path = data_dir.join("run").join(SOCKET);
-    let mut complaints = tokio::io::stderr();
     let stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -138,17 +137,24 @@ pub async fn ask(data_dir: &Path, words: Vec<String>, terminal: bool) -> u8 {
                 path.display()
             );
             // Nobody is left to tell when standard error is gone.
-            let _ = complaints.write_all(text.as_bytes()).await;
+            let _ = complain(text.as_bytes()).await;
             return UNREACHABLE;
         }
     };
     match talk(stream, words, terminal).await {
         Ok(code) => code,
         Err(error) => {
-            let _ = complaints.write_all(format!("paas: lost the server: {error:#}\n").as_bytes()).await;
+            let _ = complain(format!("paas: lost the server: {error:#}\n").as_bytes()).await;
             UNREACHABLE
         }
     }
+}
+
+/// To standard error, and out of tokio's hands before the process may end.
+async fn complain(text: &[u8]) -> std::io::Result<()> {
+    let mut err = tokio::io::stderr();
+    err.write_all(text).await?;
+    err.flush().await
 }
 
 async fn talk(stream: UnixStream, words: Vec<String>, terminal: bool) -> anyhow::Result<u8> {
@@ -179,7 +185,7 @@ async fn talk(stream: UnixStream, words: Vec<String>, terminal: bool) -> anyhow:
                     out.write_all(&BASE64.decode(text)?).await?;
                     out.flush().await?;
                 }
-                Answer::Error(text) => tokio::io::stderr().write_all(&BASE64.decode(text)?).await?,
+                Answer::Error(text) => complain(&BASE64.decode(text)?).await?,
                 Answer::Exit(code) => return Ok(code),
             }
         }
