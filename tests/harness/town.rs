@@ -61,6 +61,11 @@ impl Town {
         self.server = Server::start(self.home.path(), Some(ports), environment);
     }
 
+    /// What the app and the platform said of it.
+    pub(crate) fn log_of(&self, app: &str) -> String {
+        self.paas(&["logs", "-n", "10000", "-a", app]).succeeds().stdout.clone()
+    }
+
     // The user's keys and commands.
 
     /// Makes a key pair in the town's folder.

@@ -214,7 +214,12 @@ fn a_commit_without_files_is_refused() {
 #[test]
 fn a_git_lfs_pointer_is_refused() {
     let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "4d".repeat(32));
-    refused_tree(|work| drop(work.write("video.mp4", &pointer).commit("video")), "is only a Git LFS pointer");
+    refused_tree(
+        |work| {
+            work.write("video.mp4", &pointer).commit("video");
+        },
+        "is only a Git LFS pointer",
+    );
 }
 
 #[test]
