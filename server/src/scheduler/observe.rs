@@ -81,7 +81,10 @@ impl House {
         memory.last_seen = digest(observed);
         for o in observed {
             match o.state {
-                ObservedState::Running { address, started_at } if !memory.instances.contains_key(&o.id) => {
+                // Somebody may have restarted it by hand: the same container at another address is watched anew.
+                ObservedState::Running { address, started_at }
+                    if memory.instances.get(&o.id).is_none_or(|known| known.address != address) =>
+                {
                     // Routed before the restart: it was ready then, and the proxy serves from it now.
                     let is_adopted = !memory.adopted && self.tools.proxy.traffic(&o.id) == Traffic::Routed;
                     let begin = if memory.adopted { Begin::AtFirstLine } else { Begin::WhereTheLogEnds };
