@@ -4,15 +4,12 @@ use super::queue::Cancel;
 use super::{Standing, Verdict, Workshop};
 use crate::crash_point;
 use crate::domain::card::one_line;
-use crate::domain::{App, Build, BuildState, Command, Failure, Moment, Oid, Origin, ProcessType, ReleaseNo, VarName};
+use crate::domain::{App, Build, BuildState, Command, Failure, Moment, Oid, Origin, ProcessType, ReleaseNo, release};
 use crate::scheduler::Settled;
 use crate::store::{NewRelease, NewReleaseError};
 use buildpacks::Start;
 use std::collections::BTreeMap;
 use tokio::sync::OwnedSemaphorePermit;
-
-/// PORT of an app that says nothing else.
-const PORT: u16 = 5000;
 
 /// When the phases of a push began, for its last line.
 struct Times {
@@ -131,20 +128,12 @@ impl Workshop {
         Ok(no)
     }
 
-    /// PORT if it is set, else the one TCP port that the image exposes, else 5000.
     async fn port(&self, app: &App, made: &Made) -> Result<u16, Failure> {
         let platform = |error: &dyn std::fmt::Display| Failure::Platform { reason: error.to_string() };
         let config = self.tools.store.config(app.id).await.map_err(|error| platform(&error))?;
-        let name: VarName = "PORT".parse().map_err(|error| platform(&error))?;
-        if let Some(port) = config.get(&name) {
-            let reason = "config var PORT is no port number; run `paas config:set PORT=5000`";
-            return port.reveal().parse().map_err(|_| Failure::Plan { reason: reason.to_owned() });
-        }
         let info = self.tools.engine.image(made.image.as_str()).await.map_err(|error| platform(&error))?;
-        Ok(match info.map(|info| info.exposed_ports).unwrap_or_default().as_slice() {
-            [port] => *port,
-            _ => PORT,
-        })
+        let exposed = info.map(|info| info.exposed_ports).unwrap_or_default();
+        release::port(&config, &exposed).map_err(|error| Failure::Plan { reason: error.to_string() })
     }
 
     /// The commit point is behind us: route, branch, probation, answer.

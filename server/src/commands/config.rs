@@ -4,7 +4,7 @@ use super::grammar::{Form, OfApp};
 use super::table::{print, print_json};
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
-use crate::domain::{App, AppName, Origin, Secret, VarName};
+use crate::domain::{App, AppName, Origin, Secret, VarName, release};
 use crate::store::{ConfigChange, NewRelease};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -162,6 +162,8 @@ async fn read_value(name: &VarName, console: &mut Console) -> Result<String, Com
 }
 
 async fn apply(context: &Context, console: &Console, app: &App, change: ConfigChange) -> Done {
+    let set = change.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+    release::port(&set, &[]).map_err(|error| CommandError::new(error.to_string()))?;
     let changed = context.tools.store.change_config(app.id, &change).await?;
     if changed.is_empty() {
         console.say("nothing changed: the values are what they were").await;
@@ -169,13 +171,13 @@ async fn apply(context: &Context, console: &Console, app: &App, change: ConfigCh
     }
     let names = changed.iter().map(VarName::as_str).collect::<Vec<_>>().join(", ");
     let verb = if change.values().any(Option::is_some) { "Set" } else { "Unset" };
-    let new = |live: &crate::domain::Release| NewRelease {
+    let new = |live: &crate::domain::Release, port: u16| NewRelease {
         app: app.id,
         origin: Origin::Config { changed: changed.clone() },
         image: live.image.clone(),
         commit: live.commit.clone(),
         processes: live.processes.clone(),
-        port: live.port,
+        port,
         description: format!("{verb} {names}"),
         created_by: context.caller.to_string(),
     };

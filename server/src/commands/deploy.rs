@@ -2,7 +2,7 @@
 use super::{CommandError, Context, Done};
 use crate::console::Console;
 use crate::domain::card::one_line;
-use crate::domain::{App, Release, ReleaseNo};
+use crate::domain::{App, Release, ReleaseNo, release};
 use crate::logs::{From, TranscriptOf, printable};
 use crate::scheduler::Settled;
 use crate::store::{NewRelease, NewReleaseError};
@@ -15,12 +15,20 @@ pub(super) enum StandsOn {
 }
 
 impl Context {
-    /// Makes a release of another one when its turn comes: waits while another release of the app is starting.
+    /// The port of a release of `base`'s image with today's config vars.
+    async fn port(&self, app: &App, base: &Release) -> Result<u16, CommandError> {
+        let config = self.tools.store.config(app.id).await?;
+        let info = self.tools.engine.image(base.image.as_str()).await?;
+        let exposed = info.map(|info| info.exposed_ports).unwrap_or_default();
+        release::port(&config, &exposed).map_err(|error| CommandError::new(error.to_string()))
+    }
+
+    /// Makes a release of another one, with the port that `new` is given, when its turn comes: waits while another release of the app is starting.
     pub(super) async fn make_release(
         &self,
         console: &Console,
         app: &App,
-        new: impl Fn(&Release) -> NewRelease + Send + Sync,
+        new: impl Fn(&Release, u16) -> NewRelease + Send + Sync,
         stands_on: StandsOn,
     ) -> Result<Option<ReleaseNo>, CommandError> {
         let mut changes = self.tools.store.changes();
@@ -31,7 +39,8 @@ impl Context {
                 StandsOn::Newest => self.tools.store.releases(app.id, 1).await?.pop(),
             };
             let Some(base) = base else { return Ok(None) };
-            match self.tools.store.create_release(&new(&base), self.tools.clock.now()).await {
+            let port = self.port(app, &base).await?;
+            match self.tools.store.create_release(&new(&base, port), self.tools.clock.now()).await {
                 Ok(no) => {
                     self.tools.scheduler.wake(app.id);
                     return Ok(Some(no));

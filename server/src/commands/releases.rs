@@ -163,13 +163,13 @@ fn view(release: &Release) -> ReleaseView {
 }
 
 async fn retry(context: &Context, console: &Console, app: &App) -> Done {
-    let new = |of: &Release| NewRelease {
+    let new = |of: &Release, port: u16| NewRelease {
         app: app.id,
         origin: Origin::Retry { of: of.no },
         image: of.image.clone(),
         commit: of.commit.clone(),
         processes: of.processes.clone(),
-        port: of.port,
+        port,
         description: format!("Retry of {}", of.no),
         created_by: context.caller.to_string(),
     };

@@ -20,6 +20,23 @@ pub struct App {
     pub created_at: Moment,
 }
 
+/// PORT of an app that says nothing else.
+const PORT: u16 = 5000;
+
+/// The port of a release: the config var PORT if it is set, else the one TCP port that the image exposes, else 5000.
+pub fn port(config: &Config, exposed: &[u16]) -> Result<u16, PortError> {
+    let set = config.iter().find(|(name, _)| name.as_str() == "PORT");
+    match (set, exposed) {
+        (Some((_, value)), _) => value.reveal().parse().ok().filter(|port| *port > 0).ok_or(PortError),
+        (None, [port]) => Ok(*port),
+        (None, _) => Ok(PORT),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("config var PORT is no port number; run `paas config:set PORT=5000`")]
+pub struct PortError;
+
 /// How a process is started inside its image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,6 +89,22 @@ impl Release {
         match self.origin {
             Origin::Push { build } => Some(build),
             Origin::Config { .. } | Origin::Rollback { .. } | Origin::Retry { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_config_var_wins_over_the_image_and_the_image_over_the_default() {
+        let set = |value: &str| Config::from([("PORT".parse().unwrap(), Secret::new(value.to_owned()))]);
+        assert_eq!(port(&set("7777"), &[8080]), Ok(7777));
+        assert_eq!(port(&Config::new(), &[8080]), Ok(8080));
+        assert_eq!(port(&Config::new(), &[8080, 8081]), Ok(5000));
+        for bad in ["", "0", "65536", "http"] {
+            assert_eq!(port(&set(bad), &[]), Err(PortError), "{bad}");
         }
     }
 }

@@ -22,8 +22,27 @@ impl House {
             Some(subnet) => subnet,
             None => self.claim_subnet(app).await?,
         };
-        let made = self.tools.engine.ensure_network(app.id, &app.key, &subnet).await;
-        made.with_context(|| format!("make the network {subnet} of {}", app.name))
+        match self.tools.engine.ensure_network(app.id, &app.key, &subnet).await {
+            Ok(network) => Ok(network),
+            Err(error) if self.is_taken(&subnet).await => {
+                tracing::warn!(app.name = %app.name, "{subnet} of {} is another's meanwhile ({error}); choosing anew", app.name);
+                let subnet = self.claim_subnet(app).await?;
+                let made = self.tools.engine.ensure_network(app.id, &app.key, &subnet).await;
+                made.with_context(|| format!("make the network {subnet} of {}", app.name))
+            }
+            Err(error) => Err(error).with_context(|| format!("make the network {subnet} of {}", app.name)),
+        }
+    }
+
+    /// Whether somebody else's network stands in `subnet`: a second server on this engine chooses among the same free ones.
+    async fn is_taken(&self, subnet: &str) -> bool {
+        let Some((address, Ok(length))) = subnet.split_once('/').map(|(address, length)| (address, length.parse()))
+        else {
+            return false;
+        };
+        let Ok(address) = address.parse::<Ipv4Addr>() else { return false };
+        let in_use = self.tools.engine.subnets_in_use().await.unwrap_or_default();
+        in_use.iter().any(|(other, other_length)| overlap((address, length), (*other, *other_length)))
     }
 
     async fn claim_subnet(&self, app: &App) -> anyhow::Result<String> {
