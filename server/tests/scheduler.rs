@@ -6,7 +6,7 @@ use paas::clock::{Clock, SystemClock};
 use paas::domain::failure::Exit;
 use paas::domain::instance::{State, Traffic};
 use paas::domain::{
-    App, AppId, Command, ContainerId, Failure, ImageId, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, VarName,
+    App, AppId, Command, ContainerId, Failure, ImageId, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site, VarName,
 };
 use paas::engine::FakeEngine;
 use paas::logs::{Logs, RouterLines};
@@ -216,7 +216,7 @@ async fn start(
     stop: &CancellationToken,
 ) -> Scheduler {
     let saved = store.saved_routes(BOOT).await.unwrap().unwrap_or_default();
-    let (router_lines, _writer) = RouterLines::new(logs.clone());
+    let (router_lines, _writer) = RouterLines::new(logs.clone(), stop.clone());
     let tools = Tools {
         store,
         engine: Arc::new(engine),
@@ -224,7 +224,7 @@ async fn start(
         logs,
         router_lines,
         clock,
-        base_domain: "example.test".parse().unwrap(),
+        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80 },
         boot_id: BOOT.to_owned(),
         tracker: tracker.clone(),
         stop: stop.clone(),

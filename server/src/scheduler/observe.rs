@@ -75,9 +75,9 @@ impl House {
         now: Moment,
     ) -> Vec<Seen> {
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = context.releases.iter().flatten().map(|r| r.no).max().unwrap_or(ReleaseNo(0));
+        let current: Vec<ReleaseNo> = context.releases.iter().flatten().map(|r| r.no).collect();
         let there: HashSet<&ContainerId> = observed.iter().map(|o| &o.id).collect();
-        memory.forget_gone(&there, newest);
+        memory.forget_gone(&there, &current);
         memory.last_seen = digest(observed);
         for o in observed {
             match o.state {
