@@ -199,8 +199,9 @@ fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u16>), CommandErro
 }
 
 async fn stop(context: &Context, console: &Console, app: &App) -> Done {
-    context.tools.store.set_stopped(app.id, true).await?;
+    // In this order: of a stopped app nothing is wanted, so a candidate would count as ready with nothing running.
     context.tools.scheduler.overtake(app.id, Failure::Overtaken { by: "ps:stop".to_owned() }).await?;
+    context.tools.store.set_stopped(app.id, true).await?;
     context.tools.scheduler.wake(app.id);
     console.say(&format!("stopped {}; `paas ps:start` starts it again", app.name)).await;
     Ok(())

@@ -141,8 +141,6 @@ impl<'a> Planner<'a> {
         self.reap();
     }
 
-    // ---- the candidate -------------------------------------------------------------------------------------------
-
     fn judge_candidate(&mut self) -> Verdict<'a> {
         let Some(candidate) = &self.wanted.starting else { return Verdict::None };
         let release = candidate.spec.no;
@@ -222,8 +220,6 @@ impl<'a> Planner<'a> {
         self.slots(spec).iter().filter(|s| s.process.is_web()).all(|slot| self.find_ready(spec.no, slot).is_some())
     }
 
-    // ---- the release that serves ---------------------------------------------------------------------------------
-
     fn start_missing(&mut self, spec: &Spec, yielding: &BTreeSet<ProcessType>) {
         for slot in self.slots(spec) {
             if yielding.contains(&slot.process) {
@@ -270,8 +266,6 @@ impl<'a> Planner<'a> {
         to
     }
 
-    // ---- what has to go ------------------------------------------------------------------------------------------
-
     fn stop_unwanted(
         &mut self,
         serving: Option<&Spec>,
@@ -314,8 +308,6 @@ impl<'a> Planner<'a> {
             }
         }
     }
-
-    // ---- helpers -------------------------------------------------------------------------------------------------
 
     /// The places of the formation that `spec` fills.
     fn slots(&self, spec: &Spec) -> Vec<Slot> {

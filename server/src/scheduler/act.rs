@@ -23,19 +23,27 @@ const STARTS_AT_ONCE: usize = 4;
 const MEMORY_BYTES: u64 = 512 << 20;
 
 impl House {
-    /// Carries out a plan in its order; neighbouring starts at the same time.
+    /// Carries out a plan in its order; neighbouring starts at the same time. A start that fails holds up nothing:
+    /// what follows does not need it, and the next plan asks for it again.
     pub(super) async fn carry_out(
         self: &Arc<Self>,
         sheet: &Sheet,
         seen: &[Seen],
         plan: &[Action],
     ) -> anyhow::Result<()> {
-        for group in plan.chunk_by(|a, b| matches!((a, b), (Action::Start { .. }, Action::Start { .. }))) {
+        let is_start = |action: &Action| matches!(action, Action::Start { .. });
+        let mut starts = Ok(());
+        for group in plan.chunk_by(|a, b| is_start(a) && is_start(b)) {
             for some in group.chunks(STARTS_AT_ONCE) {
-                try_join_all(some.iter().map(|action| self.act(sheet, seen, action))).await?;
+                let done = try_join_all(some.iter().map(|action| self.act(sheet, seen, action))).await.map(drop);
+                if some.iter().all(is_start) {
+                    starts = starts.and(done);
+                } else {
+                    done?;
+                }
             }
         }
-        Ok(())
+        starts
     }
 
     async fn act(self: &Arc<Self>, sheet: &Sheet, seen: &[Seen], action: &Action) -> anyhow::Result<()> {

@@ -77,11 +77,12 @@ impl AppMemory {
     }
 
     /// Forgets instances that the engine no longer has, and releases that nobody asks about any more.
-    pub(super) fn forget_gone(&mut self, there: &HashSet<&ContainerId>, newest: ReleaseNo) {
+    pub(super) fn forget_gone(&mut self, there: &HashSet<&ContainerId>, current: &[ReleaseNo]) {
         self.instances.retain(|id, _| there.contains(id));
         self.stopping.retain(|id| there.contains(id));
         self.counted.retain(|id| there.contains(id));
-        let is_recent = |no: &ReleaseNo| no.0 + 3 > newest.0;
+        let newest = current.iter().map(|no| no.0).max().unwrap_or(0);
+        let is_recent = |no: &ReleaseNo| current.contains(no) || no.0 + 3 > newest;
         self.drained.retain(|no, _| is_recent(no));
         self.told.retain(is_recent);
         self.told_wait.retain(is_recent);

@@ -75,13 +75,16 @@ impl House {
         now: Moment,
     ) -> Vec<Seen> {
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = context.releases.iter().flatten().map(|r| r.no).max().unwrap_or(ReleaseNo(0));
+        let current: Vec<ReleaseNo> = context.releases.iter().flatten().map(|r| r.no).collect();
         let there: HashSet<&ContainerId> = observed.iter().map(|o| &o.id).collect();
-        memory.forget_gone(&there, newest);
+        memory.forget_gone(&there, &current);
         memory.last_seen = digest(observed);
         for o in observed {
             match o.state {
-                ObservedState::Running { address, started_at } if !memory.instances.contains_key(&o.id) => {
+                // Somebody may have restarted it by hand: the same container at another address is watched anew.
+                ObservedState::Running { address, started_at }
+                    if memory.instances.get(&o.id).is_none_or(|known| known.address != address) =>
+                {
                     // Routed before the restart: it was ready then, and the proxy serves from it now.
                     let is_adopted = !memory.adopted && self.tools.proxy.traffic(&o.id) == Traffic::Routed;
                     let begin = if memory.adopted { Begin::AtFirstLine } else { Begin::WhereTheLogEnds };

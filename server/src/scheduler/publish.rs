@@ -3,7 +3,7 @@ use super::House;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{App, AppName, ContainerId, Hostname, Moment};
+use crate::domain::{App, AppId, AppName, ContainerId, Hostname, Moment};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -52,6 +52,14 @@ impl House {
             self.tools.proxy.set_routes(&table);
         }
         self.save_routes().await;
+    }
+
+    pub(super) fn published_address(&self, app: AppId, id: &ContainerId) -> Option<SocketAddr> {
+        let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
+        match &table.apps.get(&app)?.backends {
+            Backends::Ready(backends) => backends.iter().find(|b| b.container == *id).map(|b| b.address),
+            Backends::Starting | Backends::Crashed | Backends::Off => None,
+        }
     }
 
     /// Whatever fails here is mended by the next look after a restart, so it is only reported.

@@ -100,11 +100,13 @@ impl House {
         self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, crashes, now)).await;
     }
 
+    /// Where the proxy reaches an instance. The port of one whose release is neither live nor starting is the published one.
     pub(super) fn address_of(&self, sheet: &Sheet, s: &Seen) -> Option<SocketAddr> {
+        let published = || self.published_address(sheet.app.id, &s.id).map(|address| address.port());
+        let port = sheet.release(s.release).map(|release| release.port).or_else(published)?;
         let memory = self.memory(sheet.app.id);
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = memory.instances.get(&s.id)?.address;
-        Some(SocketAddr::new(address, sheet.release(s.release)?.port))
+        Some(SocketAddr::new(memory.instances.get(&s.id)?.address, port))
     }
 
     /// What changes without an event (a settling time, a budget, a backoff) is looked at again in time.

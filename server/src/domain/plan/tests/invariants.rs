@@ -229,7 +229,8 @@ pub(super) fn judge_rest(world: &World) {
         .map(|slot| (slot.clone(), world.wanted.epochs.get(&slot).copied().unwrap_or(0)))
         .collect();
     let mut there: Vec<(Slot, u64)> = world.instances.values().map(|i| (i.slot.clone(), i.epoch)).collect();
-    (wanted.sort(), there.sort());
+    wanted.sort();
+    there.sort();
     assert_eq!(there, wanted);
     assert!(judge.seen.iter().all(|s| s.state == State::Ready));
     assert!(judge.seen.iter().all(|s| world.wanted.live.as_ref().is_some_and(|live| live.no == s.release)));

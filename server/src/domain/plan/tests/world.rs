@@ -166,7 +166,6 @@ impl World {
     pub(super) fn act(&mut self) {
         match self.agenda.pop_front() {
             None => {}
-            Some(Step::PublishStanding(to)) => self.routed = to.into_iter().collect(),
             Some(Step::Act(Action::Fail { release, .. })) => self.settle(release),
             Some(Step::Act(Action::Promote { release })) => match self.wanted.starting.take() {
                 Some(candidate) if candidate.spec.no == release => self.wanted.live = Some(candidate.spec),
@@ -176,12 +175,10 @@ impl World {
                 }
             },
             Some(Step::Act(Action::Start { release, slot, epoch })) => self.start(release, slot, epoch),
-            Some(Step::Act(Action::Route { to })) => self.routed = to.into_iter().collect(),
+            Some(Step::PublishStanding(to) | Step::Act(Action::Route { to })) => self.routed = to.into_iter().collect(),
+            // Idempotent, also for what is gone by now.
             Some(Step::Act(Action::Stop { id })) => {
-                // Idempotent, also for what is gone by now.
-                if self.instances.contains_key(&id) {
-                    self.stopping.insert(id);
-                }
+                self.stopping.extend(self.instances.contains_key(&id).then_some(id));
             }
             Some(Step::Act(Action::Reap { id })) => self.remove(&id),
         }
