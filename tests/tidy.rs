@@ -1,1 +1,272 @@
-//! Rules of the house that a compiler does not check.
+//! Rules of the house that no compiler checks: who may know whom, where SQL and processes are, how files begin.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
+const MAY_KNOW: [(&str, &[&str]); 12] = [
+    ("domain", &[]),
+    ("clock", &["domain"]),
+    ("console", &["domain"]),
+    ("config", &["domain"]),
+    ("store", &["domain"]),
+    ("engine", &["domain"]),
+    ("logs", &["domain", "clock"]),
+    ("proxy", &["domain", "clock"]),
+    ("scheduler", &["proxy", "domain", "clock", "engine", "logs", "store", "crash_point"]),
+    ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
+    ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
+    ("commands", &["builder", "scheduler", "domain", "clock", "console", "engine", "logs", "store"]),
+];
+/// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does.
+const MAY_KNOW_TOO: [(&str, &str); 1] = [("server/src/engine/fake/", "clock")];
+const LINES_MAX: usize = 500;
+
+struct Source {
+    /// From the workspace's root.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The lines that are no comments, with their numbers.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().map(|(at, line)| (at + 1, line));
+        lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// The room of a file of the server: the folder or file right below `server/src`.
+    fn room(&self) -> Option<&str> {
+        let inner = self.path.strip_prefix("server/src/")?;
+        inner.split('/').next().map(|room| room.strip_suffix(".rs").unwrap_or(room))
+    }
+
+    fn complaints<'a>(
+        &'a self,
+        what: &'a str,
+        is_bad: impl Fn(&str) -> bool + 'a,
+    ) -> impl Iterator<Item = String> + 'a {
+        let bad = self.code().filter(move |(_, line)| is_bad(line));
+        bad.map(move |(at, line)| format!("{}:{at}: {what}: {}", self.path, line.trim()))
+    }
+}
+
+fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("the crate stands in the workspace").to_owned()
+}
+
+/// Every file below a folder of the workspace whose name ends so.
+fn sources(folder: &str, ending: &str) -> Vec<Source> {
+    let (root, mut found) = (root(), Vec::new());
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        for path in entries.map(|entry| entry.expect("read a folder").path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                let name = path.strip_prefix(&root).expect("a file of the workspace").to_string_lossy().into_owned();
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                found.push(Source { path: name, text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn all_rust() -> Vec<Source> {
+    ["server", "buildpacks", "tests"].into_iter().flat_map(|folder| sources(folder, ".rs")).collect()
+}
+
+#[track_caller]
+fn assert_none(complaints: impl IntoIterator<Item = String>) {
+    let complaints: Vec<String> = complaints.into_iter().collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// The rooms that a text names behind `crate::`, in groups such as `use crate::{clock, store::Store};` too.
+fn rooms_named(text: &str) -> BTreeSet<&str> {
+    let mut named = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        // `$crate::` in a macro, and paths of other crates that end so, are not ours to judge.
+        if text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+            continue;
+        }
+        let rest = &text[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => named.extend(first_words(group)),
+            None => named.extend(word(rest)),
+        }
+    }
+    named
+}
+
+/// The first word of each member of a `{…}` group.
+fn first_words(group: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut words) = (0, 0, Vec::new());
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                words.extend(word(group[start..at].trim()));
+                return words;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                words.extend(word(group[start..at].trim()));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    words
+}
+
+/// A lower-case word, as rooms are named; types and macros at the crate's root are none.
+fn word(text: &str) -> Option<&str> {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    Some(&text[..end]).filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+}
+
+#[test]
+fn rooms_are_read_out_of_use_lines() {
+    let text = "use crate::{clock::{Clock, X}, store};\nlet a = crate::domain::App;\nuse super::y; $crate::z;";
+    assert_eq!(rooms_named(text).into_iter().collect::<Vec<_>>(), ["clock", "domain", "store", "z"]);
+    assert!(rooms_named("use mycrate::thing; use crate::Macro;").is_empty());
+}
+
+#[test]
+fn rooms_know_only_whom_they_may() {
+    let rules: BTreeMap<&str, &[&str]> = MAY_KNOW.into_iter().collect();
+    let mut complaints = Vec::new();
+    for source in sources("server/src", ".rs") {
+        let Some(room) = source.room().filter(|room| !matches!(*room, "lib" | "main" | "lifecycle" | "crash_point"))
+        else {
+            continue;
+        };
+        let allowed = rules.get(room).copied().unwrap_or_default();
+        let code: String = source.code().flat_map(|(_, line)| [line, "\n"]).collect();
+        let is_excepted =
+            |named: &str| MAY_KNOW_TOO.iter().any(|(folder, too)| source.path.starts_with(folder) && named == *too);
+        let is_strange = |named: &&str| *named != room && !allowed.contains(named) && !is_excepted(named);
+        let strangers = rooms_named(&code).into_iter().filter(is_strange);
+        complaints.extend(strangers.map(|named| format!("{}: {room} may not know {named}", source.path)));
+    }
+    assert_none(complaints);
+}
+
+#[test]
+fn nobody_knows_the_lifecycle_but_main() {
+    let named = |source: &&Source| source.room() != Some("lifecycle") && source.room() != Some("main");
+    let sources = sources("server/src", ".rs");
+    let bad = sources
+        .iter()
+        .filter(named)
+        .flat_map(|source| source.complaints("knows lifecycle", |l| l.contains("lifecycle::")));
+    assert_none(bad);
+}
+
+#[test]
+fn the_domain_and_the_buildpacks_do_no_io() {
+    let bad = |line: &str| {
+        ["tokio::", "std::fs", "std::net", "std::process", "SystemTime", "Instant::now"]
+            .iter()
+            .any(|io| line.contains(io))
+    };
+    let domain = sources("server/src/domain", ".rs");
+    let net_is_fine = |line: &str| bad(line) && !line.contains("std::net::");
+    let mut complaints: Vec<String> =
+        domain.iter().flat_map(|source| source.complaints("the domain does no IO", net_is_fine)).collect();
+    let buildpacks = sources("buildpacks/src", ".rs");
+    complaints.extend(buildpacks.iter().flat_map(|source| source.complaints("buildpacks do no IO", bad)));
+    assert_none(complaints);
+}
+
+#[test]
+fn files_are_short_and_say_first_what_they_are_for() {
+    let mut complaints = Vec::new();
+    for source in all_rust() {
+        let lines = source.text.lines().count();
+        if lines > LINES_MAX {
+            complaints.push(format!("{}: {lines} lines, more than {LINES_MAX}", source.path));
+        }
+        if !source.text.starts_with("//! ") {
+            complaints.push(format!("{}: begins without `//! ` and its purpose", source.path));
+        }
+    }
+    assert_none(complaints);
+}
+
+#[test]
+fn only_the_store_knows_sql_and_only_the_docker_engine_knows_bollard() {
+    let mut complaints = Vec::new();
+    for source in sources("server/src", ".rs") {
+        if source.room() != Some("store") {
+            complaints.extend(source.complaints("SQL belongs to store/", |line| line.contains("sqlx::")));
+        }
+        if !source.path.starts_with("server/src/engine/docker/") {
+            complaints
+                .extend(source.complaints("bollard belongs to engine/docker/", |line| line.contains("bollard::")));
+        }
+    }
+    assert_none(complaints);
+}
+
+#[test]
+fn processes_are_started_in_two_places_and_never_by_a_shell_or_the_docker_command() {
+    let mut complaints = Vec::new();
+    for source in sources("server/src", ".rs") {
+        if !matches!(source.path.as_str(), "server/src/receiver/child.rs" | "server/src/builder/base.rs") {
+            complaints.extend(source.complaints("starts a process", |line| line.contains("Command::new(")));
+        }
+        // A shell line for the inside of an instance is the engine's to hand over.
+        if source.room() != Some("engine") {
+            complaints
+                .extend(source.complaints("a shell", |line| line.contains("\"sh\"") || line.contains("\"bash\"")));
+        }
+        complaints.extend(source.complaints("the docker command", |line| line.contains("Command::new(\"docker\"")));
+    }
+    assert_none(complaints);
+}
+
+#[test]
+fn what_is_deployed_has_no_crash_points() {
+    let deployed = sources("deploy", "");
+    let named =
+        deployed.iter().filter(|source| source.text.contains("crash-points") || source.text.contains("--all-features"));
+    assert_none(named.map(|source| format!("{} names crash-points", source.path)));
+    let manifest = std::fs::read_to_string(root().join("server/Cargo.toml")).expect("read server/Cargo.toml");
+    assert!(manifest.contains("\ncrash-points = []\n"), "the feature is where tests look for it");
+    let default = manifest.lines().find(|line| line.starts_with("default ")).unwrap_or_default();
+    assert!(!default.contains("crash-points"), "{default}");
+}
+
+#[test]
+fn migrations_are_numbered_without_a_gap_and_tables_are_strict() {
+    let mut complaints = Vec::new();
+    for (at, source) in sources("migrations", ".sql").into_iter().enumerate() {
+        let name = source.path.strip_prefix("migrations/").unwrap_or_default();
+        let (number, rest) = name.split_once('_').unwrap_or_default();
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.';
+        if number != format!("{:04}", at + 1) || rest.len() <= ".sql".len() || !rest.chars().all(is_plain) {
+            complaints.push(format!("{}: migrations are named NNNN_name.sql, without a gap", source.path));
+        }
+        let (tables, strict) = (source.text.matches("CREATE TABLE").count(), source.text.matches(") STRICT").count());
+        if tables != strict {
+            complaints.push(format!("{}: {tables} tables, {strict} of them STRICT", source.path));
+        }
+    }
+    assert_none(complaints);
+}
+
+#[test]
+fn the_papers_of_the_house_are_there() {
+    for paper in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+        assert!(root().join(paper).is_file(), "{paper} is missing");
+    }
+    let changes = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("read CHANGELOG.md");
+    assert!(changes.contains("## [Unreleased]"), "CHANGELOG.md has a place for what comes");
+    let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("read ARCHITECTURE.md");
+    assert!(architecture.lines().count() <= 150, "ARCHITECTURE.md is more than 150 lines long");
+}

@@ -9,7 +9,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Ids of all containers of an app's process, newest first; of all of ours when `app_key` is empty.
+    /// Ids of all our containers that carry these labels (`paas.release=2`), newest first.
     pub(crate) fn instances(&self, filters: &[&str]) -> Vec<String> {
         let mut words = vec!["ps".to_owned(), "--all".to_owned(), "--quiet".to_owned(), "--no-trunc".to_owned()];
         words.extend(self.filters(filters));

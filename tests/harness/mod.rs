@@ -11,5 +11,5 @@ pub(crate) use engine::Engine;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;
 pub(crate) use town::Town;
-pub(crate) use wait::{eventually, eventually_some};
+pub(crate) use wait::eventually;
 pub(crate) use work::{Push, Work};

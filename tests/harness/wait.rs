@@ -6,17 +6,8 @@ const STEP: Duration = Duration::from_millis(20);
 /// Waits until `condition` holds; panics with `what` when it does not within `limit`.
 #[track_caller]
 pub(crate) fn eventually(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
-    eventually_some(what, limit, || condition().then_some(()));
-}
-
-/// Waits until `find` finds something.
-#[track_caller]
-pub(crate) fn eventually_some<T>(what: &str, limit: Duration, mut find: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
-    loop {
-        if let Some(found) = find() {
-            return found;
-        }
+    while !condition() {
         assert!(begun.elapsed() < limit, "not within {} s: {what}", limit.as_secs_f64());
         std::thread::sleep(STEP);
     }

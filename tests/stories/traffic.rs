@@ -81,7 +81,7 @@ pub(super) fn slow(town: &Town, stop: &AtomicBool) -> Tally {
 }
 
 fn arrived(body: &[u8]) -> impl FnOnce(&Response) -> bool {
-    let sum: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let wanted = format!("{sum} {}", body.len());
     move |response| response.text().trim() == wanted
 }
