@@ -12,7 +12,7 @@ use paas::engine::FakeEngine;
 use paas::logs::{Logs, RouterLines};
 use paas::proxy::{ProxyHandle, ProxySettings, RouterLog, Waker};
 use paas::scheduler::{Instance, Scheduler, Settled, Tools};
-use paas::store::{NewRelease, SealKey, Store};
+use paas::store::{ConfigChange, NewRelease, SealKey, Store};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -119,6 +119,7 @@ impl Town {
             port: 5000,
             description: "a test".to_owned(),
             created_by: "a test".to_owned(),
+            change: ConfigChange::new(),
         };
         let no = self.store.create_release(&new, self.clock.now()).await.unwrap();
         self.scheduler.wake(self.app.id);

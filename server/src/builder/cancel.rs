@@ -28,13 +28,7 @@ impl Builder {
                 cancel.cancel(by);
                 Ok(true)
             }
-            BuildState::Released { release, .. } => {
-                let starting = tools.store.starting_release(app.id).await?;
-                if starting.is_none_or(|starting| starting.no != release) {
-                    return Ok(false);
-                }
-                Ok(tools.scheduler.overtake(app.id, failure).await?)
-            }
+            BuildState::Released { release, .. } => Ok(tools.scheduler.overtake(app.id, release, failure).await?),
             BuildState::Failed { .. } => Ok(false),
         }
     }

@@ -17,8 +17,16 @@ pub(super) async fn find(engine: &dyn Engine, dockerfile: &str, own: &AppKey) ->
 pub(super) fn references(dockerfile: &str) -> Vec<String> {
     let joined = dockerfile.replace("\\\r\n", " ").replace("\\\n", " ");
     let mut found = Vec::new();
+    let mut defaults: Vec<(String, String)> = Vec::new();
     for line in joined.lines() {
+        let line = &defaults.iter().fold(line.to_owned(), |line, (name, value)| {
+            line.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
+        });
         let mut words = line.split_whitespace();
+        if words.clone().next().is_some_and(|first| first.eq_ignore_ascii_case("ARG")) {
+            let pairs = words.clone().skip(1).filter_map(|pair| pair.split_once('='));
+            defaults.extend(pairs.map(|(name, value)| (name.to_owned(), unquoted(value))));
+        }
         if words.next().is_some_and(|first| first.eq_ignore_ascii_case("FROM")) {
             found.extend(words.find(|word| !word.starts_with("--")).map(unquoted));
         }
@@ -47,5 +55,6 @@ mod tests {
         let dockerfile = "FROM --platform=linux/amd64 debian:trixie-slim AS one\nfrom \\\n  other:1\n\
             COPY --chown=1:1 --from=third /a /b\nRUN --mount=type=bind,from=fourth,target=/x --mount=from=fifth,target=/y true\n";
         assert_eq!(references(dockerfile), ["debian:trixie-slim", "fifth", "fourth", "other:1", "third"]);
+        assert_eq!(references("ARG A=app\nARG B=paas/${A}:b3\nFROM ${B}\n"), ["paas/app:b3"]);
     }
 }

@@ -5,21 +5,31 @@ use crate::domain::{App, Build, BuildState, Failure};
 use crate::logs::{Logs, TranscriptOf};
 use crate::store::Store;
 
-/// Runs before anything schedules or builds. A pusher of an interrupted build saw a non-zero exit: nothing is resumed silently.
+/// Runs before anything schedules or builds. A pusher of an interrupted build saw a non-zero exit: nothing is resumed
+/// silently. What cannot be mended is reported and left to `server:doctor`: one damaged app must not keep the others down.
 pub async fn heal(store: &Store, logs: &Logs, repos: &Repos, clock: &dyn Clock) -> anyhow::Result<()> {
     let mut unfinished: Vec<Build> = store.queued_builds().await?;
     unfinished.extend(store.running_builds().await?);
     for build in unfinished {
-        let failed = BuildState::Failed { failure: Failure::Interrupted };
-        store.end_build(build.id, &failed, clock.now()).await?;
-        let app = store.app_by_id(build.app).await?;
-        logs.transcript(&app.key, TranscriptOf::Build(build.id))?
-            .append(" !     interrupted: the server stopped meanwhile")?;
-        tracing::info!(app.name = %app.name, "build {} of {} was interrupted by the restart", build.id, app.name);
+        if let Err(error) = end(store, logs, clock, &build).await {
+            tracing::error!("cannot end build {}, which was interrupted: {error:#}", build.id);
+        }
     }
     for app in store.apps().await? {
-        heal_app(store, repos, clock, &app).await?;
+        if let Err(error) = heal_app(store, repos, clock, &app).await {
+            tracing::error!(app.name = %app.name, "cannot mend the repository of {}: {error:#}", app.name);
+        }
     }
+    Ok(())
+}
+
+async fn end(store: &Store, logs: &Logs, clock: &dyn Clock, build: &Build) -> anyhow::Result<()> {
+    let failed = BuildState::Failed { failure: Failure::Interrupted };
+    store.end_build(build.id, &failed, clock.now()).await?;
+    let app = store.app_by_id(build.app).await?;
+    let transcript = logs.transcript(&app.key, TranscriptOf::Build(build.id))?;
+    transcript.append(" !     interrupted: the server stopped meanwhile")?;
+    tracing::info!(app.name = %app.name, "build {} of {} was interrupted by the restart", build.id, app.name);
     Ok(())
 }
 
@@ -32,6 +42,7 @@ async fn heal_app(store: &Store, repos: &Repos, clock: &dyn Clock, app: &App) ->
     if !repos.path(&app.key).exists() {
         return Ok(());
     }
+    repos.drop_stale_locks(&app.key);
     if let Some((branch, commit)) = store.last_promoted_push(app.id).await?
         && repos.branch(&app.key, &branch)? != commit
     {

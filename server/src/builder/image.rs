@@ -12,12 +12,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-const BUILD_LIMIT: Duration = Duration::from_mins(30);
+pub(super) const BUILD_LIMIT: Duration = Duration::from_mins(30);
 /// A build that says more is stopped.
 const TRANSCRIPT_BYTES_MAX: u64 = 32 << 20;
 const EVENT_QUEUE: usize = 256;
 /// Characters of a step's name that a line shows.
 const STEP_CHARS_MAX: usize = 100;
+/// Characters of a step's last words that its failure carries.
+const REASON_CHARS_MAX: usize = 600;
 /// Last lines of a build that is not shown live, told when it fails.
 const LAST_LINES: usize = 30;
 
@@ -34,6 +36,17 @@ pub(super) enum Show<'a> {
     Live(&'a Mask),
     /// The last ones, when it fails: for images that are ours and not the pusher's.
     WhenItFails,
+}
+
+impl Show<'_> {
+    /// A text fit for the database, the audit log and git's answer: without known values, and cut.
+    fn hide(self, text: &str) -> String {
+        let masked = match self {
+            Self::Live(mask) => mask.apply(text).into_owned(),
+            Self::WhenItFails => text.to_owned(),
+        };
+        masked.chars().take(REASON_CHARS_MAX).collect()
+    }
 }
 
 /// What goes into an image.
@@ -98,7 +111,7 @@ impl Workshop {
         let Inputs { tree, plan, config, env } = inputs;
         if let DockerfileSource::Users { path } = &plan.dockerfile {
             let text = String::from_utf8_lossy(&tree.read(path).unwrap_or_default()).into_owned();
-            self.refuse_foreign(app, build.id, path, &text).await?;
+            self.refuse_foreign(app, build.id, path, &text, cancel).await?;
         }
         self.ensure_stack(app, build.id, &plan.stack, cancel).await?;
         self.tell(app, build.id, ["-----> Building".to_owned()]);
@@ -130,9 +143,16 @@ impl Workshop {
     }
 
     /// A user's own Dockerfile: makes sure of the base that it may name, refuses images of other apps.
-    async fn refuse_foreign(&self, app: &App, build: BuildId, path: &str, text: &str) -> Result<(), Failure> {
+    async fn refuse_foreign(
+        &self,
+        app: &App,
+        build: BuildId,
+        path: &str,
+        text: &str,
+        cancel: &Cancel,
+    ) -> Result<(), Failure> {
         if foreign::references(text).iter().any(|reference| reference == base::BASE) {
-            self.ensure_base(app, build).await?;
+            self.ensure_base(app, build, cancel).await?;
         }
         match foreign::find(&*self.tools.engine, text, &app.key).await {
             Ok(None) => Ok(()),
@@ -185,7 +205,9 @@ impl Workshop {
         match built {
             _ if is_flooded => Err(Failure::BuildFlood { limit_bytes: TRANSCRIPT_BYTES_MAX }),
             Ok(Ok(image)) => Ok(image),
-            Ok(Err(BuildError::Step { step, reason })) => Err(Failure::BuildStep { step, reason }),
+            Ok(Err(BuildError::Step { step, reason })) => {
+                Err(Failure::BuildStep { step: show.hide(&shortened(&step)), reason: show.hide(&reason) })
+            }
             Ok(Err(BuildError::Cancelled)) => Err(cancel.failure()),
             Ok(Err(BuildError::Engine(error))) => Err(Failure::Platform { reason: error.to_string() }),
             Err(_elapsed) => Err(Failure::BuildTimedOut { limit_secs: BUILD_LIMIT.as_secs() }),

@@ -4,9 +4,9 @@ use super::queue::Cancel;
 use super::{Standing, Verdict, Workshop};
 use crate::crash_point;
 use crate::domain::card::one_line;
-use crate::domain::{App, Build, BuildState, Command, Failure, Moment, Oid, Origin, ProcessType, ReleaseNo, release};
+use crate::domain::{App, Build, Command, Failure, Moment, Oid, Origin, ProcessType, ReleaseNo, release};
 use crate::scheduler::Settled;
-use crate::store::{NewRelease, NewReleaseError};
+use crate::store::{ConfigChange, NewRelease, NewReleaseError};
 use buildpacks::Start;
 use std::collections::BTreeMap;
 use tokio::sync::OwnedSemaphorePermit;
@@ -61,6 +61,15 @@ impl Workshop {
     fn check_branch(&self, app: &App, build: &Build) -> Result<Oid, Failure> {
         let moves = &build.moves;
         match self.tools.repos.standing(&app.key, &moves.branch, &moves.old, &moves.new) {
+            // Two first pushes to different branches: the one that went live first made its branch the deploy branch.
+            Ok(Standing::MayMove { .. })
+                if app.deploy_branch.as_ref().is_some_and(|branch| *branch != moves.branch) =>
+            {
+                let branch = app.deploy_branch.as_deref().unwrap_or_default();
+                let reason =
+                    format!("{branch} is this app's deploy branch; run `git push paas {}:{branch}`", moves.branch);
+                Err(Failure::Plan { reason })
+            }
             Ok(Standing::MayMove { from }) => Ok(from),
             Ok(Standing::Stale) => Err(Failure::StaleRef),
             Err(error) => Err(Failure::Platform { reason: format!("{error:#}") }),
@@ -77,22 +86,34 @@ impl Workshop {
             Err(failure) => return self.fail(app, build.id, failure).await,
         };
         self.tools.scheduler.wake(app.id);
-        let settled = tokio::select! {
-            settled = self.tools.scheduler.settled(app, no) => settled,
-            () = cancel.token.cancelled() => {
-                // Promotion may have come first; then nothing is undone.
-                let _ = self.tools.scheduler.overtake(app.id, cancel.failure()).await;
-                self.tools.scheduler.settled(app, no).await
-            }
-        };
-        match settled {
+        match self.settled(app, no, cancel).await {
             Ok(Settled::Live) => self.complete(app, build, no, replaced, moved_from, &times).await,
             Ok(Settled::Failed(failure)) => {
                 self.unpin(app, build.id);
                 let reason = one_line(&failure, replaced);
                 self.answer(app, build.id, Verdict::Refused { reason }).await;
             }
-            Err(error) => self.fail(app, build.id, Failure::Platform { reason: error.to_string() }).await,
+            Err(failure) => self.fail(app, build.id, failure).await,
+        }
+    }
+
+    /// How the release settles. It never goes live behind the back of a pusher who was told that it did not.
+    async fn settled(&self, app: &App, no: ReleaseNo, cancel: &Cancel) -> Result<Settled, Failure> {
+        let scheduler = &self.tools.scheduler;
+        let first = tokio::select! {
+            biased;
+            settled = scheduler.settled(app, no) => settled,
+            () = cancel.token.cancelled() => {
+                // Promotion may have come first; then nothing is undone.
+                scheduler.overtake(app.id, no, cancel.failure()).await.map(|_| ())
+                    .and(scheduler.settled(app, no).await)
+            }
+        };
+        let Err(error) = first else { return first.map_err(|error| Failure::Platform { reason: error.to_string() }) };
+        let failure = Failure::Platform { reason: error.to_string() };
+        match scheduler.overtake(app.id, no, failure.clone()).await {
+            Ok(_) => scheduler.settled(app, no).await.map_err(|_| failure),
+            Err(_) => Err(failure),
         }
     }
 
@@ -109,6 +130,7 @@ impl Workshop {
             port,
             description: format!("Push {}", build.moves.new.short()),
             created_by: build.pusher.to_string(),
+            change: ConfigChange::new(),
         };
         let mut changes = self.tools.store.changes();
         let no = loop {
@@ -121,9 +143,6 @@ impl Workshop {
                 Err(NewReleaseError::Store(error)) => return Err(platform(&error)),
             }
         };
-        let released = BuildState::Released { image: made.image, release: no };
-        let ended = self.tools.store.end_build(build.id, &released, self.tools.clock.now()).await;
-        ended.map_err(|error| platform(&error))?;
         crash_point!("release-made");
         Ok(no)
     }

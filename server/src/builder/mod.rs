@@ -18,9 +18,9 @@ pub use heal::heal;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;
-use crate::domain::{App, BuildId, Oid, Pusher, RefMove};
+use crate::domain::{App, BuildId, BuildState, Failure, Oid, Pusher, RefMove};
 use crate::engine::Engine;
-use crate::logs::{Logs, TranscriptOf};
+use crate::logs::{Journal, Logs, TranscriptOf};
 use crate::scheduler::Scheduler;
 use crate::store::Store;
 use queue::Queue;
@@ -84,13 +84,27 @@ impl Builder {
         for old in superseded {
             self.0.give_way(app, old, &moves.new).await;
         }
-        // The objects are in the repository and nothing points at them yet: a git gc would take them.
-        tools.repos.pin(&app.key, build, &moves.new)?;
-        // Opened here, so that whoever follows it now and whoever writes it later share one journal.
-        let transcript = tools.logs.transcript(&app.key, TranscriptOf::Build(build))?;
+        let transcript = match self.0.make_ready(app, build, &moves) {
+            Ok(transcript) => transcript,
+            Err(error) => {
+                let failure = Failure::Platform { reason: format!("{error:#}") };
+                tools.store.end_build(build, &BuildState::Failed { failure }, tools.clock.now()).await?;
+                return Err(error);
+            }
+        };
         let verdict = self.0.queue.expect(build, transcript, (pusher.clone(), moves.new.clone()), &tools.stop);
         tracing::info!(app.name = %app.name, "build {build} of {} queued for {} by {pusher}", app.name, moves.new.short());
         self.0.queue.wake();
         Ok(Ticket { build, verdict })
+    }
+}
+
+impl Workshop {
+    /// What a queued build needs on disk.
+    fn make_ready(&self, app: &App, build: BuildId, moves: &RefMove) -> anyhow::Result<Arc<Journal>> {
+        // The objects are in the repository and nothing points at them yet: a git gc would take them.
+        self.tools.repos.pin(&app.key, build, &moves.new)?;
+        // Opened here, so that whoever follows it now and whoever writes it later share one journal.
+        self.tools.logs.transcript(&app.key, TranscriptOf::Build(build))
     }
 }

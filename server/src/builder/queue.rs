@@ -2,13 +2,18 @@
 use super::{Verdict, Workshop};
 use crate::domain::{App, AppId, Build, BuildId, Failure, Oid, Pusher};
 use crate::logs::Journal;
+use futures_util::FutureExt;
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Images made at a time.
 const BUILDS_AT_ONCE: usize = 1;
+/// Wait before the queue is read again after a failure.
+const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -80,6 +85,11 @@ impl Queue {
         self.lock().waiting.get(&build).map(|waiting| waiting.cancel.clone())
     }
 
+    async fn wake_after(&self, wait: Duration) {
+        tokio::time::sleep(wait).await;
+        self.wake();
+    }
+
     pub(super) fn take(&self, build: BuildId) -> Option<Waiting> {
         self.lock().waiting.remove(&build)
     }
@@ -103,7 +113,11 @@ impl Workshop {
             let workshop = Arc::clone(&self);
             let app = build.app;
             self.tools.tracker.spawn(async move {
-                workshop.run(build, bench).await;
+                let id = build.id;
+                // A bug in one push must not keep its app busy for ever, nor its pusher waiting.
+                if AssertUnwindSafe(workshop.run(build, bench)).catch_unwind().await.is_err() {
+                    workshop.fail_broken(app, id).await;
+                }
                 workshop.queue.leave(app);
             });
         }
@@ -116,13 +130,19 @@ impl Workshop {
             match self.tools.store.queued_builds().await {
                 Ok(queued) => {
                     let mut inner = self.queue.lock();
-                    let next = queued.into_iter().find(|build| !inner.busy.contains(&build.app));
+                    // Only what a pusher waits for: one that is being taken in, or was refused meanwhile, is not built.
+                    let may_run =
+                        |build: &Build| !inner.busy.contains(&build.app) && inner.waiting.contains_key(&build.id);
+                    let next = queued.into_iter().find(may_run);
                     if let Some(build) = next {
                         inner.busy.insert(build.app);
                         return Some(build);
                     }
                 }
-                Err(error) => tracing::error!("cannot read the build queue: {error}"),
+                Err(error) => {
+                    tracing::error!("cannot read the build queue, trying again: {error}");
+                    self.queue.wake_after(RETRY).await;
+                }
             }
             tokio::select! {
                 () = self.tools.stop.cancelled() => return None,

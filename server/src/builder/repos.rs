@@ -31,7 +31,8 @@ impl Repos {
     /// Makes the app's bare repository when it is absent.
     pub fn ensure(&self, app: &AppKey) -> anyhow::Result<PathBuf> {
         let path = self.path(app);
-        if !path.join("HEAD").exists() {
+        // git2 writes HEAD first and the folders after; a kill in between is mended by initialising again.
+        if Repository::open_bare(&path).is_err() {
             let mut options = RepositoryInitOptions::new();
             options.bare(true).external_template(false).initial_head("main");
             Repository::init_opts(&path, &options)
@@ -113,6 +114,29 @@ impl Repos {
             .with_context(|| format!("move {branch} to {to}"))?;
         repo.set_head(&branch_name(branch)).with_context(|| format!("point HEAD at {branch}"))?;
         Ok(())
+    }
+
+    /// Removes the lock files of a process that died while it moved a ref. Only for the start, when no git of ours runs.
+    pub(super) fn drop_stale_locks(&self, app: &AppKey) {
+        let path = self.path(app);
+        let mut folders = vec![path.join("refs")];
+        let mut locks = vec![path.join("HEAD.lock"), path.join("packed-refs.lock"), path.join("config.lock")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let is_lock = entry.path().extension().is_some_and(|extension| extension == "lock");
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    Ok(kind) if kind.is_file() && is_lock => locks.push(entry.path()),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+        for lock in locks.iter().filter(|lock| lock.exists()) {
+            match std::fs::remove_file(lock) {
+                Ok(()) => tracing::info!("removed the stale lock {}", lock.display()),
+                Err(error) => tracing::warn!("cannot remove the stale lock {}: {error}", lock.display()),
+            }
+        }
     }
 
     pub(super) fn open(&self, app: &AppKey) -> anyhow::Result<Repository> {

@@ -1,6 +1,6 @@
 //! Stack images: built when an app first needs them, shared by all apps.
 use super::context::{Extra, stream_extras};
-use super::image::Show;
+use super::image::{BUILD_LIMIT, Show};
 use super::queue::Cancel;
 use super::{Workshop, base};
 use crate::domain::{App, BuildId, Failure};
@@ -24,7 +24,7 @@ impl Workshop {
                 continue;
             }
             if image.base.is_none() {
-                self.ensure_base(app, build).await?;
+                self.ensure_base(app, build, cancel).await?;
             }
             self.tell(app, build, [format!("-----> Preparing {} (once)", image.name)]);
             self.build_stack(app, build, image, cancel).await?;
@@ -32,9 +32,15 @@ impl Workshop {
         Ok(())
     }
 
-    pub(super) async fn ensure_base(&self, app: &App, build: BuildId) -> Result<(), Failure> {
+    pub(super) async fn ensure_base(&self, app: &App, build: BuildId, cancel: &Cancel) -> Result<(), Failure> {
         let say = |line: &str| self.tell(app, build, [line.to_owned()]);
-        let made = base::ensure(&*self.tools.engine, &say).await;
+        let made = tokio::select! {
+            made = base::ensure(&*self.tools.engine, &say) => made,
+            () = cancel.token.cancelled() => return Err(cancel.failure()),
+            () = tokio::time::sleep(BUILD_LIMIT) => {
+                return Err(Failure::BuildTimedOut { limit_secs: BUILD_LIMIT.as_secs() });
+            }
+        };
         made.map_err(|error| Failure::Platform { reason: format!("{error:#}") })
     }
 

@@ -1,7 +1,7 @@
 //! What a build says: to its transcript, without known secret values, and the end of it.
 use super::{Verdict, Workshop};
 use crate::domain::card::{card, one_line};
-use crate::domain::{App, BuildId, BuildState, Failure, RefMove};
+use crate::domain::{App, AppId, BuildId, BuildState, Failure, RefMove};
 use crate::logs::{Mask, TranscriptOf};
 
 impl Workshop {
@@ -39,6 +39,18 @@ impl Workshop {
         }
         self.unpin(app, build);
         self.answer(app, build, Verdict::Refused { reason }).await;
+    }
+
+    /// Ends a push whose task panicked.
+    pub(super) async fn fail_broken(&self, app: AppId, build: BuildId) {
+        tracing::error!("the task of build {build} panicked; this is a bug");
+        match self.tools.store.app_by_id(app).await {
+            Ok(app) => {
+                let reason = "the server broke while it built; this is a bug in it, its log has more".to_owned();
+                self.fail(&app, build, Failure::Platform { reason }).await;
+            }
+            Err(error) => tracing::error!("cannot end build {build}: {error}"),
+        }
     }
 
     /// Ends the transcript, writes the audit log, and tells the pusher.

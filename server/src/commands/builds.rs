@@ -153,9 +153,14 @@ async fn info(context: &Context, console: &Console, app: &App, id: Option<BuildI
         .await;
     let transcript = context.tools.logs.transcript(&app.key, TranscriptOf::Build(build.id))?;
     let mut follower = transcript.follow(From::Start)?;
-    if build.state.is_over() {
-        // Nobody writes to it any more: read to the end and stop.
-        transcript.close();
+    // Asked after the transcript was opened: one that is still in hand is closed at its end.
+    if !context.tools.builder.has_in_hand(build.id) {
+        for line in transcript.tail(usize::MAX, |_| true)? {
+            if !console.say(&printable(&line)).await {
+                break;
+            }
+        }
+        return Ok(());
     }
     while let Some(line) = next_line(&mut follower, console).await? {
         if !console.say(&printable(&line)).await {

@@ -4,6 +4,7 @@ use super::grammar::{Form, OfApp};
 use super::table::{print, print_json};
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
+use crate::domain::release::Config;
 use crate::domain::{App, AppName, Origin, Secret, VarName, release};
 use crate::store::{ConfigChange, NewRelease};
 use std::collections::BTreeMap;
@@ -162,33 +163,46 @@ async fn read_value(name: &VarName, console: &mut Console) -> Result<String, Com
 }
 
 async fn apply(context: &Context, console: &Console, app: &App, change: ConfigChange) -> Done {
-    let set = change.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-    release::port(&set, &[]).map_err(|error| CommandError::new(error.to_string()))?;
-    let changed = context.tools.store.change_config(app.id, &change).await?;
-    if changed.is_empty() {
+    let store = &context.tools.store;
+    let before = store.config(app.id).await?;
+    let after = changed(before.clone(), &change);
+    release::port(&after, &[]).map_err(|error| CommandError::new(error.to_string()))?;
+    let Some(live) = store.live_release(app.id).await? else {
+        store.change_config(app.id, &change).await?;
+        console.say(&format!("stored; {} has no release yet, the first push takes it along", app.name)).await;
+        return Ok(());
+    };
+    // Beside what runs, not beside what is stored: an earlier change may have been stored without going live.
+    let names: Vec<VarName> = change.keys().filter(|name| after.get(name) != live.config.get(name)).cloned().collect();
+    if names.is_empty() && after == before {
         console.say("nothing changed: the values are what they were").await;
         return Ok(());
     }
-    let names = changed.iter().map(VarName::as_str).collect::<Vec<_>>().join(", ");
     let verb = if change.values().any(Option::is_some) { "Set" } else { "Unset" };
-    let new = |live: &crate::domain::Release, port: u16| NewRelease {
+    let words = change.keys().map(VarName::as_str).collect::<Vec<_>>().join(", ");
+    let new = |live: &crate::domain::Release| NewRelease {
         app: app.id,
-        origin: Origin::Config { changed: changed.clone() },
+        origin: Origin::Config { changed: names.clone() },
         image: live.image.clone(),
         commit: live.commit.clone(),
         processes: live.processes.clone(),
-        port,
-        description: format!("{verb} {names}"),
+        port: live.port,
+        description: format!("{verb} {words}"),
         created_by: context.caller.to_string(),
+        change: change.clone(),
     };
-    let replaced = context.tools.store.live_release(app.id).await?.map(|release| release.no);
-    match context.make_release(console, app, new, StandsOn::Live).await? {
-        Some(no) => context.see_through(console, app, no, replaced).await,
-        None => {
-            console
-                .say(&format!("{names} stored; {} has no release yet, the first push takes it along", app.name))
-                .await;
-            Ok(())
-        }
+    let made = context.make_release(console, app, new, StandsOn::Live).await?;
+    let gone = || CommandError::new(format!("{} has no live release any more", app.name));
+    context.see_through(console, app, made.ok_or_else(gone)?, Some(live.no)).await
+}
+
+/// `config` with a change applied.
+pub(super) fn changed(mut config: Config, change: &ConfigChange) -> Config {
+    for (name, value) in change {
+        match value {
+            Some(value) => config.insert(name.clone(), value.clone()),
+            None => config.remove(name),
+        };
     }
+    config
 }

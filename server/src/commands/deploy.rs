@@ -1,11 +1,12 @@
 //! Releases that no push makes (config change, rollback, retry): made, followed live, and told to the end.
+use super::config::changed;
 use super::{CommandError, Context, Done};
 use crate::console::Console;
 use crate::domain::card::one_line;
 use crate::domain::{App, Release, ReleaseNo, release};
 use crate::logs::{From, TranscriptOf, printable};
 use crate::scheduler::Settled;
-use crate::store::{NewRelease, NewReleaseError};
+use crate::store::{ConfigChange, NewRelease, NewReleaseError};
 
 /// The release that a new one is made of.
 #[derive(Clone, Copy)]
@@ -16,19 +17,20 @@ pub(super) enum StandsOn {
 
 impl Context {
     /// The port of a release of `base`'s image with today's config vars.
-    async fn port(&self, app: &App, base: &Release) -> Result<u16, CommandError> {
-        let config = self.tools.store.config(app.id).await?;
+    async fn port(&self, base: &Release, change: &ConfigChange) -> Result<u16, CommandError> {
+        let config = changed(self.tools.store.config(base.app).await?, change);
         let info = self.tools.engine.image(base.image.as_str()).await?;
         let exposed = info.map(|info| info.exposed_ports).unwrap_or_default();
         release::port(&config, &exposed).map_err(|error| CommandError::new(error.to_string()))
     }
 
-    /// Makes a release of another one, with the port that `new` is given, when its turn comes: waits while another release of the app is starting.
+    /// Makes a release of another one when its turn comes: waits while another release of the app is starting. Its port
+    /// is found anew, because a config var may set it.
     pub(super) async fn make_release(
         &self,
         console: &Console,
         app: &App,
-        new: impl Fn(&Release, u16) -> NewRelease + Send + Sync,
+        new: impl Fn(&Release) -> NewRelease + Send + Sync,
         stands_on: StandsOn,
     ) -> Result<Option<ReleaseNo>, CommandError> {
         let mut changes = self.tools.store.changes();
@@ -39,8 +41,9 @@ impl Context {
                 StandsOn::Newest => self.tools.store.releases(app.id, 1).await?.pop(),
             };
             let Some(base) = base else { return Ok(None) };
-            let port = self.port(app, &base).await?;
-            match self.tools.store.create_release(&new(&base, port), self.tools.clock.now()).await {
+            let mut release = new(&base);
+            release.port = self.port(&base, &release.change).await?;
+            match self.tools.store.create_release(&release, self.tools.clock.now()).await {
                 Ok(no) => {
                     self.tools.scheduler.wake(app.id);
                     return Ok(Some(no));
@@ -81,7 +84,8 @@ impl Context {
         let settling = async {
             let settled = self.tools.scheduler.settled(app, no).await;
             if matches!(settled, Ok(Settled::Live)) {
-                self.tools.scheduler.probation(app, no, replaced).await?;
+                // It is live whatever can be told about its first seconds.
+                let _ = self.tools.scheduler.probation(app, no, replaced).await;
             }
             transcript.close();
             settled

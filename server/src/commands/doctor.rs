@@ -4,6 +4,7 @@ use crate::domain::instance::{State, Traffic};
 use crate::domain::{App, AppId};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 /// One check, and what it complains about.
 #[derive(Serialize)]
@@ -12,7 +13,24 @@ pub(super) struct Finding {
     pub(super) complaints: Vec<String>,
 }
 
+/// Between two looks: what is under way is over by then.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
+
+/// Looks twice when something is found: deploys under way look like damage for a moment.
 pub(super) async fn examine(tools: &Tools) -> Vec<Finding> {
+    let first = look(tools).await;
+    if first.iter().all(|finding| finding.complaints.is_empty()) {
+        return first;
+    }
+    tokio::time::sleep(SECOND_LOOK).await;
+    let mut second = look(tools).await;
+    for (now, before) in second.iter_mut().zip(&first) {
+        now.complaints.retain(|complaint| before.complaints.contains(complaint));
+    }
+    second
+}
+
+async fn look(tools: &Tools) -> Vec<Finding> {
     let apps = tools.store.apps().await.unwrap_or_default();
     vec![
         Finding { check: "the database file is sound", complaints: database(tools).await },
@@ -25,7 +43,7 @@ pub(super) async fn examine(tools: &Tools) -> Vec<Finding> {
             check: "branches point at what was promoted, and no pin is left",
             complaints: branches(tools, &apps).await,
         },
-        Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps) },
+        Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
     ]
 }
 
@@ -191,8 +209,12 @@ async fn branch_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
     Ok(complaints)
 }
 
-fn folders(tools: &Tools, apps: &[App]) -> Vec<String> {
-    let known: HashSet<&str> = apps.iter().map(|app| app.key.as_str()).collect();
+async fn folders(tools: &Tools, apps: &[App]) -> Vec<String> {
+    let mut known: HashSet<String> = apps.iter().map(|app| app.key.to_string()).collect();
+    // First pushes that are still coming in.
+    for app in tools.store.provisional_apps().await.unwrap_or_default() {
+        known.extend(tools.store.app_by_id(app).await.ok().map(|app| app.key.to_string()));
+    }
     let mut complaints = Vec::new();
     for folder in ["repos", "logs"] {
         let dir = tools.data_dir.join(folder);

@@ -200,7 +200,10 @@ fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u16>), CommandErro
 
 async fn stop(context: &Context, console: &Console, app: &App) -> Done {
     // In this order: of a stopped app nothing is wanted, so a candidate would count as ready with nothing running.
-    context.tools.scheduler.overtake(app.id, Failure::Overtaken { by: "ps:stop".to_owned() }).await?;
+    if let Some(starting) = context.tools.store.starting_release(app.id).await? {
+        let failure = Failure::Overtaken { by: "ps:stop".to_owned() };
+        context.tools.scheduler.overtake(app.id, starting.no, failure).await?;
+    }
     context.tools.store.set_stopped(app.id, true).await?;
     context.tools.scheduler.wake(app.id);
     console.say(&format!("stopped {}; `paas ps:start` starts it again", app.name)).await;

@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::domain::release::Release;
 use crate::domain::{App, AppName, Command, Origin, ReleaseNo, Rollout};
 use crate::logs::{TranscriptOf, printable};
-use crate::store::NewRelease;
+use crate::store::{ConfigChange, NewRelease};
 use serde::Serialize;
 
 /// Releases that a list shows.
@@ -163,15 +163,16 @@ fn view(release: &Release) -> ReleaseView {
 }
 
 async fn retry(context: &Context, console: &Console, app: &App) -> Done {
-    let new = |of: &Release, port: u16| NewRelease {
+    let new = |of: &Release| NewRelease {
         app: app.id,
         origin: Origin::Retry { of: of.no },
         image: of.image.clone(),
         commit: of.commit.clone(),
         processes: of.processes.clone(),
-        port,
+        port: of.port,
         description: format!("Retry of {}", of.no),
         created_by: context.caller.to_string(),
+        change: ConfigChange::new(),
     };
     let replaced = context.tools.store.live_release(app.id).await?.map(|release| release.no);
     let none =

@@ -108,7 +108,8 @@ async fn converse(stream: UnixStream, commands: &Commands, stop: &CancellationTo
         left.cancel();
         std::future::pending::<()>().await;
     };
-    let speaking = async {
+    // Owns the receiver: when the client is gone, what the command still says fails at once instead of waiting.
+    let speaking = async move {
         while let Some(chunk) = from_output.recv().await {
             let answer = match chunk {
                 Output::Standard(bytes) => Answer::Standard(BASE64.encode(bytes)),
@@ -116,11 +117,11 @@ async fn converse(stream: UnixStream, commands: &Commands, stop: &CancellationTo
             };
             write(&mut writer, &answer).await?;
         }
-        anyhow::Ok(())
+        anyhow::Ok(writer)
     };
     let both = async { tokio::join!(running, speaking) };
-    let code = tokio::select! {
-        (code, spoken) = both => { spoken?; code }
+    let (code, mut writer) = tokio::select! {
+        (code, spoken) = both => (code, spoken?),
         () = listening => return Ok(()),
     };
     write(&mut writer, &Answer::Exit(code)).await

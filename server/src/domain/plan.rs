@@ -14,6 +14,8 @@ use std::time::Duration;
 pub const SETTLE_TIME: Duration = Duration::from_secs(3);
 /// How long a release may take from its start to being ready.
 pub const READY_BUDGET: Duration = Duration::from_mins(1);
+/// What the types that wait for web get on top: the old ones' grace, the settling, and some.
+pub const YIELD_BUDGET: Duration = Duration::from_secs(40);
 /// Wait before the n-th start in a row after a crash; the last one repeats.
 const BACKOFF: [Duration; 6] = [
     Duration::ZERO,
@@ -170,10 +172,12 @@ impl<'a> Planner<'a> {
 
     /// The failure of a candidate whose time is over while `slot` is not ready.
     fn timeout_of(&self, candidate: &Candidate, slot: &Slot) -> Option<Failure> {
-        if self.now.since(candidate.since) < READY_BUDGET {
+        // Other types begin when web is ready and their old ones have ended.
+        let limit = if slot.process.is_web() { READY_BUDGET } else { READY_BUDGET + YIELD_BUDGET };
+        if self.now.since(candidate.since) < limit {
             return None;
         }
-        let limit_secs = READY_BUDGET.as_secs();
+        let limit_secs = limit.as_secs();
         let probe =
             self.seen.iter().filter(|s| s.release == candidate.spec.no && s.slot == *slot).find_map(|s| {
                 match s.state {

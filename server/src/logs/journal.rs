@@ -66,7 +66,11 @@ impl Journal {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut generation = self.state.borrow().generation;
         if inner.length_bytes > 0 && inner.length_bytes + text.len() as u64 > self.limit_bytes {
-            std::fs::rename(&self.path, self.rotated_path())?;
+            match std::fs::rename(&self.path, self.rotated_path()) {
+                // An earlier rotation was cut short after this step.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
             *inner = Inner { file: open_append(&self.path)?, length_bytes: 0 };
             generation += 1;
         }

@@ -12,8 +12,9 @@ pub(super) async fn sweep(neighbours: &Neighbours) -> anyhow::Result<()> {
     let Neighbours { store, repos, logs, .. } = neighbours;
     for app in store.provisional_apps().await.context("look for refused first pushes")? {
         if let Some(app) = store.drop_if_provisional(app).await? {
-            repos.remove(&app.key)?;
-            logs.forget(&app.key)?;
+            if let Err(error) = repos.remove(&app.key).and_then(|()| logs.forget(&app.key)) {
+                tracing::warn!("could not remove the files of {}: {error:#}", app.name);
+            }
             tracing::info!("forgot {}, whose first push an earlier process did not finish", app.name);
         }
     }
@@ -27,8 +28,8 @@ pub(super) async fn sweep(neighbours: &Neighbours) -> anyhow::Result<()> {
         } else if holds_a_branch(&path) {
             // The database may be the one that is wrong, and this the only copy.
             tracing::warn!("the repository {} belongs to no app; remove it if it is not needed", path.display());
-        } else {
-            repos.remove(&key)?;
+        } else if let Err(error) = repos.remove(&key) {
+            tracing::warn!("could not remove the repository of a vanished app: {error:#}");
         }
     }
     Ok(())

@@ -34,7 +34,8 @@ pub(super) struct AppMemory {
 pub(super) struct Known {
     pub(super) release: ReleaseNo,
     pub(super) address: IpAddr,
-    pub(super) started_at: Moment,
+    /// By our own clock, which the engine's may differ from.
+    pub(super) seen_since: Moment,
     pub(super) probe: Arc<ProbeState>,
     /// Ends the probe and the log collection of this instance.
     pub(super) watch: CancellationToken,

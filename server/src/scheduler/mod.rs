@@ -19,14 +19,16 @@ pub use observe::Instance;
 pub use see_through::Settled;
 
 use crate::clock::Clock;
-use crate::domain::{App, AppId, Site};
+use crate::domain::{App, AppId, Failure, Moment, ReleaseNo, Site};
 use crate::engine::{Engine, EngineEvent};
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::ProxyHandle;
 use crate::store::Store;
+use futures_util::FutureExt;
 use memory::AppMemory;
 use publish::Publisher;
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -69,6 +71,7 @@ pub(crate) struct House {
     woken: Notify,
     memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
     networks: tokio::sync::Mutex<()>,
+    started_at: Moment,
 }
 
 impl Scheduler {
@@ -77,6 +80,7 @@ impl Scheduler {
         let tracker = tools.tracker.clone();
         let house = Arc::new(House {
             publisher: Publisher::new(saved),
+            started_at: tools.clock.now(),
             tools,
             dirty: Mutex::default(),
             woken: Notify::new(),
@@ -106,9 +110,8 @@ impl Scheduler {
     }
 
     /// Ends a release that is starting. `false`: it had settled before.
-    pub async fn overtake(&self, app: AppId, failure: crate::domain::Failure) -> crate::store::Result<bool> {
-        let Some(starting) = self.0.tools.store.starting_release(app).await? else { return Ok(false) };
-        let failed = self.0.tools.store.fail_release(app, starting.no, failure, self.0.tools.clock.now()).await?;
+    pub async fn overtake(&self, app: AppId, no: ReleaseNo, failure: Failure) -> crate::store::Result<bool> {
+        let failed = self.0.tools.store.fail_release(app, no, failure, self.0.tools.clock.now()).await?;
         self.wake(app);
         Ok(failed)
     }
@@ -168,7 +171,11 @@ impl House {
                 running.insert(app);
                 let (house, done) = (Arc::clone(&self), done.clone());
                 self.tools.tracker.spawn(async move {
-                    house.pass(app).await;
+                    // A bug in one pass must not keep its app from being looked at again.
+                    if AssertUnwindSafe(Arc::clone(&house).pass(app)).catch_unwind().await.is_err() {
+                        tracing::error!("a pass for app {} panicked; this is a bug", app.0);
+                        house.wake_after(app, SWEEP_EVERY);
+                    }
                     // The dispatcher is gone only when everything stops.
                     let _ = done.send(app).await;
                 });

@@ -87,15 +87,17 @@ impl House {
                 {
                     // Routed before the restart: it was ready then, and the proxy serves from it now.
                     let is_adopted = !memory.adopted && self.tools.proxy.traffic(&o.id) == Traffic::Routed;
+                    // What ran before this server did has settled already; what is new settles by our clock.
+                    let seen_since = if memory.adopted { now } else { started_at.min(now) };
                     let begin = if memory.adopted { Begin::AtFirstLine } else { Begin::WhereTheLogEnds };
-                    let known = self.watch(context, o, (address, started_at), is_adopted, begin);
+                    let known = self.watch(context, o, (address, seen_since), is_adopted, begin);
                     memory.instances.insert(o.id.clone(), known);
                 }
                 ObservedState::Exited { exit, .. }
                     if !memory.stopping.contains(&o.id) && !memory.counted.contains(&o.id) =>
                 {
                     memory.counted.insert(o.id.clone());
-                    let ran_since = memory.instances.get(&o.id).map(|known| known.started_at);
+                    let ran_since = memory.instances.get(&o.id).map(|known| known.seen_since);
                     let crashes = memory.count_crash(o.release, &o.slot, now, ran_since);
                     self.tell_crash(context.app, o, exit, crashes, now);
                 }
@@ -121,14 +123,14 @@ impl House {
         self: &Arc<Self>,
         context: &WatchContext<'_>,
         o: &Observed,
-        (address, started_at): (IpAddr, Moment),
+        (address, seen_since): (IpAddr, Moment),
         is_adopted: bool,
         begin: Begin,
     ) -> Known {
         let watch = self.tools.stop.child_token();
         let release = context.release(o.release);
         let progress = if is_adopted {
-            Progress::Ready { at: started_at, status: None }
+            Progress::Ready { at: seen_since, status: None }
         } else {
             Progress::Probing(Probe::NoAnswer)
         };
@@ -138,7 +140,7 @@ impl House {
         }
         let mask = release.map(|r| Mask::of(&r.config)).unwrap_or_default();
         collect::spawn(self, context.app, o, mask, begin, watch.clone());
-        Known { release: o.release, address, started_at, probe, watch }
+        Known { release: o.release, address, seen_since, probe, watch }
     }
 
     fn spawn_probe(
@@ -166,12 +168,16 @@ fn state_of(o: &Observed, memory: &AppMemory, now: Moment) -> State {
         // Made and never started: the start died with an earlier server, and nothing waits for it.
         ObservedState::Created => State::Stopping,
         ObservedState::Exited { at, exit } => State::Exited { at, exit },
-        ObservedState::Running { started_at, .. } => match memory.instances.get(&o.id).map(|known| known.probe.get()) {
-            Some(Progress::Ready { .. }) => State::Ready,
-            _ if !o.slot.process.is_web() && now.since(started_at) >= SETTLE_TIME => State::Ready,
-            Some(Progress::Probing(probe)) => State::Starting { since: started_at, probe },
-            None => State::Starting { since: started_at, probe: Probe::NoAnswer },
-        },
+        ObservedState::Running { .. } => {
+            let Some(known) = memory.instances.get(&o.id) else {
+                return State::Starting { since: now, probe: Probe::NoAnswer };
+            };
+            match known.probe.get() {
+                Progress::Ready { .. } => State::Ready,
+                _ if !o.slot.process.is_web() && now.since(known.seen_since) >= SETTLE_TIME => State::Ready,
+                Progress::Probing(probe) => State::Starting { since: known.seen_since, probe },
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use super::House;
 use super::observe::WatchContext;
 use super::publish::{backends, ready_backends};
 use crate::domain::instance::{Seen, State, Traffic};
-use crate::domain::plan::{Action, Candidate, CrashLedger, Spec, Wanted, plan};
+use crate::domain::plan::{Action, Candidate, CrashLedger, READY_BUDGET, Spec, Wanted, plan};
 use crate::domain::release::Release;
 use crate::domain::{App, AppId, ContainerId, Failure, Moment, Rollout};
 use crate::engine::{EngineError, Observed, ObservedState};
@@ -40,8 +40,33 @@ impl House {
             Err(error) if is_missing_app(&error) => {}
             Err(error) => {
                 tracing::warn!("cannot reconcile app {}: {error:#}", app.0);
+                self.give_up_in_time(app, &error).await;
                 self.wake_after(app, RETRY);
             }
+        }
+    }
+
+    /// A release does not wait for ever for an engine that is down.
+    async fn give_up_in_time(&self, app: AppId, error: &anyhow::Error) {
+        let Ok(Some(starting)) = self.tools.store.starting_release(app).await else { return };
+        let Some(candidate) = self.candidate_of(&starting) else { return };
+        let now = self.tools.clock.now();
+        if now.since(candidate.since) < READY_BUDGET {
+            return;
+        }
+        let failure = Failure::Platform { reason: format!("{} could not be started: {error:#}", starting.no) };
+        if let Err(error) = self.tools.store.fail_release(app, starting.no, failure, now).await {
+            tracing::error!("cannot fail {} of app {}: {error}", starting.no, app.0);
+        }
+    }
+
+    /// Its time begins with this server at the earliest: while none ran, nothing could start.
+    fn candidate_of(&self, release: &Release) -> Option<Candidate> {
+        match release.rollout {
+            Rollout::Starting { since } => {
+                Some(Candidate { spec: spec_of(release), since: since.max(self.started_at) })
+            }
+            Rollout::Live { .. } | Rollout::Replaced { .. } | Rollout::Failed { .. } => None,
         }
     }
 
@@ -75,7 +100,7 @@ impl House {
         let epochs = store.epochs(app, &formation).await?;
         let wanted = Wanted {
             live: live.as_ref().map(spec_of),
-            starting: starting.as_ref().and_then(candidate_of),
+            starting: starting.as_ref().and_then(|release| self.candidate_of(release)),
             formation,
             stopped: row.stopped,
             epochs,
@@ -142,13 +167,6 @@ fn is_missing_app(error: &anyhow::Error) -> bool {
 
 fn spec_of(release: &Release) -> Spec {
     Spec { no: release.no, processes: release.processes.keys().cloned().collect(), port: release.port }
-}
-
-fn candidate_of(release: &Release) -> Option<Candidate> {
-    match release.rollout {
-        Rollout::Starting { since } => Some(Candidate { spec: spec_of(release), since }),
-        Rollout::Live { .. } | Rollout::Replaced { .. } | Rollout::Failed { .. } => None,
-    }
 }
 
 /// An engine's failure as the cause of a failed release.

@@ -96,7 +96,7 @@ impl House {
         let healthy = seen.iter().filter(|s| s.release == no && s.slot.process.is_web()).find_map(|s| {
             let known = memory.instances.get(&s.id)?;
             match known.probe.get() {
-                Progress::Ready { at, status: Some(status) } => Some((at.since(known.started_at), status)),
+                Progress::Ready { at, status: Some(status) } => Some((at.since(known.seen_since), status)),
                 Progress::Ready { status: None, .. } | Progress::Probing(_) => None,
             }
         });

@@ -24,42 +24,43 @@ impl Store {
         Ok(config)
     }
 
-    /// Applies a change whole or not at all, and says which vars really changed.
-    pub async fn change_config(&self, app: AppId, change: &ConfigChange) -> Result<Vec<VarName>> {
+    /// Applies a change whole or not at all, without a release: for an app that has none yet.
+    pub async fn change_config(&self, app: AppId, change: &ConfigChange) -> Result<()> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let before = self.config_in(app, &mut transaction).await?;
-        let mut changed = Vec::new();
-        for (name, value) in change {
-            if before.get(name) == value.as_ref() {
-                continue;
-            }
-            changed.push(name.clone());
-            let text = name.as_str();
-            match value {
-                Some(value) => {
-                    let sealed = self.seal.seal(&place(app, text), value.reveal().as_bytes())?;
-                    sqlx::query!(
-                        "INSERT INTO config_vars (app_id, name, sealed_value) VALUES (?1, ?2, ?3)
-                         ON CONFLICT (app_id, name) DO UPDATE SET sealed_value = ?3",
-                        app.0,
-                        text,
-                        sealed
-                    )
-                    .execute(&mut *transaction)
-                    .await?;
-                }
-                None => {
-                    sqlx::query!("DELETE FROM config_vars WHERE app_id = ? AND name = ?", app.0, text)
-                        .execute(&mut *transaction)
-                        .await?;
-                }
-            }
-        }
-        // Whoever sets config means the app to stay, even when its first push never gets as far as a build.
-        sqlx::query!("UPDATE apps SET provisional = 0 WHERE id = ?", app.0).execute(&mut *transaction).await?;
+        self.change_config_in(app, change, &mut transaction).await?;
         transaction.commit().await?;
         self.announce();
-        Ok(changed)
+        Ok(())
+    }
+
+    pub(super) async fn change_config_in(
+        &self,
+        app: AppId,
+        change: &ConfigChange,
+        connection: &mut sqlx::SqliteConnection,
+    ) -> Result<()> {
+        for (name, value) in change {
+            let text = name.as_str();
+            let Some(value) = value else {
+                sqlx::query!("DELETE FROM config_vars WHERE app_id = ? AND name = ?", app.0, text)
+                    .execute(&mut *connection)
+                    .await?;
+                continue;
+            };
+            let sealed = self.seal.seal(&place(app, text), value.reveal().as_bytes())?;
+            sqlx::query!(
+                "INSERT INTO config_vars (app_id, name, sealed_value) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (app_id, name) DO UPDATE SET sealed_value = ?3",
+                app.0,
+                text,
+                sealed
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        // Whoever sets config means the app to stay, even when its first push never gets as far as a build.
+        sqlx::query!("UPDATE apps SET provisional = 0 WHERE id = ?", app.0).execute(&mut *connection).await?;
+        Ok(())
     }
 }
 
@@ -78,12 +79,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_says_what_changed_and_the_file_shows_no_value() {
+    async fn a_changed_value_is_read_back_and_the_file_does_not_show_it() {
         let (store, dir) = store().await;
         let app = store.create_app(&"blog".parse().unwrap(), Moment::default()).await.unwrap();
         let set: ConfigChange = [(var("TOKEN"), Some(Secret::new("canary-4711".to_owned())))].into();
-        assert_eq!(store.change_config(app.id, &set).await.unwrap(), [var("TOKEN")]);
-        assert_eq!(store.change_config(app.id, &set).await.unwrap(), []);
+        store.change_config(app.id, &set).await.unwrap();
         assert_eq!(store.config(app.id).await.unwrap()[&var("TOKEN")].reveal(), "canary-4711");
         store.close().await;
         for file in std::fs::read_dir(dir.path()).unwrap() {

@@ -1,8 +1,9 @@
 //! Releases and how they fare. The database itself allows one Live and one Starting per app (unique indexes).
-use super::{Result, Store, StoreError, from_json, narrow, parsed, to_json};
+use super::{ConfigChange, Result, Store, StoreError, from_json, narrow, parsed, to_json};
 use crate::domain::release::Config;
 use crate::domain::{
-    AppId, Command, Failure, ImageId, Moment, Oid, Origin, ProcessType, Release, ReleaseNo, Rollout, Secret, VarName,
+    AppId, BuildId, BuildState, Command, Failure, ImageId, Moment, Oid, Origin, ProcessType, Release, ReleaseNo,
+    Rollout, Secret, VarName,
 };
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ pub struct NewRelease {
     pub port: u16,
     pub description: String,
     pub created_by: String,
+    /// Applied to the app's config vars in the same step; nothing is changed when no release is made.
+    pub change: ConfigChange,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +48,7 @@ struct ReleaseRow {
 }
 
 impl Store {
-    /// Makes the next release, Starting.
+    /// Makes the next release, Starting. A push's release ends its build in the same step.
     pub async fn create_release(
         &self,
         new: &NewRelease,
@@ -55,8 +58,14 @@ impl Store {
         if let Some(no) = starting_no(new.app, &mut transaction).await? {
             return Err(NewReleaseError::Busy(no));
         }
+        if !new.change.is_empty() {
+            self.change_config_in(new.app, &new.change, &mut transaction).await?;
+        }
         let config = self.config_in(new.app, &mut transaction).await?;
         let no = self.insert_release(new, &config, now, &mut transaction).await?;
+        if let Origin::Push { build } = new.origin {
+            end_released_build(build, &new.image, no, now, &mut transaction).await?;
+        }
         transaction.commit().await.map_err(StoreError::from)?;
         self.announce();
         Ok(no)
@@ -80,6 +89,7 @@ impl Store {
             port: target.port,
             description,
             created_by: by.to_owned(),
+            change: ConfigChange::new(),
         };
         let no = self.insert_release(&new, &target.config, now, &mut transaction).await?;
         self.restore_config(target, &mut transaction).await?;
@@ -293,6 +303,30 @@ impl Store {
 
 fn place(app: AppId, no: i64) -> String {
     format!("release/{}/{no}", app.0)
+}
+
+/// The build must be running: one that was ended meanwhile makes no release.
+async fn end_released_build(
+    build: BuildId,
+    image: &ImageId,
+    release: ReleaseNo,
+    now: Moment,
+    connection: &mut SqliteConnection,
+) -> Result<()> {
+    let (released, at) = (to_json(&BuildState::Released { image: image.clone(), release })?, now.unix_ms());
+    let ended = sqlx::query!(
+        "UPDATE builds SET state = ?, word = 'released', ended_at = ? WHERE id = ? AND word = 'running'",
+        released,
+        at,
+        build.0
+    )
+    .execute(connection)
+    .await?
+    .rows_affected();
+    if ended != 1 {
+        return Err(StoreError::Missing { what: "running build", name: build.to_string() });
+    }
+    Ok(())
 }
 
 async fn starting_no(app: AppId, connection: &mut SqliteConnection) -> Result<Option<ReleaseNo>> {

@@ -6,7 +6,7 @@ use paas::console::{Console, Output};
 use paas::domain::{App, AppId, BuildId, BuildState, Failure, ImageId, Key, Oid, Origin, Pusher, RefMove};
 use paas::logs::{Logs, TranscriptOf};
 use paas::receiver::{CommandRunner, Intake, Limits, Neighbours, Receiver, ReceiverSettings, parse_public_key, start};
-use paas::store::{NewRelease, SealKey, Store};
+use paas::store::{ConfigChange, NewRelease, SealKey, Store};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -323,8 +323,10 @@ impl ToldBuilder {
             port: 5000,
             description: "Deploy".to_owned(),
             created_by: "test".to_owned(),
+            change: ConfigChange::new(),
         };
         let now = self.clock.now();
+        assert!(self.store.begin_build(build, now).await.unwrap());
         let no = self.store.create_release(&release, now).await.unwrap();
         self.store.promote_release(app.id, no, now).await.unwrap();
         let moved_from = self.repos.branch(&app.key, &moves.branch).unwrap();
