@@ -220,8 +220,8 @@ fn a_crash_in_a_slot_that_nobody_wants_any_more_fails_no_release() {
 #[test]
 fn what_was_never_started_in_time_is_not_called_silent() {
     let scene =
-        Scene::live(1, &["worker"]).starting(2, &["worker"]).with(("a", 1, "worker.1"), Stopping, Quiet).after(60);
-    let failure = Failure::Platform { reason: "worker.1 could not be started within 60 s".to_owned() };
+        Scene::live(1, &["worker"]).starting(2, &["worker"]).with(("a", 1, "worker.1"), Stopping, Quiet).after(100);
+    let failure = Failure::Platform { reason: "worker.1 could not be started within 100 s".to_owned() };
     assert_eq!(scene.plan(), [fail(2, failure)]);
 }
 

@@ -90,7 +90,10 @@ impl<'a> Judge<'a> {
         };
         let is_ready = slots.iter().all(|slot| of(slot).contains(&State::Ready));
         let has_crashed = slots.iter().any(|slot| of(slot).iter().any(|s| matches!(s, State::Exited { .. })));
-        let is_overdue = self.world.now.since(candidate.since) >= Duration::from_mins(1);
+        // Other types wait for web and for their old ones, so they have longer.
+        let web_is_missing = slots.iter().any(|slot| slot.process.is_web() && !of(slot).contains(&State::Ready));
+        let limit = Duration::from_secs(if web_is_missing { 60 } else { 100 });
+        let is_overdue = self.world.now.since(candidate.since) >= limit;
         let (is_failed, is_promoted) = (
             self.actions.iter().any(|a| matches!(a, Action::Fail { .. })),
             self.actions.iter().any(|a| matches!(a, Action::Promote { .. })),
