@@ -78,15 +78,16 @@ fn a_first_push_that_crashes_leaves_an_app_without_release_that_can_be_mended() 
 #[test]
 fn apps_that_never_answer_are_told_the_cause_that_was_recognised() {
     let town = Town::start();
+    let late = "web.1 did not answer on port 5000 within 60 s: it listens on";
     let cases = [
-        ("never-listens", "web.1 did not answer on port 5000 within 60 s", "it listens on no port; bind 0.0.0.0:$PORT"),
+        ("never-listens", format!("{late} no port"), "bind 0.0.0.0:$PORT (PORT is 5000)"),
+        ("loopback-only", format!("{late} 127.0.0.1:5000 only"), "bind 0.0.0.0:$PORT (PORT is 5000)"),
         (
-            "loopback-only",
-            "web.1 did not answer on port 5000 within 60 s",
-            "it listens on 127.0.0.1:5000 only; bind 0.0.0.0:$PORT",
+            "wrong-port",
+            format!("{late} port 9999"),
+            "listen on $PORT (PORT is 5000), or run `paas config:set PORT=9999`",
         ),
-        ("wrong-port", "web.1 did not answer on port 5000 within 60 s", "it listens on port 9999; listen on $PORT"),
-        ("sick", "web.1 answered 500 to GET /", "make GET / answer with a status below 500"),
+        ("sick", "web.1 answered 500 to GET /".to_owned(), "make GET / answer with a status below 500"),
     ];
     std::thread::scope(|scope| {
         for (sample, reason, advice) in cases {
@@ -95,7 +96,7 @@ fn apps_that_never_answer_are_told_the_cause_that_was_recognised() {
                 let work = a_live_app(town, sample);
                 break_with(&work, sample);
                 let push = work.push();
-                push.is_rejected_with(reason).says(advice);
+                push.is_rejected_with(&reason).says(advice);
                 nothing_changed(town, sample, &work, &push);
             });
         }
