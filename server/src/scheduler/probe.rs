@@ -9,10 +9,13 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-const WAIT_FIRST: Duration = Duration::from_millis(5);
+const WAIT_MIN: Duration = Duration::from_millis(5);
 const WAIT_MAX: Duration = Duration::from_millis(250);
+/// The wait between probes is this part of the time waited so far, so that readiness is noticed at most that much late.
+const WAIT_PART: u32 = 8;
 /// For one connection and its answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Passes in a row that make an instance ready.
@@ -54,7 +57,7 @@ pub(super) async fn probe_until_ready(
     clock: &dyn Clock,
     stop: &CancellationToken,
 ) -> bool {
-    let mut wait = WAIT_FIRST;
+    let started = Instant::now();
     let mut passes = 0;
     loop {
         let met = tokio::select! {
@@ -75,11 +78,11 @@ pub(super) async fn probe_until_ready(
             None => {}
         }
         passes = 0;
+        let wait = (started.elapsed() / WAIT_PART).clamp(WAIT_MIN, WAIT_MAX);
         tokio::select! {
             () = stop.cancelled() => return false,
             () = tokio::time::sleep(wait) => {}
         }
-        wait = (wait * 2).min(WAIT_MAX);
     }
 }
 
