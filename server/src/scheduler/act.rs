@@ -1,14 +1,14 @@
 //! Carries out one action of a plan. Every action can be carried out twice without harm.
 use super::House;
 use super::publish::{backends, ready_backends};
-use super::reconcile::{Sheet, platform_failure};
+use super::reconcile::Sheet;
 use crate::crash_point;
 use crate::domain::failure::Listening;
 use crate::domain::instance::{Seen, Slot};
 use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
 use crate::domain::{ContainerId, Failure, ReleaseNo};
-use crate::engine::InstanceSpec;
+use crate::engine::{EngineError, InstanceSpec};
 use crate::logs::Mask;
 use anyhow::Context;
 use futures_util::future::try_join_all;
@@ -106,7 +106,10 @@ impl House {
         epoch: u64,
     ) -> anyhow::Result<()> {
         let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        let network = self.network(&sheet.app).await?;
+        let network = match self.network(&sheet.app).await {
+            Ok(network) => network,
+            Err(error) => return self.not_started(sheet, no, slot, error).await,
+        };
         let spec = InstanceSpec {
             app: sheet.app.id,
             app_key: sheet.app.key.clone(),
@@ -129,21 +132,27 @@ impl House {
                 self.wake(sheet.app.id);
                 Ok(())
             }
-            Err(error) if sheet.starting.as_ref().is_some_and(|r| r.no == no) => {
-                let failure = platform_failure(&format!("cannot start {slot}"), &error);
-                self.tell_failure(sheet, no, None, &failure).await;
-                self.tools.store.fail_release(sheet.app.id, no, failure, self.tools.clock.now()).await?;
-                self.wake(sheet.app.id);
-                Ok(())
-            }
-            Err(error) => {
-                let memory = self.memory(sheet.app.id);
-                let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-                memory.count_crash(no, slot, self.tools.clock.now(), None);
-                self.say(&sheet.app, &format!("cannot start {slot} of {no}: {error}"));
-                Ok(())
-            }
+            Err(error) => self.not_started(sheet, no, slot, error.into()).await,
         }
+    }
+
+    /// A candidate that cannot be started fails with the cause; what serves is tried again, ever later. An engine that is
+    /// away for a moment is no cause: the pass is tried again until the candidate's time is over.
+    async fn not_started(&self, sheet: &Sheet, no: ReleaseNo, slot: &Slot, error: anyhow::Error) -> anyhow::Result<()> {
+        if let Some(EngineError::Unreachable(_)) = error.downcast_ref() {
+            return Err(error.context(format!("start {slot}")));
+        }
+        if sheet.starting.as_ref().is_some_and(|release| release.no == no) {
+            let failure = Failure::Platform { reason: format!("cannot start {slot}: {error:#}") };
+            self.tell_failure(sheet, no, None, &failure).await;
+            self.tools.store.fail_release(sheet.app.id, no, failure, self.tools.clock.now()).await?;
+            self.wake(sheet.app.id);
+            return Ok(());
+        }
+        let memory = self.memory(sheet.app.id);
+        memory.lock().unwrap_or_else(PoisonError::into_inner).count_crash(no, slot, self.tools.clock.now(), None);
+        self.say(&sheet.app, &format!("cannot start {slot} of {no}: {error:#}"));
+        Ok(())
     }
 
     async fn route(&self, sheet: &Sheet, seen: &[Seen], to: &[ContainerId]) {

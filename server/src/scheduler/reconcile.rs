@@ -6,7 +6,7 @@ use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::plan::{Action, Candidate, CrashLedger, READY_BUDGET, Spec, Wanted, plan};
 use crate::domain::release::Release;
 use crate::domain::{App, AppId, ContainerId, Failure, Moment, Rollout};
-use crate::engine::{EngineError, Observed, ObservedState};
+use crate::engine::{Observed, ObservedState};
 use crate::store::StoreError;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -167,9 +167,4 @@ fn is_missing_app(error: &anyhow::Error) -> bool {
 
 fn spec_of(release: &Release) -> Spec {
     Spec { no: release.no, processes: release.processes.keys().cloned().collect(), port: release.port }
-}
-
-/// An engine's failure as the cause of a failed release.
-pub(super) fn platform_failure(what: &str, error: &EngineError) -> Failure {
-    Failure::Platform { reason: format!("{what}: {error}") }
 }
