@@ -1,4 +1,4 @@
-//! Every limit of the proxy in one place, with its unit. Sources: router.md and RFC 9112.
+//! Every limit of the proxy in one place, with its unit. Source of the framing limits: RFC 9112.
 use std::time::Duration;
 
 /// Longest line of a head, in bytes.

@@ -1,4 +1,4 @@
-//! Is a web instance ready? TCP accept, then `GET /` with any status below 500, twice in a row (`router.md`, "The swap").
+//! Is a web instance ready? TCP accept, then `GET /` with any status below 500, twice in a row.
 use crate::clock::Clock;
 use crate::domain::instance::Probe;
 use crate::domain::{Hostname, Moment};
