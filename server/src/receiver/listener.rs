@@ -2,6 +2,7 @@
 use super::Room;
 use super::connection::Connection;
 use super::limits::{DISCONNECT_GRACE, Limits, REJECTION, STOP_GRACE};
+use super::quick_ack::QuickAck;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::server::{Config, RunningSession};
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
@@ -89,7 +90,8 @@ async fn serve(room: Arc<Room>, config: Arc<Config>, stream: TcpStream, pass: Pa
     let (over, removed, known) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let deadline = tokio::time::Instant::now() + room.settings.limits.handshake;
     let connection = Connection::new(Arc::clone(&room), peer, over.clone(), removed.clone(), known.clone());
-    let greeted = tokio::time::timeout_at(deadline, russh::server::run_stream(config, stream, connection)).await;
+    let greeted =
+        tokio::time::timeout_at(deadline, russh::server::run_stream(config, QuickAck::new(stream), connection)).await;
     if let Ok(Ok(session)) = greeted {
         follow(&room, session, Watch { pass, deadline, removed, known }).await;
     }

@@ -20,6 +20,7 @@ mod limits;
 mod listener;
 mod public_key;
 mod pushes;
+mod quick_ack;
 mod ref_rules;
 mod sessions;
 mod shallow;
