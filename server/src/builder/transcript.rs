@@ -6,15 +6,7 @@ use crate::logs::{Mask, TranscriptOf};
 
 impl Workshop {
     pub(super) fn tell(&self, app: &App, build: BuildId, lines: impl IntoIterator<Item = String>) {
-        let journal = match self.tools.logs.transcript(&app.key, TranscriptOf::Build(build)) {
-            Ok(journal) => journal,
-            Err(error) => return tracing::warn!("cannot write the transcript of build {build}: {error:#}"),
-        };
-        for line in lines {
-            if let Err(error) = journal.append(&line) {
-                return tracing::warn!("cannot write the transcript of build {build}: {error:#}");
-            }
-        }
+        self.tools.logs.transcribe(&app.key, TranscriptOf::Build(build), lines);
     }
 
     pub(super) fn tell_masked(&self, app: &App, build: BuildId, mask: &Mask, line: &str) {

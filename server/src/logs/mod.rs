@@ -64,6 +64,15 @@ impl Logs {
         self.journal(&self.dir.join(app.as_str()).join(name), TRANSCRIPT_BYTES)
     }
 
+    /// Appends lines to a transcript. One that cannot be written stops nothing: it is reported and the lines are lost.
+    pub fn transcribe(&self, app: &AppKey, of: TranscriptOf, lines: impl IntoIterator<Item = String>) {
+        let lines: Vec<String> = lines.into_iter().collect();
+        let written = self.transcript(app, of).and_then(|journal| journal.append_all(lines.iter().map(String::as_str)));
+        if let Err(error) = written {
+            tracing::warn!("cannot write the transcript {of:?}: {error:#}");
+        }
+    }
+
     /// Appends to the app's log in Heroku's form: `2026-11-23T14:50:36.123Z app[web.1]: text`. A log that cannot be
     /// written stops nothing: it is reported and the line is lost.
     pub fn say(&self, app: &AppKey, source: &str, text: &str) {

@@ -26,17 +26,7 @@ impl House {
     }
 
     pub(super) fn transcribe(&self, app: &App, release: &Release, lines: impl IntoIterator<Item = String>) {
-        let journal = match self.tools.logs.transcript(&app.key, TranscriptOf::rollout(release)) {
-            Ok(journal) => journal,
-            Err(error) => {
-                return tracing::warn!("cannot write the transcript of {} {}: {error:#}", app.name, release.no);
-            }
-        };
-        for line in lines {
-            if let Err(error) = journal.append(&line) {
-                return tracing::warn!("cannot write the transcript of {} {}: {error:#}", app.name, release.no);
-            }
-        }
+        self.tools.logs.transcribe(&app.key, TranscriptOf::rollout(release), lines);
     }
 
     pub(super) fn tell_start(&self, sheet: &Sheet, release: &Release) {
