@@ -4,6 +4,7 @@
 //! changes something. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod apps;
+mod backups;
 mod builds;
 mod config;
 mod deploy;
@@ -17,6 +18,7 @@ mod server;
 pub mod socket;
 mod table;
 
+use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
@@ -45,6 +47,7 @@ pub(crate) enum Permission {
 /// What commands work with.
 pub struct Tools {
     pub store: Store,
+    pub backups: Backups,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,

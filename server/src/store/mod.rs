@@ -4,6 +4,7 @@
 
 mod apps;
 mod audit;
+mod backups;
 mod builds;
 mod config_vars;
 mod keys;
@@ -11,6 +12,7 @@ mod releases;
 mod routes;
 mod seal;
 
+pub use backups::BackupRow;
 pub use config_vars::ConfigChange;
 pub use releases::{NewRelease, NewReleaseError};
 pub use seal::SealKey;
