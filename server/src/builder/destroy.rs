@@ -16,7 +16,7 @@ const BY: &str = "apps:destroy";
 /// Wait before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a cancelled build may take to end before that is said.
-const BUILD_END_MAX: Duration = Duration::from_secs(60);
+const BUILD_END_MAX: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Apps that are being taken down, and what keeps one from getting on.

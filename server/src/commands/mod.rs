@@ -5,12 +5,16 @@
 
 mod apps;
 mod builds;
+mod checks;
 mod config;
 mod deploy;
 mod destroy;
+mod dns;
 mod doctor;
+mod domains;
 mod grammar;
 mod keys;
+mod limits;
 mod logs;
 mod ps;
 mod releases;

@@ -72,7 +72,7 @@ impl Cpu {
     const CORES_MAX: u32 = 1024;
 
     pub fn from_millis(millis: u32) -> Option<Self> {
-        (millis >= Self::LEAST_MILLIS && millis <= Self::CORES_MAX * 1000).then_some(Self(millis))
+        (Self::LEAST_MILLIS..=Self::CORES_MAX * 1000).contains(&millis).then_some(Self(millis))
     }
 
     pub const fn millis(self) -> u32 {
