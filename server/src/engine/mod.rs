@@ -74,6 +74,8 @@ pub struct InstanceSpec {
     pub env: BTreeMap<String, String>,
     pub network: NetworkId,
     pub memory_bytes: u64,
+    /// Processor time in thousandths of a core; `None`: as much as there is.
+    pub cpu_millis: Option<u32>,
 }
 
 /// Stands for the address of an instance that ended before it could be asked for. Nothing can connect to it (unlike
@@ -187,6 +189,9 @@ pub struct EngineFacts {
     /// `Docker 20.10.24`, say.
     pub version: String,
     pub storage_driver: String,
+    /// What the machine has; 0 where the engine does not say.
+    pub cores: u32,
+    pub memory_bytes: u64,
 }
 
 #[async_trait]

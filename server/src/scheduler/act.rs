@@ -3,8 +3,9 @@ use super::House;
 use super::publish::{backends, ready_backends};
 use super::reconcile::Sheet;
 use crate::crash_point;
-use crate::domain::failure::Listening;
+use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::{Seen, Slot};
+use crate::domain::limits::Cpu;
 use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
 use crate::domain::{App, ContainerId, Failure, ReleaseNo};
@@ -22,8 +23,6 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 const LAST_WORDS_LINES: usize = 200;
 /// Instances of one app that are started at the same time.
 const STARTS_AT_ONCE: usize = 4;
-/// Memory of an instance, without swap beyond it (security rule R15).
-const MEMORY_BYTES: u64 = 512 << 20;
 
 impl House {
     /// Carries out a plan in its order; neighbouring starts at the same time. A start that fails holds up nothing:
@@ -82,6 +81,9 @@ impl House {
             (Failure::TimedOut { process, port, limit_secs, .. }, None) => {
                 Failure::TimedOut { process, port, limit_secs, listening: Listening::Unknown }
             }
+            (Failure::Crashed { process, exit: Exit::OutOfMemory }, Some(s)) => {
+                Failure::OutOfMemory { process, limit_bytes: sheet.limits_of(&s.slot.process).memory().bytes() }
+            }
             (other, _) => other,
         };
         self.tell_failure(sheet, release, culprit, &failure).await;
@@ -129,6 +131,7 @@ impl House {
         slot: &Slot,
         epoch: u64,
     ) -> anyhow::Result<InstanceSpec> {
+        let limits = self.tools.store.limits(app.id).await?.get(&slot.process).copied().unwrap_or_default();
         Ok(InstanceSpec {
             app: app.id,
             app_key: app.key.clone(),
@@ -142,7 +145,8 @@ impl House {
             },
             env: environment(app, release, slot),
             network: self.network(app).await?,
-            memory_bytes: MEMORY_BYTES,
+            memory_bytes: limits.memory().bytes(),
+            cpu_millis: limits.cpu.map(Cpu::millis),
         })
     }
 

@@ -4,7 +4,9 @@
 //! a reboot and somebody's `docker rm -f`. Only this room starts or stops instances.
 
 mod act;
+mod clear;
 mod collect;
+mod hosts;
 mod memory;
 mod network;
 mod observe;

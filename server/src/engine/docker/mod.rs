@@ -98,6 +98,8 @@ impl Engine for DockerEngine {
         Ok(EngineFacts {
             version: format!("Docker {}", version.version.unwrap_or_default()),
             storage_driver: info.driver.unwrap_or_default(),
+            cores: info.ncpu.and_then(|cores| u32::try_from(cores).ok()).unwrap_or(0),
+            memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
         })
     }
 

@@ -165,6 +165,7 @@ mod tests {
             env: BTreeMap::new(),
             network: NetworkId("net".to_owned()),
             memory_bytes: 1 << 29,
+            cpu_millis: None,
         };
         OneOffSpec { instance, words: None, stdio, keep: Keep::WithServer }
     }
