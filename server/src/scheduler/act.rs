@@ -124,6 +124,7 @@ impl House {
             env: environment(sheet, release, slot),
             network,
             memory_bytes: MEMORY_BYTES,
+            mounts: Vec::new(),
         };
         crash_point!("before-start");
         match self.tools.engine.start(&spec).await {

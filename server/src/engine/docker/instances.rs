@@ -93,32 +93,28 @@ impl DockerEngine {
         Ok(Some(Observed { id: ContainerId::new(id.clone()), app, release, slot, epoch, created_at, state }))
     }
 
-    async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse> {
+    pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse> {
         let inspect = |docker: Docker| async move { docker.inspect_container(id, None).await };
         self.link.ask(Task::new("inspect", "container", id), READ_TIME_MAX, inspect).await
     }
 
     /// Dropped half-way it may leave a container that was made and not started: the next list shows it.
-    pub(super) async fn start_instance(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)> {
+    pub(super) async fn make_instance(&self, spec: &InstanceSpec) -> Result<ContainerId> {
         let name = creation::name(&self.installation, spec, &random_hex()?);
         let options = CreateContainerOptions { name: Some(name), ..Default::default() };
         let body = creation::body(&self.installation, spec);
         let create = |docker: Docker| async move { docker.create_container(Some(options), body).await };
         let task = Task::new("create a container from", "image", spec.image.as_str());
-        let id = self.link.ask(task, WRITE_TIME_MAX, create).await?.id;
-
-        let id = ContainerId::new(id);
-        match self.run(&id).await {
-            Ok(address) => Ok((id, address)),
-            Err(error) => {
-                // The first error is the one to tell; what stays behind is seen by the next list.
-                drop(self.remove_instance(&id).await);
-                Err(error)
-            }
+        let id = ContainerId::new(self.link.ask(task, WRITE_TIME_MAX, create).await?.id);
+        if let Err(error) = self.give_mounts(&id, &spec.mounts).await {
+            // The first error is the one to tell; what stays behind is seen by the next list.
+            drop(self.remove_instance(&id).await);
+            return Err(error);
         }
+        Ok(id)
     }
 
-    async fn run(&self, id: &ContainerId) -> Result<IpAddr> {
+    pub(super) async fn run_instance(&self, id: &ContainerId) -> Result<IpAddr> {
         let start = |docker: Docker| async move { docker.start_container(id.as_str(), None).await };
         self.link.ask(Task::new("start", "container", id.short()), WRITE_TIME_MAX, start).await?;
         let inspected = self.inspect(id.as_str()).await?;
