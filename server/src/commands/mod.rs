@@ -89,7 +89,9 @@ impl From<StoreError> for CommandError {
             StoreError::Missing { what: "key", .. } => Some("run `paas keys` to see all keys"),
             StoreError::Missing { what: "build", .. } => Some("run `paas builds -a APP` to see its builds"),
             StoreError::Missing { what: "release", .. } => Some("run `paas releases -a APP` to see its releases"),
-            StoreError::Missing { .. } | StoreError::Taken { .. } => None,
+            StoreError::Missing { what: "volume", .. } => Some("run `paas volumes -a APP` to see its volumes"),
+            StoreError::Missing { what: "volume without an app", .. } => Some("run `paas volumes --all` to see them"),
+            StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::Full { .. } => None,
             StoreError::Database(_) | StoreError::Other(_) => Some("run `paas server:doctor`"),
         };
         Self { what: error.to_string(), next: next.map(str::to_owned) }

@@ -10,6 +10,7 @@ mod keys;
 mod releases;
 mod routes;
 mod seal;
+mod volumes;
 
 pub use config_vars::ConfigChange;
 pub use releases::{NewRelease, NewReleaseError};
@@ -42,6 +43,8 @@ pub enum StoreError {
     Taken { what: &'static str, name: String },
     #[error("no such {what}: {name}")]
     Missing { what: &'static str, name: String },
+    #[error("there are {max} {what} already, and no more are allowed")]
+    Full { what: &'static str, max: usize },
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
