@@ -142,7 +142,7 @@ fn state(context: &Context, app: &App, live: Option<&Release>, is_starting: bool
         _ if is_starting => "deploying",
         (None, _) => "empty",
         (Some(_), Some(Backends::Ready(_))) => "live",
-        (Some(_), Some(Backends::Starting)) => "starting",
+        (Some(_), Some(Backends::Starting | Backends::Held)) => "starting",
         (Some(_), Some(Backends::Crashed)) => "crashed",
         (Some(_), Some(Backends::Off) | None) => "no web",
     }

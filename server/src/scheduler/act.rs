@@ -160,7 +160,7 @@ impl House {
         let ready = ready_backends(to, seen, |s| self.address_of(sheet, s));
         let now = self.tools.clock.now();
         let crashes = self.memory(sheet.app.id).lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
-        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
+        self.publish(&sheet.app, sheet.maintenance, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
         crash_point!("after-route");
         // What left the table drains from now on, and may be quiet at once.
         self.wake(sheet.app.id);

@@ -3,7 +3,8 @@ use super::House;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{App, AppId, AppName, ContainerId, Hostname, Moment};
+use crate::domain::{App, AppId, AppName, ContainerId, Hostname, Maintenance, Moment};
+use crate::proxy::HoldReport;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -37,11 +38,11 @@ impl House {
     }
 
     /// Publishes who answers for an app, if that changed; the proxy acts on it before this returns.
-    pub(super) async fn publish(&self, app: &App, backends: Backends) {
+    pub(super) async fn publish(&self, app: &App, maintenance: Maintenance, backends: Backends) {
         let Some(host) = self.host_of(&app.name) else { return };
         {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
-            let route = AppRoute { name: app.name.clone(), backends };
+            let route = AppRoute { name: app.name.clone(), backends, maintenance };
             if table.apps.get(&app.id) == Some(&route) && table.hosts.get(&host) == Some(&app.id) {
                 return;
             }
@@ -54,11 +55,23 @@ impl House {
         self.save_routes().await;
     }
 
+    /// Changes what stands before an app's backends; whoever answers goes on to. The engine is not asked.
+    async fn publish_maintenance(&self, app: AppId, maintenance: Maintenance) {
+        {
+            let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that was never published is, by its first look.
+            let Some(route) = table.apps.get_mut(&app) else { return };
+            route.maintenance = maintenance;
+            self.tools.proxy.set_routes(&table);
+        }
+        self.save_routes().await;
+    }
+
     pub(super) fn published_address(&self, app: AppId, id: &ContainerId) -> Option<SocketAddr> {
         let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
         match &table.apps.get(&app)?.backends {
             Backends::Ready(backends) => backends.iter().find(|b| b.container == *id).map(|b| b.address),
-            Backends::Starting | Backends::Crashed | Backends::Off => None,
+            Backends::Starting | Backends::Held | Backends::Crashed | Backends::Off => None,
         }
     }
 
@@ -80,6 +93,20 @@ impl House {
 impl super::Scheduler {
     pub fn routes(&self) -> RouteTable {
         self.0.route_table()
+    }
+
+    /// Lets an app's visitors in, answers them, or makes them wait: at once, and from now on.
+    pub async fn set_maintenance(&self, app: AppId, maintenance: Maintenance) -> crate::store::Result<()> {
+        self.0.tools.store.set_maintenance(app, maintenance).await?;
+        self.0.publish_maintenance(app, maintenance).await;
+        // A pass under way may publish what it read before.
+        self.wake(app);
+        Ok(())
+    }
+
+    /// How the app's last hold went.
+    pub fn last_hold(&self, app: AppId) -> Option<HoldReport> {
+        self.0.tools.proxy.last_hold(app)
     }
 }
 

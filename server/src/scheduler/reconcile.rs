@@ -5,7 +5,7 @@ use super::publish::{backends, ready_backends};
 use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::plan::{Action, Candidate, CrashLedger, READY_BUDGET, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Moment, Rollout};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, Rollout};
 use crate::engine::{Observed, ObservedState};
 use crate::store::StoreError;
 use anyhow::Context;
@@ -24,6 +24,7 @@ pub(super) struct Sheet {
     pub(super) live: Option<Release>,
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
+    pub(super) maintenance: Maintenance,
 }
 
 impl Sheet {
@@ -105,7 +106,8 @@ impl House {
             stopped: row.stopped,
             epochs,
         };
-        Ok(Sheet { app: row, live, starting, wanted })
+        let maintenance = store.maintenance(app).await?;
+        Ok(Sheet { app: row, live, starting, wanted, maintenance })
     }
 
     /// Containers that were made and never started: the server that made them died in between.
@@ -122,7 +124,7 @@ impl House {
         let routed: Vec<ContainerId> =
             seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
         let ready = ready_backends(&routed, seen, |s| self.address_of(sheet, s));
-        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, crashes, now)).await;
+        self.publish(&sheet.app, sheet.maintenance, backends(ready, &sheet.wanted, seen, crashes, now)).await;
     }
 
     /// Where the proxy reaches an instance. The port of one whose release is neither live nor starting is the published one.

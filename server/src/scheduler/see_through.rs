@@ -2,6 +2,7 @@
 use super::{House, Scheduler};
 use crate::domain::instance::Traffic;
 use crate::domain::release::Release;
+use crate::domain::route::Backends;
 use crate::domain::{App, Failure, ReleaseNo, Rollout};
 use crate::store;
 use std::sync::PoisonError;
@@ -71,11 +72,9 @@ impl Scheduler {
         for _ in 0..100 {
             let routes = self.routes();
             let is_routed = match routes.apps.get(&app.id).map(|route| &route.backends) {
-                Some(crate::domain::route::Backends::Ready(backends)) => backends.iter().any(|b| b.release == no),
-                Some(crate::domain::route::Backends::Off) => true,
-                Some(crate::domain::route::Backends::Starting | crate::domain::route::Backends::Crashed) | None => {
-                    false
-                }
+                Some(Backends::Ready(backends)) => backends.iter().any(|b| b.release == no),
+                Some(Backends::Off) => true,
+                Some(Backends::Starting | Backends::Held | Backends::Crashed) | None => false,
             };
             if is_routed {
                 return;
