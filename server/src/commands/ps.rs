@@ -138,6 +138,7 @@ fn view(instance: &Instance) -> InstanceView {
         (State::Ready, Traffic::Quiet) => ("up", String::new()),
         (State::Starting { probe: Probe::Status(status), .. }, _) => ("starting", format!("GET / → {status}")),
         (State::Starting { probe: Probe::NoAnswer, .. }, _) => ("starting", String::new()),
+        (State::Made, _) => ("made", "waits for its turn".to_owned()),
         (State::Stopping, _) => ("stopping", String::new()),
         (State::Exited { exit, .. }, _) => ("exited", exit.to_string()),
     };

@@ -5,6 +5,7 @@
 
 mod act;
 mod collect;
+mod hold;
 mod memory;
 mod network;
 mod observe;

@@ -1,9 +1,10 @@
 //! The one owner of the route table: derives each app's backends, publishes the whole, keeps a copy for the next start.
 use super::House;
+use super::reconcile::Sheet;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{App, AppId, AppName, ContainerId, Hostname, Maintenance, Moment};
+use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment};
 use crate::proxy::HoldReport;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -38,7 +39,9 @@ impl House {
     }
 
     /// Publishes who answers for an app, if that changed; the proxy acts on it before this returns.
-    pub(super) async fn publish(&self, app: &App, maintenance: Maintenance, backends: Backends) {
+    pub(super) async fn publish(&self, sheet: &Sheet, backends: Backends) {
+        let (app, maintenance) = (&sheet.app, sheet.maintenance);
+        self.note_hold(sheet, &backends);
         let Some(host) = self.host_of(&app.name) else { return };
         {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,12 +130,20 @@ pub(super) fn backends(
     if wanted.stopped || !wants_web || releases.is_empty() {
         return Backends::Off;
     }
+    // What is made, ends or drains has an instance to come behind it.
+    if wanted.exclusive && seen.iter().any(|s| s.slot.process.is_web() && !matches!(s.state, State::Exited { .. })) {
+        return Backends::Held;
+    }
     let is_starting = seen.iter().any(|s| s.slot.process.is_web() && matches!(s.state, State::Starting { .. }));
     let start_is_far = crashes
         .iter()
         .filter(|((release, slot), _)| releases.contains(release) && slot.process.is_web())
         .any(|(_, crash)| crash.next_start() > now.plus(WORTH_WAITING));
-    if start_is_far && !is_starting { Backends::Crashed } else { Backends::Starting }
+    match (start_is_far && !is_starting, wanted.exclusive) {
+        (true, _) => Backends::Crashed,
+        (false, true) => Backends::Held,
+        (false, false) => Backends::Starting,
+    }
 }
 
 /// The backends that `ids` name, with the address and port that the proxy connects to.

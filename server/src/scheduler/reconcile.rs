@@ -5,8 +5,7 @@ use super::publish::{backends, ready_backends};
 use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::plan::{Action, Candidate, CrashLedger, READY_BUDGET, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, Rollout};
-use crate::engine::{Observed, ObservedState};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, Rollout, Volume};
 use crate::store::StoreError;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -25,6 +24,7 @@ pub(super) struct Sheet {
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
     pub(super) maintenance: Maintenance,
+    pub(super) volumes: Vec<Volume>,
 }
 
 impl Sheet {
@@ -74,7 +74,6 @@ impl House {
     async fn try_pass(self: &Arc<Self>, app: AppId) -> anyhow::Result<()> {
         let sheet = self.load(app).await?;
         let observed = self.tools.engine.instances(Some(app)).await.context("ask the engine what runs")?;
-        self.remove_stillborn(&observed).await;
         let memory = self.memory(app);
         let now = self.tools.clock.now();
         let context = WatchContext { app: &sheet.app, releases: [sheet.live.as_ref(), sheet.starting.as_ref()] };
@@ -99,24 +98,19 @@ impl House {
         let (live, starting) = (store.live_release(app).await?, store.starting_release(app).await?);
         let formation = store.formation(app).await?;
         let epochs = store.epochs(app, &formation).await?;
+        let (volumes, exclusive) = self.volumes_of(app).await?;
+        let held_since = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since;
         let wanted = Wanted {
             live: live.as_ref().map(spec_of),
             starting: starting.as_ref().and_then(|release| self.candidate_of(release)),
             formation,
             stopped: row.stopped,
             epochs,
+            exclusive,
+            held_since,
         };
         let maintenance = store.maintenance(app).await?;
-        Ok(Sheet { app: row, live, starting, wanted, maintenance })
-    }
-
-    /// Containers that were made and never started: the server that made them died in between.
-    async fn remove_stillborn(&self, observed: &[Observed]) {
-        for o in observed.iter().filter(|o| o.state == ObservedState::Created) {
-            if let Err(error) = self.tools.engine.remove(&o.id).await {
-                tracing::warn!("cannot remove {}, which was made and never started: {error}", o.id.short());
-            }
-        }
+        Ok(Sheet { app: row, live, starting, wanted, maintenance, volumes })
     }
 
     /// Republishes who answers: the same instances, or why there are none.
@@ -124,7 +118,7 @@ impl House {
         let routed: Vec<ContainerId> =
             seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
         let ready = ready_backends(&routed, seen, |s| self.address_of(sheet, s));
-        self.publish(&sheet.app, sheet.maintenance, backends(ready, &sheet.wanted, seen, crashes, now)).await;
+        self.publish(sheet, backends(ready, &sheet.wanted, seen, crashes, now)).await;
     }
 
     /// Where the proxy reaches an instance. The port of one whose release is neither live nor starting is the published one.

@@ -40,7 +40,8 @@ impl Scheduler {
         let house = &self.0;
         let release = house.tools.store.release(app.id, no).await?;
         self.until_routed(app, no).await;
-        house.tell_live(app, &release);
+        let hold = house.hold_of(app, replaced).await;
+        house.tell_live(app, &release, hold);
         let mut drain_told = replaced.is_none();
         let mut waited = Duration::ZERO;
         while waited < PROBATION {
