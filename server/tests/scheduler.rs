@@ -2,6 +2,9 @@
 //! while, what answers over HTTP. Time can be moved on; nothing sleeps but to look again.
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
+#[path = "scheduler/volumes.rs"]
+mod volumes;
+
 use paas::clock::{Clock, SystemClock};
 use paas::domain::failure::Exit;
 use paas::domain::instance::{State, Traffic};
@@ -176,13 +179,7 @@ impl Town {
 
     /// What answers at the app's host: status and body.
     async fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.proxy.local_addr()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: blog.example.test\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        get_at(self.proxy.local_addr(), path).await
     }
 
     async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
@@ -208,6 +205,16 @@ impl Drop for Town {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+async fn get_at(proxy: std::net::SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: blog.example.test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 async fn start(

@@ -11,11 +11,13 @@ mod doctor;
 mod grammar;
 mod keys;
 mod logs;
+mod maintenance;
 mod ps;
 mod releases;
 mod server;
 pub mod socket;
 mod table;
+mod volumes;
 
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;

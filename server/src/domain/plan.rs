@@ -350,8 +350,12 @@ impl<'a> Planner<'a> {
     fn is_started_now(&self, s: &Seen) -> bool {
         let takes = |a: &Action| match a {
             Action::Start { release, slot, epoch } => s.is_made_for(*release, slot, *epoch),
-            Action::Fail { .. } | Action::Promote { .. } | Action::Make { .. } => false,
-            Action::Route { .. } | Action::Stop { .. } | Action::Reap { .. } => false,
+            Action::Fail { .. }
+            | Action::Promote { .. }
+            | Action::Make { .. }
+            | Action::Route { .. }
+            | Action::Stop { .. }
+            | Action::Reap { .. } => false,
         };
         let is_first = |s: &Seen| {
             let same = |other: &&Seen| other.is_made_for(s.release, &s.slot, s.epoch);

@@ -25,9 +25,10 @@ impl AppRoute {
     /// Whether its requests wait, but for a start.
     pub fn is_holding(&self) -> bool {
         match (self.maintenance, &self.backends) {
-            (Maintenance::On, _) | (_, Backends::Off) => false,
-            (Maintenance::Pause, _) | (Maintenance::Off, Backends::Held) => true,
-            (Maintenance::Off, Backends::Ready(_) | Backends::Starting | Backends::Crashed) => false,
+            (Maintenance::Off, Backends::Held) => true,
+            (Maintenance::Pause, backends) => *backends != Backends::Off,
+            (Maintenance::On, _)
+            | (Maintenance::Off, Backends::Ready(_) | Backends::Starting | Backends::Crashed | Backends::Off) => false,
         }
     }
 }

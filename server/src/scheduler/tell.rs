@@ -128,7 +128,14 @@ impl House {
                 lines.extend(last.iter().map(|line| format!("         {}", mask.apply(&line.text))));
             }
         }
-        lines.extend(card(failure, sheet.live.as_ref().map(|r| r.no)));
+        let live = sheet.live.as_ref().map(|r| r.no);
+        match live.filter(|_| sheet.wanted.held_since.is_some()) {
+            None => lines.extend(card(failure, live)),
+            Some(live) => {
+                lines.extend(card(failure, None));
+                lines.push(format!(" !     {live} starts again, and requests wait for it"));
+            }
+        }
         self.transcribe(&sheet.app, release, lines);
         self.say(&sheet.app, &format!("{no} failed: {failure}"));
         tracing::info!(app.name = %sheet.app.name, release.no = no.0, "{} {no} failed: {failure}", sheet.app.name);

@@ -85,6 +85,11 @@ impl FakeEngine {
         self.world().builds.push_back(outcome);
     }
 
+    /// Somebody's `docker volume rm`, with or without force.
+    pub fn lose_volume(&self, volume: &VolumeKey) {
+        self.world().volumes.remove(volume);
+    }
+
     /// What an instance was made with.
     pub fn mounts(&self, id: &ContainerId) -> Vec<super::Mount> {
         self.world().instances.get(id).map(|instance| instance.spec.mounts.clone()).unwrap_or_default()

@@ -45,7 +45,9 @@ fn during_a_hold_old_requests_end_on_the_old_instance_and_new_ones_wait_for_the_
     hold(&town);
     assert_eq!(town.proxy.traffic(&old.container()), Traffic::Draining);
     let mut late: Vec<Client> = (0..50).map(|_| town.client()).collect();
-    late.iter_mut().for_each(|client| client.send(GET));
+    for client in &mut late {
+        client.send(GET);
+    }
     // A body is not read while its request waits; it arrives whole all the same.
     let body = "x".repeat(200_000);
     let mut upload = town.client();
@@ -68,7 +70,9 @@ fn no_more_than_a_thousand_requests_wait() {
     let town = Town::new();
     hold(&town);
     let mut clients: Vec<Client> = (0..2000).map(|_| town.client()).collect();
-    clients.iter_mut().for_each(|client| client.send(GET));
+    for client in &mut clients {
+        client.send(GET);
+    }
     eventually("the limit is reached", || town.proxy.waiting(BLOG) == 1000);
     eventually("the others were told", || {
         let lines = town.told.lines.lock().unwrap();

@@ -182,7 +182,7 @@ impl World {
                 }
             },
             Some(Step::Act(Action::Make { release, slot, epoch })) => self.make(release, slot, epoch),
-            Some(Step::Act(Action::Start { release, slot, epoch })) => self.start(release, slot, epoch),
+            Some(Step::Act(Action::Start { release, slot, epoch })) => self.start(release, &slot, epoch),
             Some(Step::PublishStanding(to) | Step::Act(Action::Route { to })) => self.publish(to),
             // Idempotent, also for what is gone by now.
             Some(Step::Act(Action::Stop { id })) => {
@@ -205,8 +205,8 @@ impl World {
     }
 
     /// Starts what was made for it, or else makes it first.
-    fn start(&mut self, release: ReleaseNo, slot: Slot, epoch: u64) {
-        let is_it = |i: &Instance| i.life == Life::Made && (i.release, &i.slot, i.epoch) == (release, &slot, epoch);
+    fn start(&mut self, release: ReleaseNo, slot: &Slot, epoch: u64) {
+        let is_it = |i: &Instance| i.life == Life::Made && (i.release, &i.slot, i.epoch) == (release, slot, epoch);
         if !self.instances.values().any(is_it) {
             self.make(release, slot.clone(), epoch);
         }
