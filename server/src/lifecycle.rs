@@ -8,8 +8,9 @@ use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, Pusher, Site};
+use crate::domain::{AppId, BridgePrefix, Pusher, Site};
 use crate::engine::DockerEngine;
+use crate::guard::{GuardWatch, Wanted};
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
@@ -64,6 +65,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, &saved).await?;
     let site = Site { base_domain: config.base_domain.clone(), http_port: proxy.local_addr().port() };
 
+    let guard = GuardWatch::new(config.guard_dir.clone(), config.data_dir.join("run/guard"));
+    guard.ask(&Wanted { bridges: BridgePrefix::of(&installation), ports: vec![site.http_port] })?;
+
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, saved);
@@ -80,6 +84,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         parse_key,
         site: site.clone(),
         reserved_names: config.reserved_names(),
+        guard,
         data_dir: config.data_dir.clone(),
     });
     let receiver = ground.start_receiver(&config, ssh, builder, &commands).await?;

@@ -44,6 +44,7 @@ async fn look(tools: &Tools) -> Vec<Finding> {
             complaints: branches(tools, &apps).await,
         },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
+        Finding { check: "the host is guarded", complaints: tools.guard.complaint().into_iter().collect() },
     ]
 }
 
