@@ -4,6 +4,7 @@
 //! before its successor is ready, and nothing is stopped while the proxy still routes or drains it.
 
 use super::failure::{Failure, Listening};
+use super::health::Health;
 use super::instance::{Probe, Seen, Slot, State, Traffic};
 use super::release::Formation;
 use super::{ContainerId, Moment, ProcessType, ReleaseNo};
@@ -12,8 +13,6 @@ use std::time::Duration;
 
 /// How long a process without a health check has to run before it counts as ready.
 pub const SETTLE_TIME: Duration = Duration::from_secs(3);
-/// How long a release may take from its start to being ready.
-pub const READY_BUDGET: Duration = Duration::from_mins(1);
 /// What the types that wait for web get on top: the old ones' grace, the settling, and some.
 pub const YIELD_BUDGET: Duration = Duration::from_secs(40);
 /// Wait before the n-th start in a row after a crash; the last one repeats.
@@ -36,6 +35,7 @@ pub struct Wanted {
     pub formation: Formation,
     pub stopped: bool,
     pub epochs: BTreeMap<Slot, u64>,
+    pub health: Health,
 }
 
 /// What of a release matters here.
@@ -173,7 +173,8 @@ impl<'a> Planner<'a> {
     /// The failure of a candidate whose time is over while `slot` is not ready.
     fn timeout_of(&self, candidate: &Candidate, slot: &Slot) -> Option<Failure> {
         // Other types begin when web is ready and their old ones have ended.
-        let limit = if slot.process.is_web() { READY_BUDGET } else { READY_BUDGET + YIELD_BUDGET };
+        let budget = self.wanted.health.ready_budget();
+        let limit = if slot.process.is_web() { budget } else { budget + YIELD_BUDGET };
         if self.now.since(candidate.since) < limit {
             return None;
         }
@@ -187,7 +188,9 @@ impl<'a> Planner<'a> {
             });
         let process = slot.to_string();
         Some(match probe.filter(|_| slot.process.is_web()) {
-            Some(Probe::Status(status)) => Failure::Unhealthy { process, path: "/".to_owned(), status },
+            Some(Probe::Status(status)) => {
+                Failure::Unhealthy { process, path: self.wanted.health.path().to_owned(), status }
+            }
             Some(Probe::NoAnswer) => {
                 Failure::TimedOut { process, port: candidate.spec.port, limit_secs, listening: Listening::Unknown }
             }
@@ -320,7 +323,7 @@ impl<'a> Planner<'a> {
         }
         let of_type = |(process, count): (&ProcessType, &u16)| {
             let process = process.clone();
-            (1..=*count).map(move |index| Slot { process: process.clone(), index })
+            (1..=u32::from(*count)).map(move |index| Slot { process: process.clone(), index })
         };
         self.wanted.formation.iter().filter(|(process, _)| spec.processes.contains(process)).flat_map(of_type).collect()
     }

@@ -3,11 +3,12 @@ use super::House;
 use super::publish::{backends, ready_backends};
 use super::reconcile::Sheet;
 use crate::crash_point;
-use crate::domain::failure::Listening;
+use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::{Seen, Slot};
+use crate::domain::limits::Cpu;
 use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
-use crate::domain::{ContainerId, Failure, ReleaseNo};
+use crate::domain::{App, ContainerId, Failure, ReleaseNo};
 use crate::engine::{EngineError, InstanceSpec};
 use crate::logs::Mask;
 use anyhow::Context;
@@ -22,8 +23,6 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 const LAST_WORDS_LINES: usize = 200;
 /// Instances of one app that are started at the same time.
 const STARTS_AT_ONCE: usize = 4;
-/// Memory of an instance, without swap beyond it (security rule R15).
-const MEMORY_BYTES: u64 = 512 << 20;
 
 impl House {
     /// Carries out a plan in its order; neighbouring starts at the same time. A start that fails holds up nothing:
@@ -82,6 +81,9 @@ impl House {
             (Failure::TimedOut { process, port, limit_secs, .. }, None) => {
                 Failure::TimedOut { process, port, limit_secs, listening: Listening::Unknown }
             }
+            (Failure::Crashed { process, exit: Exit::OutOfMemory }, Some(s)) => {
+                Failure::OutOfMemory { process, limit_bytes: sheet.limits_of(&s.slot.process).memory().bytes() }
+            }
             (other, _) => other,
         };
         self.tell_failure(sheet, release, culprit, &failure).await;
@@ -106,24 +108,9 @@ impl House {
         epoch: u64,
     ) -> anyhow::Result<()> {
         let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        let network = match self.network(&sheet.app).await {
-            Ok(network) => network,
+        let spec = match self.spec(&sheet.app, release, slot, epoch).await {
+            Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
-        };
-        let spec = InstanceSpec {
-            app: sheet.app.id,
-            app_key: sheet.app.key.clone(),
-            release: no,
-            slot: slot.clone(),
-            epoch,
-            image: release.image.clone(),
-            shell_command: match release.processes.get(&slot.process) {
-                Some(Command::Shell(line)) => Some(line.clone()),
-                Some(Command::ImageDefault) | None => None,
-            },
-            env: environment(sheet, release, slot),
-            network,
-            memory_bytes: MEMORY_BYTES,
         };
         crash_point!("before-start");
         match self.tools.engine.start(&spec).await {
@@ -134,6 +121,33 @@ impl House {
             }
             Err(error) => self.not_started(sheet, no, slot, error.into()).await,
         }
+    }
+
+    /// What an instance of a release is made of, one-off ones too; its network is made if need be.
+    pub(super) async fn spec(
+        &self,
+        app: &App,
+        release: &Release,
+        slot: &Slot,
+        epoch: u64,
+    ) -> anyhow::Result<InstanceSpec> {
+        let limits = self.tools.store.limits(app.id).await?.get(&slot.process).copied().unwrap_or_default();
+        Ok(InstanceSpec {
+            app: app.id,
+            app_key: app.key.clone(),
+            release: release.no,
+            slot: slot.clone(),
+            epoch,
+            image: release.image.clone(),
+            shell_command: match release.processes.get(&slot.process) {
+                Some(Command::Shell(line)) => Some(line.clone()),
+                Some(Command::ImageDefault) | None => None,
+            },
+            env: environment(app, release, slot),
+            network: self.network(app).await?,
+            memory_bytes: limits.memory().bytes(),
+            cpu_millis: limits.cpu.map(Cpu::millis),
+        })
     }
 
     /// A candidate that cannot be started fails with the cause; what serves is tried again, ever later. An engine that is
@@ -222,11 +236,11 @@ fn culprit<'a>(seen: &'a [Seen], release: ReleaseNo, failure: &Failure) -> Optio
     seen.iter().find(|s| s.release == release && s.slot.to_string() == *process)
 }
 
-fn environment(sheet: &Sheet, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
+fn environment(app: &App, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> = BTreeMap::from([("PORT".to_owned(), release.port.to_string())]);
     env.extend(release.config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())));
     env.extend([
-        ("PAAS_APP".to_owned(), sheet.app.name.to_string()),
+        ("PAAS_APP".to_owned(), app.name.to_string()),
         ("PAAS_RELEASE".to_owned(), release.no.to_string()),
         ("PAAS_PROCESS".to_owned(), slot.to_string()),
         ("GIT_REV".to_owned(), release.commit.to_string()),
