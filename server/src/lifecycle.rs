@@ -8,8 +8,9 @@ use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, Pusher, Site};
+use crate::domain::{AppId, BridgePrefix, Pusher, Site};
 use crate::engine::DockerEngine;
+use crate::guard::{GuardWatch, Wanted};
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
@@ -68,6 +69,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         ssh_port: ssh.local_addr().context("ask for the SSH listener's address")?.port(),
     };
 
+    let guard = GuardWatch::new(config.guard_dir.clone(), config.data_dir.join("run/guard"));
+    guard.ask(&Wanted { bridges: BridgePrefix::of(&installation), ports: vec![site.http_port] })?;
+
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, saved);
@@ -84,6 +88,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         parse_key,
         site: site.clone(),
         reserved_names: config.reserved_names(),
+        guard,
         admin_host: config.admin_host.clone(),
         data_dir: config.data_dir.clone(),
     });

@@ -49,6 +49,7 @@ async fn look(tools: &Tools) -> Vec<Finding> {
         },
         Finding { check: "what is being destroyed goes away", complaints: destructions(tools, &apps) },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
+        Finding { check: "the host is guarded", complaints: tools.guard.complaint().into_iter().collect() },
     ]
 }
 

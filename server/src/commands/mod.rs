@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::console::Console;
 use crate::domain::{App, AppName, Hostname, Pusher, Site};
 use crate::engine::Engine;
+use crate::guard::GuardWatch;
 use crate::logs::Logs;
 use crate::scheduler::Scheduler;
 use crate::store::{Store, StoreError};
@@ -63,6 +64,7 @@ pub struct Tools {
     pub site: Site,
     /// Name that no app may have: the admin host's label.
     pub reserved_names: Vec<String>,
+    pub guard: GuardWatch,
     pub admin_host: Hostname,
     pub data_dir: PathBuf,
 }
