@@ -57,6 +57,9 @@ struct Keys {
     /// When the nightly backup is made, in UTC, or `off` [default: 03:10]
     #[arg(long, env = "PAAS_BACKUP_AT", value_name = "HH:MM")]
     backup_at: Option<String>,
+    /// Folder shared with `paas host-guard`; where it is set, `server:doctor` insists that one runs
+    #[arg(long, env = "PAAS_GUARD_DIR", value_name = "DIR")]
+    guard_dir: Option<PathBuf>,
 }
 
 /// Everything that can be set, checked.
@@ -73,6 +76,7 @@ pub struct Config {
     pub backup_passphrase_file: Option<PathBuf>,
     /// Minute of the day, UTC.
     pub backup_at: Option<u16>,
+    pub guard_dir: Option<PathBuf>,
 }
 
 /// Why there is no configuration: help that was asked for, or a mistake.
@@ -117,6 +121,7 @@ impl Config {
             backup_recipient: keys.backup_recipient.or(file.backup_recipient),
             backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
             backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
+            guard_dir: keys.guard_dir.or(file.guard_dir),
         })
     }
 
