@@ -9,10 +9,12 @@ pub mod fake;
 mod lines;
 mod one_off;
 mod sockets;
+mod volume_copy;
 
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
 pub use one_off::{Attachment, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, WindowSize, Written};
+pub use volume_copy::VolumeCopies;
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
@@ -213,7 +215,7 @@ pub struct EngineFacts {
 }
 
 #[async_trait]
-pub trait Engine: OneOffEngine {
+pub trait Engine: OneOffEngine + VolumeCopies {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.

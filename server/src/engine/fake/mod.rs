@@ -6,6 +6,7 @@ mod instance;
 mod one_off;
 #[cfg(test)]
 mod tests;
+mod volume_copy;
 mod world;
 
 pub use behaviour::Behaviour;

@@ -5,6 +5,7 @@ use super::{
 };
 use super::{ImageId, Moment, ObservedState};
 use crate::domain::{AppId, ContainerId, VolumeKey};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,6 +29,8 @@ pub(super) struct World {
     pub(super) stops: usize,
     pub(super) clashes: usize,
     pub(super) volumes: BTreeSet<VolumeKey>,
+    pub(super) contents: BTreeMap<VolumeKey, Bytes>,
+    pub(super) paused: BTreeMap<ContainerId, AppId>,
 }
 
 pub(super) struct Instance {
@@ -86,6 +89,8 @@ impl Default for World {
             stops: 0,
             clashes: 0,
             volumes: BTreeSet::new(),
+            contents: BTreeMap::new(),
+            paused: BTreeMap::new(),
         }
     }
 }
