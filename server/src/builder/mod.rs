@@ -10,12 +10,14 @@ mod heal;
 mod image;
 mod job;
 mod queue;
+mod rebuild;
 mod repos;
 mod source;
 mod stack;
 mod transcript;
 
 pub use heal::heal;
+pub use rebuild::Rebuild;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;
@@ -45,6 +47,13 @@ pub struct Ticket {
     pub build: BuildId,
     /// Closed without a word when the server stops.
     pub verdict: oneshot::Receiver<Verdict>,
+}
+
+/// Whether a build may take over what an earlier one made of the same inputs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inputs {
+    MayBeKnown,
+    AreNew,
 }
 
 /// What the builder works with.
@@ -83,6 +92,10 @@ impl Builder {
 
     /// Takes a push in, durably; a queued build of the same app is superseded by it.
     pub async fn enqueue(&self, app: &App, moves: RefMove, pusher: &Pusher) -> anyhow::Result<Ticket> {
+        self.take_in(app, moves, pusher, Inputs::MayBeKnown).await
+    }
+
+    async fn take_in(&self, app: &App, moves: RefMove, pusher: &Pusher, inputs: Inputs) -> anyhow::Result<Ticket> {
         let tools = &self.0.tools;
         let (build, superseded) = tools.store.enqueue_build(app.id, &moves, pusher, tools.clock.now()).await?;
         for old in superseded {
@@ -96,6 +109,9 @@ impl Builder {
                 return Err(error);
             }
         };
+        if inputs == Inputs::AreNew {
+            self.0.queue.make_fresh(build);
+        }
         let verdict = self.0.queue.expect(build, transcript, (pusher.clone(), moves.new.clone()), &tools.stop);
         tracing::info!(app.name = %app.name, "build {build} of {} queued for {} by {pusher}", app.name, moves.new.short());
         self.0.queue.wake();

@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod card;
+pub mod dotenv;
 pub mod failure;
 pub mod health;
 pub mod hostname;
