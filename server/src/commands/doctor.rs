@@ -88,7 +88,7 @@ async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
     let mut complaints = Vec::new();
     for (process, count) in formation.iter().filter(|_| !app.stopped) {
         let Some(live) = live.as_ref().filter(|live| live.processes.contains_key(process)) else { continue };
-        for index in 1..=*count {
+        for index in 1..=u32::from(*count) {
             let is_up = |i: &&crate::scheduler::Instance| {
                 i.release == live.no && i.slot.process == *process && i.slot.index == index && i.state == State::Ready
             };
@@ -102,7 +102,7 @@ async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
     }
     let is_extra = |i: &&crate::scheduler::Instance| {
         let is_wanted = live.as_ref().is_some_and(|live| live.no == i.release)
-            && formation.get(&i.slot.process).is_some_and(|count| i.slot.index <= *count)
+            && formation.get(&i.slot.process).is_some_and(|count| i.slot.index <= u32::from(*count))
             && !app.stopped;
         !is_wanted && i.traffic == Traffic::Quiet && i.state != State::Stopping
     };

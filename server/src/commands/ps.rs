@@ -217,7 +217,7 @@ async fn restart(context: &Context, console: &Console, app: &App, what: Option<&
     Ok(())
 }
 
-fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u16>), CommandError> {
+fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u32>), CommandError> {
     if text.contains('.') {
         let slot: Slot = text.parse().map_err(CommandError::new)?;
         return Ok((vec![slot.process], Some(slot.index)));

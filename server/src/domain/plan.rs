@@ -323,7 +323,7 @@ impl<'a> Planner<'a> {
         }
         let of_type = |(process, count): (&ProcessType, &u16)| {
             let process = process.clone();
-            (1..=*count).map(move |index| Slot { process: process.clone(), index })
+            (1..=u32::from(*count)).map(move |index| Slot { process: process.clone(), index })
         };
         self.wanted.formation.iter().filter(|(process, _)| spec.processes.contains(process)).flat_map(of_type).collect()
     }

@@ -7,10 +7,12 @@ mod buildkit;
 pub mod docker;
 pub mod fake;
 mod lines;
+mod one_off;
 mod sockets;
 
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
+pub use one_off::{Attachment, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, WindowSize, Written};
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
@@ -33,6 +35,10 @@ pub mod label {
     /// The slot's number within its process type.
     pub const INDEX: &str = "paas.index";
     pub const EPOCH: &str = "paas.epoch";
+    /// Name of a one-off instance (`run.7`), which has it instead of the three above: plans do not see it.
+    pub const JOB: &str = "paas.job";
+    /// On a one-off instance that goes on when the server that started it ends.
+    pub const KEEP: &str = "paas.keep";
     pub const BUILD: &str = "paas.build";
     pub const COMMIT: &str = "paas.commit";
     pub const STACK: &str = "paas.stack";
@@ -198,7 +204,7 @@ pub struct EngineFacts {
 }
 
 #[async_trait]
-pub trait Engine: Send + Sync {
+pub trait Engine: OneOffEngine {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.

@@ -8,7 +8,7 @@ use crate::domain::instance::{Seen, Slot};
 use crate::domain::limits::Cpu;
 use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
-use crate::domain::{ContainerId, Failure, ReleaseNo};
+use crate::domain::{App, ContainerId, Failure, ReleaseNo};
 use crate::engine::{EngineError, InstanceSpec};
 use crate::logs::Mask;
 use anyhow::Context;
@@ -108,26 +108,9 @@ impl House {
         epoch: u64,
     ) -> anyhow::Result<()> {
         let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        let network = match self.network(&sheet.app).await {
-            Ok(network) => network,
+        let spec = match self.spec(&sheet.app, release, slot, epoch).await {
+            Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
-        };
-        let limits = sheet.limits_of(&slot.process);
-        let spec = InstanceSpec {
-            app: sheet.app.id,
-            app_key: sheet.app.key.clone(),
-            release: no,
-            slot: slot.clone(),
-            epoch,
-            image: release.image.clone(),
-            shell_command: match release.processes.get(&slot.process) {
-                Some(Command::Shell(line)) => Some(line.clone()),
-                Some(Command::ImageDefault) | None => None,
-            },
-            env: environment(sheet, release, slot),
-            network,
-            memory_bytes: limits.memory().bytes(),
-            cpu_millis: limits.cpu.map(Cpu::millis),
         };
         crash_point!("before-start");
         match self.tools.engine.start(&spec).await {
@@ -138,6 +121,33 @@ impl House {
             }
             Err(error) => self.not_started(sheet, no, slot, error.into()).await,
         }
+    }
+
+    /// What an instance of a release is made of, one-off ones too; its network is made if need be.
+    pub(super) async fn spec(
+        &self,
+        app: &App,
+        release: &Release,
+        slot: &Slot,
+        epoch: u64,
+    ) -> anyhow::Result<InstanceSpec> {
+        let limits = self.tools.store.limits(app.id).await?.get(&slot.process).copied().unwrap_or_default();
+        Ok(InstanceSpec {
+            app: app.id,
+            app_key: app.key.clone(),
+            release: release.no,
+            slot: slot.clone(),
+            epoch,
+            image: release.image.clone(),
+            shell_command: match release.processes.get(&slot.process) {
+                Some(Command::Shell(line)) => Some(line.clone()),
+                Some(Command::ImageDefault) | None => None,
+            },
+            env: environment(app, release, slot),
+            network: self.network(app).await?,
+            memory_bytes: limits.memory().bytes(),
+            cpu_millis: limits.cpu.map(Cpu::millis),
+        })
     }
 
     /// A candidate that cannot be started fails with the cause; what serves is tried again, ever later. An engine that is
@@ -226,11 +236,11 @@ fn culprit<'a>(seen: &'a [Seen], release: ReleaseNo, failure: &Failure) -> Optio
     seen.iter().find(|s| s.release == release && s.slot.to_string() == *process)
 }
 
-fn environment(sheet: &Sheet, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
+fn environment(app: &App, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> = BTreeMap::from([("PORT".to_owned(), release.port.to_string())]);
     env.extend(release.config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())));
     env.extend([
-        ("PAAS_APP".to_owned(), sheet.app.name.to_string()),
+        ("PAAS_APP".to_owned(), app.name.to_string()),
         ("PAAS_RELEASE".to_owned(), release.no.to_string()),
         ("PAAS_PROCESS".to_owned(), slot.to_string()),
         ("GIT_REV".to_owned(), release.commit.to_string()),

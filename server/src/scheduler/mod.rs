@@ -10,6 +10,8 @@ mod hosts;
 mod memory;
 mod network;
 mod observe;
+mod one_off;
+mod one_off_care;
 mod probe;
 mod publish;
 mod reconcile;
@@ -18,6 +20,7 @@ mod sweep;
 mod tell;
 
 pub use observe::Instance;
+pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;
 
 use crate::clock::Clock;
@@ -73,6 +76,7 @@ pub(crate) struct House {
     woken: Notify,
     memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
     networks: tokio::sync::Mutex<()>,
+    one_offs: one_off::InHand,
     started_at: Moment,
 }
 
@@ -88,6 +92,7 @@ impl Scheduler {
             woken: Notify::new(),
             memories: Mutex::default(),
             networks: tokio::sync::Mutex::default(),
+            one_offs: one_off::InHand::default(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());
         tracker.spawn(Arc::clone(&house).listen());

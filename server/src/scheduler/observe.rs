@@ -141,7 +141,8 @@ impl House {
             self.spawn_probe(context, SocketAddr::new(address, release.port), &probe, &watch);
         }
         let mask = release.map(|r| Mask::of(&r.config)).unwrap_or_default();
-        collect::spawn(self, context.app, o, mask, begin, watch.clone());
+        // It ends with the instance, or with `watch`.
+        drop(collect::spawn(self, context.app, o, mask, begin, watch.clone()));
         Known { release: o.release, address, seen_since, probe, watch }
     }
 

@@ -193,7 +193,7 @@ impl Store {
     }
 
     /// Asks for new instances of a type, or of one slot of it.
-    pub async fn restart(&self, app: AppId, process: &ProcessType, index: Option<u16>) -> Result<()> {
+    pub async fn restart(&self, app: AppId, process: &ProcessType, index: Option<u32>) -> Result<()> {
         let (process, index) = (process.as_str(), i64::from(index.unwrap_or(0)));
         sqlx::query!(
             "INSERT INTO restarts (app_id, process, idx, epoch)
@@ -216,7 +216,7 @@ impl Store {
             .await?;
         let mut epochs = BTreeMap::new();
         for (process, quantity) in formation {
-            for index in 1..=*quantity {
+            for index in 1..=u32::from(*quantity) {
                 let of_slot = |row: &&RestartRow| {
                     row.process == process.as_str() && (row.idx == 0 || row.idx == i64::from(index))
                 };
