@@ -38,6 +38,10 @@ async fn look(tools: &Tools) -> Vec<Finding> {
         Finding { check: "every wanted instance runs and nothing else", complaints: instances(tools, &apps).await },
         Finding { check: "every web app is routed to its live release", complaints: routes(tools, &apps).await },
         Finding { check: "nothing of a vanished app is left in the engine", complaints: leftovers(tools, &apps).await },
+        Finding {
+            check: "every volume is in the database and in the engine",
+            complaints: super::volumes::complaints(tools).await,
+        },
         Finding { check: "builds under way are really under way", complaints: builds(tools).await },
         Finding {
             check: "branches point at what was promoted, and no pin is left",

@@ -1,5 +1,8 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
-use super::{Context, Done, Permission, apps, builds, checks, config, domains, keys, logs, ps, releases, server};
+use super::{
+    Context, Done, Permission, apps, builds, checks, config, domains, keys, logs, maintenance, ps, releases, server,
+    volumes,
+};
 use crate::console::Console;
 use crate::domain::AppName;
 use clap::{CommandFactory, Parser};
@@ -36,6 +39,10 @@ pub(super) enum Command {
     Domains(domains::Verb),
     #[command(flatten)]
     Checks(checks::Verb),
+    #[command(flatten)]
+    Maintenance(maintenance::Verb),
+    #[command(flatten)]
+    Volumes(volumes::Verb),
     #[command(flatten)]
     Keys(keys::Verb),
     #[command(flatten)]
@@ -116,6 +123,8 @@ impl Parsed {
             Command::Builds(verb) => verb.permission(),
             Command::Domains(verb) => verb.permission(),
             Command::Checks(verb) => verb.permission(),
+            Command::Maintenance(verb) => verb.permission(),
+            Command::Volumes(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
         }
@@ -131,6 +140,8 @@ impl Parsed {
             Command::Builds(verb) => Some(verb.app()),
             Command::Domains(verb) => Some(verb.app()),
             Command::Checks(verb) => Some(verb.app()),
+            Command::Maintenance(verb) => Some(verb.app()),
+            Command::Volumes(verb) => verb.app(),
             Command::Keys(_) | Command::Server(_) => None,
         }
     }
@@ -145,6 +156,8 @@ impl Parsed {
             Command::Builds(verb) => verb.run(context, console).await,
             Command::Domains(verb) => verb.run(context, console).await,
             Command::Checks(verb) => verb.run(context, console).await,
+            Command::Maintenance(verb) => verb.run(context, console).await,
+            Command::Volumes(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
         }

@@ -17,6 +17,7 @@ mod grammar;
 mod keys;
 mod limits;
 mod logs;
+mod maintenance;
 mod ps;
 mod rebuild;
 mod releases;
@@ -24,6 +25,7 @@ mod rename;
 mod server;
 pub mod socket;
 mod table;
+mod volumes;
 
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
@@ -106,7 +108,12 @@ impl From<StoreError> for CommandError {
                 Some("run `paas apps:free NAME -a APP` to give one up; `paas apps:info` lists them")
             }
             StoreError::Destroying { .. } => Some("run `paas apps` to see whether it is gone"),
-            StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::TooMany { .. } => None,
+            StoreError::Missing { what: "volume", .. } => Some("run `paas volumes -a APP` to see its volumes"),
+            StoreError::Missing { what: "volume without an app", .. } => Some("run `paas volumes --all` to see them"),
+            StoreError::Missing { .. }
+            | StoreError::Taken { .. }
+            | StoreError::TooMany { .. }
+            | StoreError::Full { .. } => None,
             StoreError::Database(_) | StoreError::Other(_) => Some("run `paas server:doctor`"),
         };
         Self { what: error.to_string(), next: next.map(str::to_owned) }

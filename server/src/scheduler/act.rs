@@ -1,5 +1,6 @@
 //! Carries out one action of a plan. Every action can be carried out twice without harm.
 use super::House;
+use super::hold::HOLD_GRACE;
 use super::publish::{backends, ready_backends};
 use super::reconcile::Sheet;
 use crate::crash_point;
@@ -33,7 +34,7 @@ impl House {
         seen: &[Seen],
         plan: &[Action],
     ) -> anyhow::Result<()> {
-        let is_start = |action: &Action| matches!(action, Action::Start { .. });
+        let is_start = |action: &Action| matches!(action, Action::Make { .. } | Action::Start { .. });
         let mut starts = Ok(());
         for group in plan.chunk_by(|a, b| is_start(a) && is_start(b)) {
             for some in group.chunks(STARTS_AT_ONCE) {
@@ -52,7 +53,8 @@ impl House {
         match action {
             Action::Fail { release, failure } => self.fail(sheet, seen, *release, failure.clone()).await,
             Action::Promote { release } => self.promote(sheet, seen, *release).await,
-            Action::Start { release, slot, epoch } => self.start_instance(sheet, *release, slot, *epoch).await,
+            Action::Make { release, slot, epoch } => self.make_instance(sheet, *release, slot, *epoch).await,
+            Action::Start { release, slot, epoch } => self.start_instance(sheet, seen, (*release, slot, *epoch)).await,
             Action::Route { to } => {
                 self.route(sheet, seen, to).await;
                 Ok(())
@@ -103,12 +105,13 @@ impl House {
     async fn start_instance(
         self: &Arc<Self>,
         sheet: &Sheet,
-        no: ReleaseNo,
-        slot: &Slot,
-        epoch: u64,
+        seen: &[Seen],
+        (no, slot, epoch): (ReleaseNo, &Slot, u64),
     ) -> anyhow::Result<()> {
-        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        let spec = match self.spec(&sheet.app, release, slot, epoch).await {
+        if let Some(made) = seen.iter().find(|s| s.is_made_for(no, slot, epoch)) {
+            return self.start_made(sheet, no, slot, &made.id).await;
+        }
+        let spec = match self.spec_of(sheet, no, slot, epoch).await {
             Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
         };
@@ -116,11 +119,24 @@ impl House {
         match self.tools.engine.start(&spec).await {
             Ok((id, _address)) => {
                 tracing::info!(app.name = %sheet.app.name, "started {slot} of {} {no} as {}", sheet.app.name, id.short());
+                self.note_mounted(sheet, &spec).await;
                 self.wake(sheet.app.id);
                 Ok(())
             }
             Err(error) => self.not_started(sheet, no, slot, error.into()).await,
         }
+    }
+
+    /// What an instance of one of the sheet's releases is made of.
+    pub(super) async fn spec_of(
+        &self,
+        sheet: &Sheet,
+        no: ReleaseNo,
+        slot: &Slot,
+        epoch: u64,
+    ) -> anyhow::Result<InstanceSpec> {
+        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
+        self.spec(&sheet.app, release, slot, epoch).await
     }
 
     /// What an instance of a release is made of, one-off ones too; its network is made if need be.
@@ -147,12 +163,19 @@ impl House {
             network: self.network(app).await?,
             memory_bytes: limits.memory().bytes(),
             cpu_millis: limits.cpu.map(Cpu::millis),
+            mounts: self.mounts(&self.volumes_of(app.id).await?.0).await?,
         })
     }
 
     /// A candidate that cannot be started fails with the cause; what serves is tried again, ever later. An engine that is
     /// away for a moment is no cause: the pass is tried again until the candidate's time is over.
-    async fn not_started(&self, sheet: &Sheet, no: ReleaseNo, slot: &Slot, error: anyhow::Error) -> anyhow::Result<()> {
+    pub(super) async fn not_started(
+        &self,
+        sheet: &Sheet,
+        no: ReleaseNo,
+        slot: &Slot,
+        error: anyhow::Error,
+    ) -> anyhow::Result<()> {
         if let Some(EngineError::Unreachable(_)) = error.downcast_ref() {
             return Err(error.context(format!("start {slot}")));
         }
@@ -173,7 +196,10 @@ impl House {
         let ready = ready_backends(to, seen, |s| self.address_of(sheet, s));
         let now = self.tools.clock.now();
         let crashes = self.memory(sheet.app.id).lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
-        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
+        self.publish(sheet, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
+        if sheet.wanted.exclusive && sheet.starting.is_some() && to.is_empty() {
+            crash_point!("hold-begun");
+        }
         crash_point!("after-route");
         // What left the table drains from now on, and may be quiet at once.
         self.wake(sheet.app.id);
@@ -207,15 +233,22 @@ impl House {
             }
         }
         let (house, id, app) = (Arc::clone(self), id.clone(), sheet.app.id);
+        let grace = if sheet.wanted.exclusive { HOLD_GRACE } else { STOP_GRACE };
+        let is_hold = sheet.wanted.exclusive && sheet.starting.is_some();
         self.tools.tracker.spawn(async move {
             crash_point!("before-stop");
             let stopped = tokio::select! {
-                stopped = house.tools.engine.stop(&id, STOP_GRACE) => stopped,
+                stopped = house.tools.engine.stop(&id, grace) => stopped,
                 // The server goes and the instance stays: the next server ends it.
                 () = house.tools.stop.cancelled() => return,
             };
             match stopped {
-                Ok(()) => house.tools.proxy.forget(&id),
+                Ok(()) => {
+                    if is_hold {
+                        crash_point!("hold-old-stopped");
+                    }
+                    house.tools.proxy.forget(&id);
+                }
                 Err(error) => {
                     tracing::warn!("cannot stop {}, trying again: {error}", id.short());
                     house.memory(app).lock().unwrap_or_else(PoisonError::into_inner).stopping.remove(&id);

@@ -6,6 +6,7 @@
 mod act;
 mod clear;
 mod collect;
+mod hold;
 mod hosts;
 mod memory;
 mod network;

@@ -13,6 +13,7 @@ mod releases;
 mod routes;
 mod seal;
 mod settings;
+mod volumes;
 
 pub use config_vars::ConfigChange;
 pub use names::Domain;
@@ -53,6 +54,8 @@ pub enum StoreError {
     /// Nothing is made or changed any more.
     #[error("{app} is being destroyed; its name is free again when that is done")]
     Destroying { app: String },
+    #[error("there are {max} {what} already, and no more are allowed")]
+    Full { what: &'static str, max: usize },
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]

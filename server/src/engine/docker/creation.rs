@@ -1,9 +1,9 @@
 //! How an instance is made: its name, labels, command and the hardening of security rule R15.
 use super::command::shell_line;
 use crate::domain::{AppKey, InstallationId};
-use crate::engine::{InstanceSpec, label};
+use crate::engine::{InstanceSpec, Mount, label};
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 use std::collections::HashMap;
 
@@ -71,7 +71,18 @@ fn host_config(spec: &InstanceSpec) -> HostConfig {
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         network_mode: Some(spec.network.0.clone()),
         log_config: Some(log_config()),
+        mounts: (!spec.mounts.is_empty()).then(|| spec.mounts.iter().map(mount).collect()),
         ..HostConfig::default()
+    }
+}
+
+/// A named volume, and never anything else: no host path. An empty one gets what the image holds at that path.
+fn mount(mount: &Mount) -> bollard::models::Mount {
+    bollard::models::Mount {
+        target: Some(mount.path.to_string()),
+        source: Some(mount.volume.to_string()),
+        typ: Some(MountType::VOLUME),
+        ..bollard::models::Mount::default()
     }
 }
 
@@ -106,6 +117,7 @@ mod tests {
             network: NetworkId("net".to_owned()),
             memory_bytes: 1 << 29,
             cpu_millis: Some(500),
+            mounts: Vec::new(),
         }
     }
 
