@@ -5,6 +5,9 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(40);
 
+/// The n-th command line of somebody who does the same again and again.
+type Line = fn(u32) -> Vec<String>;
+
 /// No trace in the engine, in the folders and in the lists.
 #[track_caller]
 fn nothing_is_left(town: &Town) {
@@ -107,12 +110,12 @@ fn whatever_is_done_to_an_app_at_once_its_destruction_leaves_nothing() {
     let goes_on = || !stop.load(Ordering::SeqCst);
     std::thread::scope(|scope| {
         // Each of them may be refused at any time, but must say so, and must not hang.
-        let tries: [(&str, Box<dyn Fn(u32) -> Vec<String> + Send>); 5] = [
-            ("rename", Box::new(|n| words(&["apps:rename", "blog", ["news", "blog"][n as usize % 2]]))),
-            ("config", Box::new(|n| words(&["config:set", &format!("N={n}"), "-a", "blog"]))),
-            ("domain", Box::new(|n| words(&["domains:add", &format!("d{n}.example.com"), "-a", "blog"]))),
-            ("limits", Box::new(|n| words(&["ps:limits", "web", &format!("memory={}M", 64 + n % 2), "-a", "blog"]))),
-            ("restart", Box::new(|_| words(&["ps:restart", "-a", "blog"]))),
+        let tries: [(&str, Line); 5] = [
+            ("rename", |n| words(&["apps:rename", "blog", ["news", "blog"][n as usize % 2]])),
+            ("config", |n| words(&["config:set", &format!("N={n}"), "-a", "blog"])),
+            ("domain", |n| words(&["domains:add", &format!("d{n}.example.com"), "-a", "blog"])),
+            ("limits", |n| words(&["ps:limits", "web", &format!("memory={}M", 64 + n % 2), "-a", "blog"])),
+            ("restart", |_| words(&["ps:restart", "-a", "blog"])),
         ];
         for (what, line) in tries {
             let town = &town;

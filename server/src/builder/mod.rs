@@ -21,11 +21,11 @@ pub use rebuild::Rebuild;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;
-use crate::domain::{App, BuildId, BuildState, Failure, Oid, Pusher, RefMove};
+use crate::domain::{App, Build, BuildId, BuildState, Failure, Oid, Pusher, RefMove};
 use crate::engine::Engine;
 use crate::logs::{Journal, Logs, TranscriptOf};
 use crate::scheduler::Scheduler;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use destroy::Destructions;
 use queue::Queue;
 use std::sync::Arc;
@@ -113,6 +113,7 @@ impl Builder {
             self.0.queue.make_fresh(build);
         }
         let verdict = self.0.queue.expect(build, transcript, (pusher.clone(), moves.new.clone()), &tools.stop);
+        self.0.refuse_ended(app, build).await?;
         tracing::info!(app.name = %app.name, "build {build} of {} queued for {} by {pusher}", app.name, moves.new.short());
         self.0.queue.wake();
         Ok(Ticket { build, verdict })
@@ -120,6 +121,20 @@ impl Builder {
 }
 
 impl Workshop {
+    /// A build may be ended by somebody who found its row before its pusher could be told: the app is destroyed, say.
+    async fn refuse_ended(&self, app: &App, build: BuildId) -> anyhow::Result<()> {
+        let reason = match self.tools.store.build(app.id, build).await {
+            Ok(Build { state: BuildState::Failed { failure }, started_at: None, .. }) => failure.to_string(),
+            Err(StoreError::Missing { .. }) => format!("{} is gone", app.name),
+            // What cannot be looked up takes its turn; what has begun is answered by who runs it.
+            Ok(_) | Err(_) => return Ok(()),
+        };
+        match self.queue.take(build) {
+            Some(_) => anyhow::bail!(reason),
+            None => Ok(()),
+        }
+    }
+
     /// What a queued build needs on disk.
     fn make_ready(&self, app: &App, build: BuildId, moves: &RefMove) -> anyhow::Result<Arc<Journal>> {
         // The objects are in the repository and nothing points at them yet: a git gc would take them.
