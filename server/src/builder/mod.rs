@@ -11,6 +11,7 @@ mod image;
 mod job;
 mod queue;
 mod rebuild;
+mod repo_pack;
 mod repos;
 mod source;
 mod stack;
@@ -18,6 +19,7 @@ mod transcript;
 
 pub use heal::heal;
 pub use rebuild::Rebuild;
+pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;
