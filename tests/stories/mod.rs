@@ -10,5 +10,6 @@ mod isolation;
 mod refused;
 mod rename;
 mod second_push;
+mod settings;
 mod swap;
 mod traffic;

@@ -3,6 +3,7 @@ use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission, destroy, rename};
 use crate::console::Console;
+use crate::domain::limits::Limits;
 use crate::domain::release::Release;
 use crate::domain::route::Backends;
 use crate::domain::{App, AppName, Maintenance};
@@ -171,7 +172,18 @@ async fn info(context: &Context, console: &Console, name: &AppName, form: Form) 
     if form.json {
         return print_json(console, &view).await;
     }
-    let formation = context.tools.store.formation(app.id).await?;
+    let store = &context.tools.store;
+    let formation = store.formation(app.id).await?;
+    let health = store.health(app.id).await?;
+    let limits = store.limits(app.id).await?;
+    let limits: Vec<String> = limits
+        .iter()
+        .filter(|(_, limits)| **limits != Limits::default())
+        .map(|(process, limits)| {
+            let cpu = limits.cpu.map(|cpu| format!(" {cpu} cores")).unwrap_or_default();
+            format!("{process}: {}{cpu}", limits.memory())
+        })
+        .collect();
     let scale: Vec<String> = formation.iter().map(|(process, count)| format!("{process}={count}")).collect();
     let missing = || "-".to_owned();
     for (what, value) in [
@@ -182,11 +194,19 @@ async fn info(context: &Context, console: &Console, name: &AppName, form: Form) 
         ("commit", view.commit.unwrap_or_else(missing)),
         ("branch", view.deploy_branch.unwrap_or_else(missing)),
         ("scale", scale.join(" ")),
+        ("limits", if limits.is_empty() { "default".to_owned() } else { limits.join(", ") }),
+        ("check", format!("GET {} within {} s", health.path(), health.ready_budget().as_secs())),
+        ("domains", joined(&view.domains)),
+        ("formerly", joined(&view.former_names)),
         ("created", view.created_at),
     ] {
-        console.say(&format!("{what:<9}{value}")).await;
+        console.say(&format!("{what:<10}{value}")).await;
     }
     Ok(())
+}
+
+fn joined(words: &[String]) -> String {
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
 }
 
 async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<AppView, CommandError> {

@@ -160,8 +160,17 @@ pub struct BuildSpec {
     pub dockerfile: String,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    pub cache: StepCache,
     /// The context as tar, in chunks; its first header is ustar or GNU.
     pub context: mpsc::Receiver<std::io::Result<Bytes>>,
+}
+
+/// Whether steps that ran before with the same inputs are taken from the engine's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepCache {
+    Used,
+    /// Every step runs anew.
+    Ignored,
 }
 
 /// What a build says while it runs.

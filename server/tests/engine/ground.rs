@@ -8,7 +8,7 @@ use paas::domain::instance::Slot;
 use paas::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, ReleaseNo};
 use paas::engine::{
     BuildError, BuildEvent, BuildSpec, DockerEngine, Engine, EngineError, InstanceSpec, NetworkId, Observed,
-    ObservedState, label,
+    ObservedState, StepCache, label,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -122,6 +122,7 @@ impl Ground {
             dockerfile: "Dockerfile".to_owned(),
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
+            cache: StepCache::Used,
             context: context(&[("Dockerfile", dockerfile.as_bytes())]),
         }
     }

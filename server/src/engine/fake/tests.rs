@@ -170,6 +170,7 @@ async fn builds_do_as_they_were_told() {
             dockerfile: "Dockerfile".to_owned(),
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
+            cache: crate::engine::StepCache::Used,
             context: mpsc::channel(1).1,
         };
         engine.build(spec, mpsc::channel(9).0, CancellationToken::new()).await
