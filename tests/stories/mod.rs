@@ -9,3 +9,4 @@ mod refused;
 mod second_push;
 mod swap;
 mod traffic;
+mod volumes;
