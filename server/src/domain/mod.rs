@@ -6,10 +6,12 @@
 pub mod build;
 pub mod card;
 pub mod failure;
+pub mod health;
 pub mod hostname;
 pub mod id;
 pub mod instance;
 pub mod key;
+pub mod limits;
 pub mod maintenance;
 pub mod moment;
 pub mod name;

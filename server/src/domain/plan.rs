@@ -4,6 +4,7 @@
 //! before its successor is ready, and nothing is stopped while the proxy still routes or drains it.
 
 use super::failure::{Failure, Listening};
+use super::health::Health;
 use super::instance::{Probe, Seen, Slot, State, Traffic};
 use super::release::Formation;
 use super::{ContainerId, Moment, ProcessType, ReleaseNo};
@@ -12,8 +13,6 @@ use std::time::Duration;
 
 /// How long a process without a health check has to run before it counts as ready.
 pub const SETTLE_TIME: Duration = Duration::from_secs(3);
-/// How long a release may take from its start to being ready.
-pub const READY_BUDGET: Duration = Duration::from_mins(1);
 /// What the types that wait for web get on top: the old ones' grace, the settling, and some.
 pub const YIELD_BUDGET: Duration = Duration::from_secs(40);
 /// How long requests may wait for the new release of an exclusive app before the old one is started again.
@@ -42,6 +41,7 @@ pub struct Wanted {
     pub exclusive: bool,
     /// Since when requests wait because nobody may serve them.
     pub held_since: Option<Moment>,
+    pub health: Health,
 }
 
 /// What of a release matters here.
@@ -203,7 +203,9 @@ impl<'a> Planner<'a> {
             });
         let process = slot.to_string();
         Some(match probe.filter(|_| slot.process.is_web()) {
-            Some(Probe::Status(status)) => Failure::Unhealthy { process, path: "/".to_owned(), status },
+            Some(Probe::Status(status)) => {
+                Failure::Unhealthy { process, path: self.wanted.health.path().to_owned(), status }
+            }
             Some(Probe::NoAnswer) => {
                 Failure::TimedOut { process, port: candidate.spec.port, limit_secs, listening: Listening::Unknown }
             }
@@ -214,13 +216,14 @@ impl<'a> Planner<'a> {
 
     /// From when on, and for how long, a slot of the candidate may be not ready.
     fn budget_of(&self, candidate: &Candidate, slot: &Slot) -> (Moment, Duration) {
-        let longer = READY_BUDGET + YIELD_BUDGET;
+        let budget = self.wanted.health.ready_budget();
+        let longer = budget + YIELD_BUDGET;
         let holds = self.wanted.exclusive && self.wanted.live.is_some();
         match self.wanted.held_since {
             Some(since) if holds => (since.max(candidate.since), HOLD_BUDGET),
             None if holds => (candidate.since, longer),
             // Other types begin when web is ready and their old ones have ended.
-            Some(_) | None if slot.process.is_web() => (candidate.since, READY_BUDGET),
+            Some(_) | None if slot.process.is_web() => (candidate.since, budget),
             Some(_) | None => (candidate.since, longer),
         }
     }
@@ -371,7 +374,7 @@ impl<'a> Planner<'a> {
         }
         let of_type = |(process, count): (&ProcessType, &u16)| {
             let process = process.clone();
-            (1..=*count).map(move |index| Slot { process: process.clone(), index })
+            (1..=u32::from(*count)).map(move |index| Slot { process: process.clone(), index })
         };
         self.wanted.formation.iter().filter(|(process, _)| spec.processes.contains(process)).flat_map(of_type).collect()
     }

@@ -10,6 +10,16 @@ use std::net::SocketAddr;
 pub struct RouteTable {
     pub hosts: BTreeMap<Hostname, AppId>,
     pub apps: BTreeMap<AppId, AppRoute>,
+    /// Hosts of names that an app had before.
+    #[serde(default)]
+    pub redirects: BTreeMap<Hostname, Redirect>,
+}
+
+/// Where visitors of an old host are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    pub app: AppId,
+    pub to: Hostname,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,10 +7,12 @@ mod buildkit;
 pub mod docker;
 pub mod fake;
 mod lines;
+mod one_off;
 mod sockets;
 
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
+pub use one_off::{Attachment, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, WindowSize, Written};
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
@@ -33,6 +35,10 @@ pub mod label {
     /// The slot's number within its process type.
     pub const INDEX: &str = "paas.index";
     pub const EPOCH: &str = "paas.epoch";
+    /// Name of a one-off instance (`run.7`), which has it instead of the three above: plans do not see it.
+    pub const JOB: &str = "paas.job";
+    /// On a one-off instance that goes on when the server that started it ends.
+    pub const KEEP: &str = "paas.keep";
     pub const BUILD: &str = "paas.build";
     pub const COMMIT: &str = "paas.commit";
     pub const STACK: &str = "paas.stack";
@@ -68,6 +74,8 @@ pub struct InstanceSpec {
     pub env: BTreeMap<String, String>,
     pub network: NetworkId,
     pub memory_bytes: u64,
+    /// Processor time in thousandths of a core; `None`: as much as there is.
+    pub cpu_millis: Option<u32>,
     pub mounts: Vec<Mount>,
 }
 
@@ -199,10 +207,13 @@ pub struct EngineFacts {
     /// `Docker 20.10.24`, say.
     pub version: String,
     pub storage_driver: String,
+    /// What the machine has; 0 where the engine does not say.
+    pub cores: u32,
+    pub memory_bytes: u64,
 }
 
 #[async_trait]
-pub trait Engine: Send + Sync {
+pub trait Engine: OneOffEngine {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.

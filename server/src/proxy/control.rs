@@ -122,6 +122,11 @@ impl Shared {
             let host: Arc<str> = host.as_str().into();
             snapshot.hosts.insert(host.clone(), Destination::App { app, host });
         }
+        for (host, redirect) in &table.redirects {
+            let Some(app) = snapshot.apps.get(&redirect.app).cloned() else { continue };
+            let (host, to): (Arc<str>, Arc<str>) = (host.as_str().into(), redirect.to.as_str().into());
+            snapshot.hosts.insert(host.clone(), Destination::Redirect { app, host, to });
+        }
         for host in &self.admin_hosts {
             snapshot.hosts.insert(host.as_str().into(), Destination::Admin);
         }

@@ -29,6 +29,7 @@ mod host;
 mod limits;
 mod log_line;
 mod pool;
+mod redirect;
 mod refusal;
 mod request_id;
 mod snapshot;

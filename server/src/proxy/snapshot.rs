@@ -20,6 +20,12 @@ pub(super) enum Destination {
         app: Arc<App>,
         host: Arc<str>,
     },
+    /// The host of a name that the app had before; `to` is the one it has now.
+    Redirect {
+        app: Arc<App>,
+        host: Arc<str>,
+        to: Arc<str>,
+    },
     /// The dashboard's host: nothing answers there yet.
     Admin,
 }

@@ -4,11 +4,12 @@ use super::hold::HOLD_GRACE;
 use super::publish::{backends, ready_backends};
 use super::reconcile::Sheet;
 use crate::crash_point;
-use crate::domain::failure::Listening;
+use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::{Seen, Slot};
+use crate::domain::limits::Cpu;
 use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
-use crate::domain::{ContainerId, Failure, ReleaseNo};
+use crate::domain::{App, ContainerId, Failure, ReleaseNo};
 use crate::engine::{EngineError, InstanceSpec};
 use crate::logs::Mask;
 use anyhow::Context;
@@ -23,8 +24,6 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 const LAST_WORDS_LINES: usize = 200;
 /// Instances of one app that are started at the same time.
 const STARTS_AT_ONCE: usize = 4;
-/// Memory of an instance, without swap beyond it (security rule R15).
-const MEMORY_BYTES: u64 = 512 << 20;
 
 impl House {
     /// Carries out a plan in its order; neighbouring starts at the same time. A start that fails holds up nothing:
@@ -84,6 +83,9 @@ impl House {
             (Failure::TimedOut { process, port, limit_secs, .. }, None) => {
                 Failure::TimedOut { process, port, limit_secs, listening: Listening::Unknown }
             }
+            (Failure::Crashed { process, exit: Exit::OutOfMemory }, Some(s)) => {
+                Failure::OutOfMemory { process, limit_bytes: sheet.limits_of(&s.slot.process).memory().bytes() }
+            }
             (other, _) => other,
         };
         self.tell_failure(sheet, release, culprit, &failure).await;
@@ -109,7 +111,8 @@ impl House {
         if let Some(made) = seen.iter().find(|s| s.is_made_for(no, slot, epoch)) {
             return self.start_made(sheet, no, slot, &made.id).await;
         }
-        let spec = match self.spec(sheet, no, slot, epoch).await {
+        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
+        let spec = match self.spec(&sheet.app, release, slot, epoch).await {
             Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
         };
@@ -117,7 +120,7 @@ impl House {
         match self.tools.engine.start(&spec).await {
             Ok((id, _address)) => {
                 tracing::info!(app.name = %sheet.app.name, "started {slot} of {} {no} as {}", sheet.app.name, id.short());
-                self.note_mounted(sheet, &spec).await;
+                self.note_mounted(&spec).await;
                 self.wake(sheet.app.id);
                 Ok(())
             }
@@ -125,18 +128,19 @@ impl House {
         }
     }
 
+    /// What an instance of a release is made of, one-off ones too; its network is made if need be.
     pub(super) async fn spec(
         &self,
-        sheet: &Sheet,
-        no: ReleaseNo,
+        app: &App,
+        release: &Release,
         slot: &Slot,
         epoch: u64,
     ) -> anyhow::Result<InstanceSpec> {
-        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
+        let limits = self.tools.store.limits(app.id).await?.get(&slot.process).copied().unwrap_or_default();
         Ok(InstanceSpec {
-            app: sheet.app.id,
-            app_key: sheet.app.key.clone(),
-            release: no,
+            app: app.id,
+            app_key: app.key.clone(),
+            release: release.no,
             slot: slot.clone(),
             epoch,
             image: release.image.clone(),
@@ -144,10 +148,11 @@ impl House {
                 Some(Command::Shell(line)) => Some(line.clone()),
                 Some(Command::ImageDefault) | None => None,
             },
-            env: environment(sheet, release, slot),
-            network: self.network(&sheet.app).await?,
-            memory_bytes: MEMORY_BYTES,
-            mounts: self.mounts(&sheet.volumes).await?,
+            env: environment(app, release, slot),
+            network: self.network(app).await?,
+            memory_bytes: limits.memory().bytes(),
+            cpu_millis: limits.cpu.map(Cpu::millis),
+            mounts: self.mounts(app.id).await?,
         })
     }
 
@@ -253,11 +258,11 @@ fn culprit<'a>(seen: &'a [Seen], release: ReleaseNo, failure: &Failure) -> Optio
     seen.iter().find(|s| s.release == release && s.slot.to_string() == *process)
 }
 
-fn environment(sheet: &Sheet, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
+fn environment(app: &App, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> = BTreeMap::from([("PORT".to_owned(), release.port.to_string())]);
     env.extend(release.config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())));
     env.extend([
-        ("PAAS_APP".to_owned(), sheet.app.name.to_string()),
+        ("PAAS_APP".to_owned(), app.name.to_string()),
         ("PAAS_RELEASE".to_owned(), release.no.to_string()),
         ("PAAS_PROCESS".to_owned(), slot.to_string()),
         ("GIT_REV".to_owned(), release.commit.to_string()),

@@ -6,6 +6,7 @@ use crate::logs::Mask;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Lines that may wait to be written.
@@ -23,7 +24,14 @@ pub(super) enum Begin {
 }
 
 /// Follows the instance until it ends or `watch` is cancelled; picks up after the last line when the engine comes back.
-pub(super) fn spawn(house: &Arc<House>, app: &App, o: &Observed, mask: Mask, begin: Begin, watch: CancellationToken) {
+pub(super) fn spawn(
+    house: &Arc<House>,
+    app: &App,
+    o: &Observed,
+    mask: Mask,
+    begin: Begin,
+    watch: CancellationToken,
+) -> JoinHandle<()> {
     let (house, key) = (Arc::clone(house), app.key.clone());
     let (id, source) = (o.id.clone(), format!("app[{}]", o.slot));
     let mut since = match begin {
@@ -66,7 +74,7 @@ pub(super) fn spawn(house: &Arc<House>, app: &App, o: &Observed, mask: Mask, beg
                 () = tokio::time::sleep(RETRY) => {}
             }
         }
-    });
+    })
 }
 
 impl House {

@@ -1,12 +1,14 @@
 //! The one owner of the route table: derives each app's backends, publishes the whole, keeps a copy for the next start.
 use super::House;
+use super::hosts::Hosts;
 use super::reconcile::Sheet;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment};
 use crate::proxy::HoldReport;
-use std::collections::BTreeSet;
+use crate::store;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,14 +17,16 @@ use std::time::Duration;
 const WORTH_WAITING: Duration = Duration::from_secs(5);
 
 pub(super) struct Publisher {
-    table: Mutex<RouteTable>,
+    pub(super) table: Mutex<RouteTable>,
+    /// The hosts of every app that was looked at since the start.
+    pub(super) hosting: tokio::sync::Mutex<HashMap<AppId, Hosts>>,
     /// Orders the writes to the store as the publications were.
     saving: tokio::sync::Mutex<()>,
 }
 
 impl Publisher {
     pub(super) fn new(saved: RouteTable) -> Self {
-        Self { table: Mutex::new(saved), saving: tokio::sync::Mutex::default() }
+        Self { table: Mutex::new(saved), hosting: tokio::sync::Mutex::default(), saving: tokio::sync::Mutex::default() }
     }
 }
 
@@ -42,20 +46,8 @@ impl House {
     pub(super) async fn publish(&self, sheet: &Sheet, backends: Backends) {
         let (app, maintenance) = (&sheet.app, sheet.maintenance);
         self.note_hold(sheet, &backends);
-        let Some(host) = self.host_of(&app.name) else { return };
-        {
-            let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
-            let route = AppRoute { name: app.name.clone(), backends, maintenance };
-            if table.apps.get(&app.id) == Some(&route) && table.hosts.get(&host) == Some(&app.id) {
-                return;
-            }
-            table.hosts.retain(|_, id| *id != app.id);
-            table.hosts.insert(host, app.id);
-            table.apps.insert(app.id, route);
-            self.tools.router_lines.know(app.id, app.key.clone());
-            self.tools.proxy.set_routes(&table);
-        }
-        self.save_routes().await;
+        self.tools.router_lines.know(app.id, app.key.clone());
+        self.publish_route(app.id, AppRoute { name: app.name.clone(), backends, maintenance }).await;
     }
 
     /// Changes what stands before an app's backends; whoever answers goes on to. The engine is not asked.
@@ -67,7 +59,7 @@ impl House {
             route.maintenance = maintenance;
             self.tools.proxy.set_routes(&table);
         }
-        self.save_routes().await;
+        self.save_routes_or_report().await;
     }
 
     pub(super) fn published_address(&self, app: AppId, id: &ContainerId) -> Option<SocketAddr> {
@@ -79,12 +71,16 @@ impl House {
     }
 
     /// Whatever fails here is mended by the next look after a restart, so it is only reported.
-    async fn save_routes(&self) {
-        let _order = self.publisher.saving.lock().await;
-        let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Err(error) = self.tools.store.save_routes(&self.tools.boot_id, &table).await {
+    pub(super) async fn save_routes_or_report(&self) {
+        if let Err(error) = self.save_routes().await {
             tracing::warn!("cannot save the routes for the next start: {error}");
         }
+    }
+
+    pub(super) async fn save_routes(&self) -> store::Result<()> {
+        let _order = self.publisher.saving.lock().await;
+        let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.tools.store.save_routes(&self.tools.boot_id, &table).await
     }
 
     /// The hosts in the table, for `server:status` and doctor.

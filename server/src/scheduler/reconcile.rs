@@ -1,13 +1,17 @@
 //! One pass for one app: load what is wanted, look at what is there, plan, act.
 use super::House;
+use super::memory::Clearing;
 use super::observe::WatchContext;
 use super::publish::{backends, ready_backends};
+use crate::domain::health::Health;
 use crate::domain::instance::{Seen, State, Traffic};
-use crate::domain::plan::{Action, Candidate, CrashLedger, READY_BUDGET, Spec, Wanted, plan};
+use crate::domain::limits::Limits;
+use crate::domain::plan::{Action, Candidate, CrashLedger, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, Rollout, Volume};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout};
 use crate::store::StoreError;
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -24,12 +28,21 @@ pub(super) struct Sheet {
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
     pub(super) maintenance: Maintenance,
-    pub(super) volumes: Vec<Volume>,
+    pub(super) limits: BTreeMap<ProcessType, Limits>,
 }
 
 impl Sheet {
     pub(super) fn release(&self, no: crate::domain::ReleaseNo) -> Option<&Release> {
         [&self.live, &self.starting].into_iter().flatten().find(|r| r.no == no)
+    }
+
+    /// What instances of a type may use.
+    pub(super) fn limits_of(&self, process: &ProcessType) -> Limits {
+        self.limits.get(process).copied().unwrap_or_default()
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.wanted.health
     }
 }
 
@@ -41,6 +54,7 @@ impl House {
             Err(error) if is_missing_app(&error) => {}
             Err(error) => {
                 tracing::warn!("cannot reconcile app {}: {error:#}", app.0);
+                self.note_clearing(app, Clearing::Stuck(format!("{error:#}")));
                 self.give_up_in_time(app, &error).await;
                 self.wake_after(app, RETRY);
             }
@@ -51,8 +65,9 @@ impl House {
     async fn give_up_in_time(&self, app: AppId, error: &anyhow::Error) {
         let Ok(Some(starting)) = self.tools.store.starting_release(app).await else { return };
         let Some(candidate) = self.candidate_of(&starting) else { return };
+        let Ok(health) = self.tools.store.health(app).await else { return };
         let now = self.tools.clock.now();
-        if now.since(candidate.since) < READY_BUDGET {
+        if now.since(candidate.since) < health.ready_budget() {
             return;
         }
         let failure = Failure::Platform { reason: format!("{} could not be started: {error:#}", starting.no) };
@@ -72,11 +87,19 @@ impl House {
     }
 
     async fn try_pass(self: &Arc<Self>, app: AppId) -> anyhow::Result<()> {
+        self.know_hosts(app).await?;
         let sheet = self.load(app).await?;
         let observed = self.tools.engine.instances(Some(app)).await.context("ask the engine what runs")?;
+        if sheet.app.destroying && observed.is_empty() {
+            return self.clear_away(&sheet.app).await;
+        }
         let memory = self.memory(app);
         let now = self.tools.clock.now();
-        let context = WatchContext { app: &sheet.app, releases: [sheet.live.as_ref(), sheet.starting.as_ref()] };
+        let context = WatchContext {
+            app: &sheet.app,
+            releases: [sheet.live.as_ref(), sheet.starting.as_ref()],
+            health: sheet.health(),
+        };
         let seen = self.note(&context, &observed, &memory, now);
         let crashes = memory.lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
         let actions = plan(&sheet.wanted, &seen, &crashes, now);
@@ -98,19 +121,25 @@ impl House {
         let (live, starting) = (store.live_release(app).await?, store.starting_release(app).await?);
         let formation = store.formation(app).await?;
         let epochs = store.epochs(app, &formation).await?;
-        let (volumes, exclusive) = self.volumes_of(app).await?;
+        let (exclusive, maintenance) = (self.is_exclusive(app).await?, store.maintenance(app).await?);
         let held_since = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since;
-        let wanted = Wanted {
-            live: live.as_ref().map(spec_of),
-            starting: starting.as_ref().and_then(|release| self.candidate_of(release)),
-            formation,
-            stopped: row.stopped,
-            epochs,
-            exclusive,
-            held_since,
+        let (limits, health) = (store.limits(app).await?, store.health(app).await?);
+        // Of an app that is being destroyed nothing is wanted any more.
+        let wanted = if row.destroying {
+            Wanted { stopped: true, ..Wanted::default() }
+        } else {
+            Wanted {
+                live: live.as_ref().map(spec_of),
+                starting: starting.as_ref().and_then(|release| self.candidate_of(release)),
+                formation,
+                stopped: row.stopped,
+                epochs,
+                health,
+                exclusive,
+                held_since,
+            }
         };
-        let maintenance = store.maintenance(app).await?;
-        Ok(Sheet { app: row, live, starting, wanted, maintenance, volumes })
+        Ok(Sheet { app: row, live, starting, wanted, maintenance, limits })
     }
 
     /// Republishes who answers: the same instances, or why there are none.

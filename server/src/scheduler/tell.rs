@@ -94,7 +94,12 @@ impl House {
         });
         drop(memory);
         if let Some((took, status)) = healthy {
-            let line = format!("       healthy after {} on port {} (GET / → {status})", seconds(took), release.port);
+            let line = format!(
+                "       healthy after {} on port {} (GET {} → {status})",
+                seconds(took),
+                release.port,
+                sheet.health().path()
+            );
             self.transcribe(&sheet.app, release, [line]);
         }
     }

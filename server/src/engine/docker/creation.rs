@@ -10,6 +10,8 @@ use std::collections::HashMap;
 /// What remains of root's powers: enough for images that install files or drop to another user at start.
 const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL", "NET_BIND_SERVICE"];
 const PROCESSES_MAX: i64 = 512;
+/// The engine counts cores in billionths.
+const NANO_CPUS_PER_MILLI: i64 = 1_000_000;
 
 /// The container's name; the random part keeps two attempts at one slot apart.
 pub(super) fn name(installation: &InstallationId, spec: &InstanceSpec, random: &str) -> String {
@@ -64,6 +66,7 @@ fn host_config(spec: &InstanceSpec) -> HostConfig {
         memory: Some(memory),
         // Memory and swap together: no swap beyond the memory.
         memory_swap: Some(memory),
+        nano_cpus: spec.cpu_millis.map(|millis| i64::from(millis) * NANO_CPUS_PER_MILLI),
         init: Some(true),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         network_mode: Some(spec.network.0.clone()),
@@ -114,6 +117,7 @@ mod tests {
             network: NetworkId("net".to_owned()),
             memory_bytes: 1 << 29,
             mounts: Vec::new(),
+            cpu_millis: Some(500),
         }
     }
 
@@ -124,6 +128,13 @@ mod tests {
         let body = super::body(&InstallationId::new("i"), &spec(Some("run")));
         assert_eq!(body.entrypoint, Some(Vec::new()));
         assert_eq!(body.cmd.unwrap(), ["sh", "-c", "exec run"]);
+    }
+
+    #[test]
+    fn limits_reach_the_engine_and_there_is_no_swap() {
+        let host = host_config(&spec(None));
+        assert_eq!((host.memory, host.memory_swap), (Some(1 << 29), Some(1 << 29)));
+        assert_eq!((host.nano_cpus, host.pids_limit), (Some(500_000_000), Some(512)));
     }
 
     #[test]

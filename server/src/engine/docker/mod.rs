@@ -5,10 +5,12 @@
 //! debug level: never connect `log` to `tracing` here (R9).
 mod command;
 mod creation;
+mod hijack;
 mod images;
 mod instances;
 mod link;
 mod networks;
+mod one_off;
 mod streams;
 mod volumes;
 
@@ -97,6 +99,8 @@ impl Engine for DockerEngine {
         Ok(EngineFacts {
             version: format!("Docker {}", version.version.unwrap_or_default()),
             storage_driver: info.driver.unwrap_or_default(),
+            cores: info.ncpu.and_then(|cores| u32::try_from(cores).ok()).unwrap_or(0),
+            memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
         })
     }
 

@@ -3,6 +3,7 @@
 //! ([`Behaviour`]); the test can end instances, remove them behind our back and take the whole engine away.
 mod behaviour;
 mod instance;
+mod one_off;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -95,6 +96,11 @@ impl FakeEngine {
         self.world().instances.get(id).map(|instance| instance.spec.mounts.clone()).unwrap_or_default()
     }
 
+    /// Memory in bytes and processor time in thousandths of a core that an instance may use.
+    pub fn limits(&self, id: &ContainerId) -> Option<(u64, Option<u32>)> {
+        self.world().instances.get(id).map(|instance| (instance.spec.memory_bytes, instance.spec.cpu_millis))
+    }
+
     /// Environment an instance was started with.
     pub fn environment(&self, id: &ContainerId) -> Option<std::collections::BTreeMap<String, String>> {
         self.world().instances.get(id).map(|instance| instance.spec.env.clone())
@@ -129,7 +135,12 @@ impl FakeEngine {
 impl Engine for FakeEngine {
     async fn facts(&self) -> Result<EngineFacts> {
         drop(self.reach()?);
-        Ok(EngineFacts { version: "Fake 1".to_owned(), storage_driver: "memory".to_owned() })
+        Ok(EngineFacts {
+            version: "Fake 1".to_owned(),
+            storage_driver: "memory".to_owned(),
+            cores: 2,
+            memory_bytes: 4 << 30,
+        })
     }
 
     async fn instances(&self, app: Option<AppId>) -> Result<Vec<Observed>> {

@@ -1,4 +1,5 @@
 //! What the fake engine holds: instances, networks, images, and who listens to events.
+use super::one_off::OneOff;
 use super::{
     EngineError, EngineEvent, EventKind, Exit, ImageInfo, InstanceSpec, Inventory, LogLine, NetworkId, Observed,
 };
@@ -31,8 +32,10 @@ pub(super) struct World {
 
 pub(super) struct Instance {
     pub(super) spec: InstanceSpec,
-    created_at: Moment,
     address: IpAddr,
+    /// It runs once and has no place in the formation.
+    pub(super) one_off: Option<OneOff>,
+    pub(super) created_at: Moment,
     state: ObservedState,
     pub(super) lines: Vec<LogLine>,
     /// SIGTERM: no new connections, those open finish what they carry.
@@ -43,6 +46,24 @@ pub(super) struct Instance {
 }
 
 impl Instance {
+    fn new(spec: InstanceSpec, one_off: Option<OneOff>, address: IpAddr, now: Moment) -> Self {
+        Self {
+            spec,
+            one_off,
+            created_at: now,
+            address,
+            state: ObservedState::Running { address, started_at: now },
+            lines: Vec::new(),
+            close: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> &ObservedState {
+        &self.state
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, ObservedState::Exited { .. })
     }
@@ -71,16 +92,8 @@ impl World {
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let id = ContainerId::new(format!("{number:064x}"));
-        let instance = Instance {
-            spec,
-            created_at: now,
-            address: address_of(number),
-            state: ObservedState::Created,
-            lines: Vec::new(),
-            close: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            connections: TaskTracker::new(),
-        };
+        let mut instance = Instance::new(spec, None, address_of(number), now);
+        instance.state = ObservedState::Created;
         self.instances.insert(id.clone(), instance);
         Ok(id)
     }
@@ -101,8 +114,20 @@ impl World {
         Ok((spec, address))
     }
 
+    pub(super) fn add_one_off(&mut self, spec: InstanceSpec, one_off: OneOff, now: Moment) -> ContainerId {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let id = ContainerId::new(format!("{number:064x}"));
+        self.instances.insert(id.clone(), Instance::new(spec, Some(one_off), address_of(number), now));
+        id
+    }
+
+    pub(super) fn one_off(&self, id: &ContainerId) -> Result<&OneOff, EngineError> {
+        self.instances.get(id).and_then(|one| one.one_off.as_ref()).ok_or(EngineError::Missing("container"))
+    }
+
     pub(super) fn observe(&self, app: Option<AppId>) -> Vec<Observed> {
-        let wanted = self.instances.iter().filter(|(_, one)| app.is_none_or(|app| one.spec.app == app));
+        let ordinary = self.instances.iter().filter(|(_, one)| one.one_off.is_none());
+        let wanted = ordinary.filter(|(_, one)| app.is_none_or(|app| one.spec.app == app));
         let observed = wanted.map(|(id, one)| Observed {
             id: id.clone(),
             app: one.spec.app,

@@ -197,7 +197,7 @@ impl<'a> Judge<'a> {
         let mut slots = BTreeSet::new();
         for process in &spec.processes {
             let count = self.world.wanted.formation.get(process).copied().unwrap_or(0);
-            slots.extend((1..=count).map(|index| Slot { process: process.clone(), index }));
+            slots.extend((1..=u32::from(count)).map(|index| Slot { process: process.clone(), index }));
         }
         slots
     }

@@ -31,7 +31,7 @@ pub(super) enum Event {
     },
     Restart {
         process: ProcessType,
-        index: Option<u16>,
+        index: Option<u32>,
     },
     StopApp,
     StartApp,
@@ -353,9 +353,9 @@ impl World {
         self.wanted.starting = Some(Candidate { spec, since: self.now });
     }
 
-    fn restart(&mut self, process: &ProcessType, index: Option<u16>) {
+    fn restart(&mut self, process: &ProcessType, index: Option<u32>) {
         let count = self.wanted.formation.get(process).copied().unwrap_or(0);
-        for n in (1..=count).filter(|n| index.is_none_or(|index| index == *n)) {
+        for n in (1..=u32::from(count)).filter(|n| index.is_none_or(|index| index == *n)) {
             *self.wanted.epochs.entry(Slot { process: process.clone(), index: n }).or_default() += 1;
         }
     }
