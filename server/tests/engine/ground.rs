@@ -1,7 +1,8 @@
 //! What every test stands on: an engine, an installation of its own, and the sweeping up.
 use bollard::Docker;
 use bollard::query_parameters::{
-    ListContainersOptions, ListImagesOptions, ListNetworksOptions, RemoveContainerOptions, RemoveImageOptions,
+    ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
+    RemoveImageOptions, RemoveVolumeOptions,
 };
 use bytes::Bytes;
 use paas::domain::instance::Slot;
@@ -151,6 +152,10 @@ async fn sweep(installation: &InstallationId) {
     let options = ListNetworksOptions { filters: Some(ours.clone()) };
     for network in docker.list_networks(Some(options)).await.unwrap() {
         docker.remove_network(&network.id.unwrap()).await.unwrap();
+    }
+    let options = ListVolumesOptions { filters: Some(ours.clone()) };
+    for volume in docker.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
+        drop(docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await);
     }
     let options = ListImagesOptions { filters: Some(ours), ..Default::default() };
     for image in docker.list_images(Some(options)).await.unwrap() {
