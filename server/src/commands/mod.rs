@@ -4,6 +4,7 @@
 //! changes something. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod apps;
+mod backups;
 mod builds;
 mod checks;
 mod config;
@@ -25,11 +26,13 @@ pub mod socket;
 mod table;
 mod volumes;
 
+use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::domain::{App, AppName, Hostname, Pusher, Site};
 use crate::engine::Engine;
+use crate::guard::GuardWatch;
 use crate::logs::Logs;
 use crate::scheduler::Scheduler;
 use crate::store::{Store, StoreError};
@@ -53,6 +56,7 @@ pub(crate) enum Permission {
 /// What commands work with.
 pub struct Tools {
     pub store: Store,
+    pub backups: Backups,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,
@@ -63,6 +67,7 @@ pub struct Tools {
     pub site: Site,
     /// Name that no app may have: the admin host's label.
     pub reserved_names: Vec<String>,
+    pub guard: GuardWatch,
     pub admin_host: Hostname,
     pub data_dir: PathBuf,
 }

@@ -3,6 +3,7 @@
 //! Reading order: `name` and `id` (checked words), `moment` (time as an argument), `release` and `rollout` (what is
 //! deployed and how it fares), `build`, `instance` (what is seen), `route` (what the proxy is told), `plan` (what to do).
 
+pub mod bridge;
 pub mod build;
 pub mod card;
 pub mod failure;
@@ -23,6 +24,7 @@ pub mod secret;
 pub mod site;
 pub mod volume;
 
+pub use bridge::BridgePrefix;
 pub use build::{Build, BuildState, RefMove};
 pub use failure::Failure;
 pub use hostname::Hostname;
