@@ -172,7 +172,7 @@ fn dies_in_a_hold(town: &mut Town, work: &Work, place: &str) {
     let old = town.get("blog", "/").text();
     town.start_again(&[("PAAS_CRASH_POINT", place)]);
     let push = work.set_version(&format!("echo, killed at {place}")).begin_push();
-    town.wait_for_crash(Duration::from_mins(1));
+    town.wait_for_crash(Duration::from_mins(2));
     push.finish_within(SOON).fails_with("");
     town.start_again(&[]);
     // A request that comes now waits instead of failing.
