@@ -13,3 +13,4 @@ mod second_push;
 mod settings;
 mod swap;
 mod traffic;
+mod volumes;

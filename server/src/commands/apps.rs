@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::domain::limits::Limits;
 use crate::domain::release::Release;
 use crate::domain::route::Backends;
-use crate::domain::{App, AppName, Maintenance};
+use crate::domain::{App, AppName, Maintenance, VolumeName};
 use serde::Serialize;
 
 #[derive(clap::Subcommand)]
@@ -61,6 +61,9 @@ pub(super) enum Verb {
         /// The name once more, because it cannot be undone
         #[arg(long, value_name = "NAME")]
         confirm: Option<AppName>,
+        /// Volumes to destroy with it; others are left and can be given to another app
+        #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+        volumes: Vec<VolumeName>,
     },
 }
 
@@ -114,9 +117,9 @@ impl Verb {
                 let old = self.app().ok_or_else(unnamed)?;
                 rename::rename(context, console, old, second.as_ref().unwrap_or(first)).await
             }
-            Self::Destroy { confirm, .. } => {
+            Self::Destroy { confirm, volumes, .. } => {
                 let name = self.app().ok_or_else(unnamed)?;
-                destroy::destroy(context, console, name, confirm.as_ref()).await
+                destroy::destroy(context, console, name, (confirm.as_ref(), volumes)).await
             }
         }
     }
