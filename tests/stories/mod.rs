@@ -1,13 +1,16 @@
 //! The stories, by what they are about.
+mod bombs;
 mod broken;
 mod commands;
 mod crowd;
 mod destroy;
 mod faults;
 mod first_push;
+mod install;
 mod isolation;
 mod refused;
 mod rename;
 mod second_push;
 mod swap;
 mod traffic;
+mod walls;
