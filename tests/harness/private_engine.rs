@@ -17,7 +17,7 @@ pub(crate) struct PrivateEngine {
     daemon: Child,
     /// Control groups of its containers, below each controller.
     pub(crate) cgroup: String,
-    _home: TempDir,
+    home: TempDir,
 }
 
 /// Runs `story`, which is the test called `name`, in namespaces of its own.
@@ -61,9 +61,9 @@ impl PrivateEngine {
             .stderr(log)
             .spawn()
             .expect("start dockerd");
-        let mut engine = Self { daemon, cgroup, _home: home };
-        eventually("the private engine answers", Duration::from_secs(60), || {
-            let log = engine._home.path().join("dockerd.log");
+        let mut engine = Self { daemon, cgroup, home };
+        eventually("the private engine answers", Duration::from_mins(1), || {
+            let log = engine.home.path().join("dockerd.log");
             let ended = engine.daemon.try_wait().expect("look at dockerd").is_some();
             assert!(!ended, "dockerd ended: {}", std::fs::read_to_string(log).unwrap_or_default());
             quiet("docker", &["version"])
