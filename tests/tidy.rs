@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 13] = [
+const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -16,7 +16,12 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("scheduler", &["proxy", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
-    ("commands", &["builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"]),
+    ("data_dir", &[]),
+    ("backups", &["builder", "domain", "clock", "data_dir", "logs", "store", "crash_point"]),
+    (
+        "commands",
+        &["backups", "builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"],
+    ),
 ];
 /// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does.
 const MAY_KNOW_TOO: [(&str, &str); 1] = [("server/src/engine/fake/", "clock")];

@@ -6,6 +6,7 @@ pub mod listeners;
 
 pub mod receiver;
 
+pub mod backups;
 pub mod builder;
 pub mod commands;
 pub mod scheduler;
@@ -19,6 +20,7 @@ pub mod domain;
 pub mod clock;
 pub mod console;
 pub mod crash_point;
+pub mod data_dir;
 pub mod engine;
 pub mod logs;
 pub mod store;

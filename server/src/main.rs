@@ -40,6 +40,15 @@ fn serve(words: &[String]) -> ExitCode {
 /// A command for the server on this host.
 fn ask(mut words: Vec<String>) -> ExitCode {
     let data_dir = host_data_dir(&mut words);
+    if paas::backups::offline::takes(&words) {
+        return match runtime() {
+            Ok(runtime) => {
+                let (text, code) = runtime.block_on(paas::backups::offline::run(&words, &data_dir));
+                if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
+            }
+            Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
+        };
+    }
     let is_terminal = std::io::stdin().is_terminal();
     match runtime() {
         Ok(runtime) => {

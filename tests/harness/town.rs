@@ -23,9 +23,15 @@ impl Town {
     }
 
     pub(crate) fn start_with(environment: &[(&str, &str)]) -> Self {
-        let home = tempfile::Builder::new().prefix("paas-town-").tempdir().expect("make a folder");
-        let server = Server::start(home.path(), None, environment);
-        Self::around(server, home)
+        let town = Self::in_folder(Self::make_home(), environment);
+        town.make_key("key");
+        town.add_key("laptop", "key").succeeds();
+        town
+    }
+
+    /// Process id of the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.pid()
     }
 
     /// Its server runs as the installer's unit has it: a user without powers, in the group that may use the engine.
@@ -43,10 +49,7 @@ impl Town {
         command.env_clear().env("HOME", &data).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.args(["--reuid", &id, "--regid", &id, "--groups", engine_group, "--no-new-privs"]);
         command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--"]).arg(program).current_dir("/");
-        Self::around(Server::start_by(command, home.path(), None, &[]), home)
-    }
-
-    fn around(server: Server, home: TempDir) -> Self {
+        let server = Server::start_by(command, home.path(), None, &[]);
         let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
         let town = Self { server, engine, home };
         town.make_key("key");
@@ -54,9 +57,16 @@ impl Town {
         town
     }
 
-    /// Process id of the server.
-    pub(crate) fn pid(&self) -> u32 {
-        self.server.pid()
+    /// A folder for a town that is founded later.
+    pub(crate) fn make_home() -> TempDir {
+        tempfile::Builder::new().prefix("paas-town-").tempdir().expect("make a folder")
+    }
+
+    /// Starts a server on what `home` holds already, keys included.
+    pub(crate) fn in_folder(home: TempDir, environment: &[(&str, &str)]) -> Self {
+        let server = Server::start(home.path(), None, environment);
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
+        Self { server, engine, home }
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -123,9 +133,7 @@ impl Town {
     }
 
     pub(crate) fn paas_command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(server::program());
-        command.arg("--data-dir").arg(self.data_dir()).args(words);
-        command
+        host_command(&self.data_dir(), words)
     }
 
     /// A command over SSH, exactly as the user's shell would hand it over.
@@ -236,7 +244,14 @@ impl Drop for Town {
     }
 }
 
-fn run(mut command: Command, what: &str, input: &[u8]) -> Outcome {
+/// `paas` on the host, for the server of a data folder.
+pub(crate) fn host_command(data_dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(server::program());
+    command.arg("--data-dir").arg(data_dir).args(words);
+    command
+}
+
+pub(crate) fn run(mut command: Command, what: &str, input: &[u8]) -> Outcome {
     use std::io::Write;
     let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.unwrap_or_else(|error| panic!("start {what}: {error}"));

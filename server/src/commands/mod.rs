@@ -4,6 +4,7 @@
 //! changes something. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod apps;
+mod backups;
 mod builds;
 mod checks;
 mod config;
@@ -25,6 +26,7 @@ pub mod socket;
 mod table;
 mod volumes;
 
+use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
@@ -54,6 +56,7 @@ pub(crate) enum Permission {
 /// What commands work with.
 pub struct Tools {
     pub store: Store,
+    pub backups: Backups,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,

@@ -267,6 +267,8 @@ pub trait Engine: OneOffEngine {
 
     /// Sends an instance's output from `since` on (inclusive), following until it ends.
     async fn follow_logs(&self, id: &ContainerId, since: Option<Moment>, to: mpsc::Sender<LogLine>) -> Result<()>;
+    /// Sends the newest `count` lines and what comes after them, following until the instance ends.
+    async fn follow_newest(&self, id: &ContainerId, count: usize, to: mpsc::Sender<LogLine>) -> Result<()>;
     /// The last `count` lines of an instance's output, running or ended.
     async fn last_lines(&self, id: &ContainerId, count: usize) -> Result<Vec<LogLine>>;
 

@@ -11,7 +11,6 @@ use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
 use crate::domain::{App, ContainerId, Failure, ReleaseNo};
 use crate::engine::{EngineError, InstanceSpec};
-use crate::logs::Mask;
 use anyhow::Context;
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
@@ -20,8 +19,6 @@ use std::time::Duration;
 
 /// From SIGTERM to SIGKILL.
 const STOP_GRACE: Duration = Duration::from_secs(30);
-/// Lines kept of an instance that nobody followed.
-const LAST_WORDS_LINES: usize = 200;
 /// Instances of one app that are started at the same time.
 const STARTS_AT_ONCE: usize = 4;
 
@@ -66,7 +63,7 @@ impl House {
             Action::Reap { id } => {
                 self.tools.proxy.forget(id);
                 if let Some(s) = seen.iter().find(|s| s.id == *id) {
-                    self.keep_last_words(sheet, s).await;
+                    self.collect_last_words(sheet, s).await;
                 }
                 self.tools.engine.remove(id).await.with_context(|| format!("remove {}", id.short()))
             }
@@ -203,20 +200,6 @@ impl House {
         crash_point!("after-route");
         // What left the table drains from now on, and may be quiet at once.
         self.wake(sheet.app.id);
-    }
-
-    /// One that ended before anybody followed it leaves its output all the same.
-    async fn keep_last_words(&self, sheet: &Sheet, s: &Seen) {
-        let memory = self.memory(sheet.app.id);
-        if memory.lock().unwrap_or_else(PoisonError::into_inner).instances.contains_key(&s.id) {
-            return;
-        }
-        let Ok(lines) = self.tools.engine.last_lines(&s.id, LAST_WORDS_LINES).await else { return };
-        let mask = sheet.release(s.release).map(|release| Mask::of(&release.config)).unwrap_or_default();
-        let source = format!("app[{}]", s.slot);
-        for line in lines {
-            self.tools.logs.say_at(line.at, &sheet.app.key, &source, &mask.apply(&line.text));
-        }
     }
 
     /// Ends an instance in the background: it may take its whole grace.

@@ -4,6 +4,7 @@
 
 mod apps;
 mod audit;
+mod backups;
 mod builds;
 mod config_vars;
 mod destroying;
@@ -15,6 +16,7 @@ mod seal;
 mod settings;
 mod volumes;
 
+pub use backups::BackupRow;
 pub use config_vars::ConfigChange;
 pub use names::Domain;
 pub use releases::{NewRelease, NewReleaseError};

@@ -88,8 +88,16 @@ fn mount(mount: &Mount) -> bollard::models::Mount {
 
 /// The `local` driver: on 20.10 `logs?since=` and tails work on running and ended containers with it, and when a flooded
 /// log rotates under a follower it repeats lines (which `streams` drops) where `json-file` lost more than half (60,000 lines, files of 1 MB).
+/// Non-blocking: an app that writes faster than the engine's disk takes it is not held up; the engine drops what does not
+/// fit into the buffer.
 fn log_config() -> HostConfigLogConfig {
-    let options = [("max-size", "10m"), ("max-file", "2"), ("compress", "false")];
+    let options = [
+        ("max-size", "10m"),
+        ("max-file", "2"),
+        ("compress", "false"),
+        ("mode", "non-blocking"),
+        ("max-buffer-size", "4m"),
+    ];
     HostConfigLogConfig {
         typ: Some("local".to_owned()),
         config: Some(options.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),

@@ -27,6 +27,7 @@ use link::{Link, READ_TIME_MAX, Task};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+use streams::Start;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -157,7 +158,11 @@ impl Engine for DockerEngine {
     }
 
     async fn follow_logs(&self, id: &ContainerId, since: Option<Moment>, to: mpsc::Sender<LogLine>) -> Result<()> {
-        self.pass_logs(id, since, to).await
+        self.pass_logs(id, since.map_or(Start::FirstLine, Start::At), to).await
+    }
+
+    async fn follow_newest(&self, id: &ContainerId, count: usize, to: mpsc::Sender<LogLine>) -> Result<()> {
+        self.pass_logs(id, Start::Newest(count), to).await
     }
 
     async fn last_lines(&self, id: &ContainerId, count: usize) -> Result<Vec<LogLine>> {

@@ -267,6 +267,11 @@ impl Engine for FakeEngine {
         }
     }
 
+    async fn follow_newest(&self, id: &ContainerId, count: usize, to: mpsc::Sender<LogLine>) -> Result<()> {
+        let since = self.last_lines(id, count).await?.first().map(|line| line.at);
+        self.follow_logs(id, since, to).await
+    }
+
     async fn last_lines(&self, id: &ContainerId, count: usize) -> Result<Vec<LogLine>> {
         let world = self.reach()?;
         let lines = &world.instances.get(id).ok_or(EngineError::Missing("container"))?.lines;
