@@ -170,6 +170,11 @@ pub fn host_data_dir(words: &mut Vec<String>) -> PathBuf {
     env_var("PAAS_DATA_DIR").map_or_else(|| PathBuf::from(DATA_DIR), PathBuf::from)
 }
 
+/// `LISTEN_FDNAMES`: what the sockets that systemd hands over are called, in their order.
+pub fn names_of_sockets() -> Vec<String> {
+    env_var("LISTEN_FDNAMES").map_or_else(Vec::new, |names| names.split(':').map(str::to_owned).collect())
+}
+
 /// `PAAS_LOG`: what is logged, in tracing's filter language.
 pub fn log_filter() -> String {
     env_var("PAAS_LOG").unwrap_or_else(|| "info,russh=warn,sqlx=warn".to_owned())

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod lifecycle;
+pub mod listeners;
 
 pub mod receiver;
 

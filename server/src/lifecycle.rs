@@ -13,6 +13,7 @@ use crate::domain::route::RouteTable;
 use crate::domain::{AppId, BridgePrefix, Pusher, Site};
 use crate::engine::DockerEngine;
 use crate::guard::{GuardWatch, Wanted};
+use crate::listeners::Listeners;
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
@@ -20,8 +21,9 @@ use crate::scheduler::{self, Scheduler};
 use crate::store::{SealKey, Store};
 use anyhow::{Context, bail};
 use async_trait::async_trait;
+use sd_notify::NotifyState;
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -32,8 +34,6 @@ use tokio_util::task::TaskTracker;
 
 /// How long requests and tasks may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
 
 /// What every room stands on.
 struct Ground {
@@ -58,8 +58,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let proxy_is_down = CancellationToken::new();
     let (router_lines, router_writer) = RouterLines::new(ground.logs.clone(), proxy_is_down.clone());
     ground.tracker.spawn(router_writer);
-    let http = bind("http_listen", config.http_listen)?;
-    let ssh = bind("ssh_listen", config.ssh_listen)?;
+    let mut listeners = Listeners::handed_over(&crate::config::names_of_sockets())?;
+    let http = listeners.take("http_listen", config.http_listen)?;
+    let ssh = listeners.take("ssh_listen", config.ssh_listen)?;
+    for name in listeners.left_over() {
+        tracing::warn!("the socket `{name}` was handed over and nobody here listens on it");
+    }
     let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
     let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, &saved).await?;
@@ -98,7 +102,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
+    tell_systemd(NotifyState::Ready);
     wait_for_signal().await?;
+    tell_systemd(NotifyState::Stopping);
     tracing::info!("stopping: requests under way end first, apps go on");
     ground.stop.cancel();
     proxy.shut_down(DRAIN).await;
@@ -230,23 +236,6 @@ fn read_ca_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bundle)
 }
 
-fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let try_bind = || -> std::io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            // `[::]` means every address, IPv4 too, whatever the machine's default is.
-            socket.set_only_v6(false)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    };
-    try_bind().with_context(|| format!("{key}: listen on {address}; is the port taken, or below 1024 without root?"))
-}
-
 /// Starts the proxy with the routes of before the restart.
 async fn serve_saved(
     config: &Config,
@@ -282,6 +271,13 @@ async fn say_ready(config: &Config, site: &Site, proxy: &ProxyHandle, receiver: 
     out.flush().await?;
     tracing::info!("ready: http on {http}, ssh on {ssh}, data in {}", config.data_dir.display());
     Ok(())
+}
+
+/// Nothing happens where no systemd waits for it.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd does not hear how we are: {error}");
+    }
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {

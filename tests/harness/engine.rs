@@ -95,3 +95,8 @@ fn docker(words: &[&str]) -> Outcome {
 fn lines(outcome: &Outcome) -> Vec<String> {
     outcome.stdout.lines().map(str::to_owned).collect()
 }
+
+/// How many processes run in an instance, as the engine counts them from outside.
+pub(crate) fn processes(id: &str) -> usize {
+    docker(&["top", id, "-eo", "pid"]).succeeds().stdout.lines().skip(1).count()
+}

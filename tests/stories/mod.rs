@@ -1,11 +1,13 @@
 //! The stories, by what they are about.
 mod backups;
+mod bombs;
 mod broken;
 mod commands;
 mod crowd;
 mod destroy;
 mod faults;
 mod first_push;
+mod install;
 mod isolation;
 mod refused;
 mod rename;
@@ -14,3 +16,4 @@ mod settings;
 mod swap;
 mod traffic;
 mod volumes;
+mod walls;

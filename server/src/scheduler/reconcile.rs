@@ -99,6 +99,7 @@ impl House {
             app: &sheet.app,
             releases: [sheet.live.as_ref(), sheet.starting.as_ref()],
             health: sheet.health(),
+            limits: &sheet.limits,
         };
         let seen = self.note(&context, &observed, &memory, now);
         let crashes = memory.lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
