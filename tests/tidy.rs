@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 12] = [
+const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -11,11 +11,14 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("store", &["domain"]),
     ("engine", &["domain"]),
     ("logs", &["domain", "clock"]),
-    ("proxy", &["domain", "clock"]),
+    ("visit", &[]),
+    ("proxy", &["domain", "clock", "visit"]),
     ("scheduler", &["proxy", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
-    ("commands", &["builder", "scheduler", "domain", "clock", "console", "engine", "logs", "store"]),
+    ("desk", &["builder", "scheduler", "domain", "clock", "engine", "logs", "store"]),
+    ("web", &["desk", "builder", "scheduler", "domain", "logs", "store", "visit"]),
+    ("commands", &["desk", "builder", "scheduler", "domain", "clock", "console", "engine", "logs", "store"]),
 ];
 /// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does.
 const MAY_KNOW_TOO: [(&str, &str); 1] = [("server/src/engine/fake/", "clock")];

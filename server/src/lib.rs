@@ -7,7 +7,9 @@ pub mod receiver;
 
 pub mod builder;
 pub mod commands;
+pub mod desk;
 pub mod scheduler;
+pub mod web;
 
 pub mod proxy;
 
@@ -19,3 +21,4 @@ pub mod crash_point;
 pub mod engine;
 pub mod logs;
 pub mod store;
+pub mod visit;

@@ -7,6 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
+use crate::desk::Desk;
 use crate::domain::route::RouteTable;
 use crate::domain::{AppId, Pusher, Site};
 use crate::engine::DockerEngine;
@@ -15,6 +16,8 @@ use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
 use crate::scheduler::{self, Scheduler};
 use crate::store::{SealKey, Store};
+use crate::visit::{QUEUE_VISITS, Visit};
+use crate::web;
 use anyhow::{Context, bail};
 use async_trait::async_trait;
 use std::fs::{DirBuilder, File};
@@ -25,6 +28,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -61,7 +65,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let ssh = bind("ssh_listen", config.ssh_listen)?;
     let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
-    let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, &saved).await?;
+    let (dashboard, visits) = mpsc::channel(QUEUE_VISITS);
+    let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, (&saved, dashboard)).await?;
     let site = Site { base_domain: config.base_domain.clone(), http_port: proxy.local_addr().port() };
 
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
@@ -72,8 +77,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let commands = Commands::new(commands::Tools {
         store: ground.store.clone(),
         builder: builder.clone(),
-        scheduler,
-        engine,
+        scheduler: scheduler.clone(),
+        engine: engine.clone(),
         repos: ground.repos.clone(),
         logs: ground.logs.clone(),
         clock: Arc::clone(&ground.clock),
@@ -82,7 +87,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reserved_names: config.reserved_names(),
         data_dir: config.data_dir.clone(),
     });
-    let receiver = ground.start_receiver(&config, ssh, builder, &commands).await?;
+    let receiver = ground.start_receiver(&config, ssh, builder.clone(), &commands).await?;
+    ground.start_web(&engine, builder, scheduler, &site, receiver.local_addr().port(), visits);
     commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
@@ -149,6 +155,28 @@ impl Ground {
             tracker: self.tracker.clone(),
             stop: self.stop.clone(),
         })
+    }
+
+    fn start_web(
+        &self,
+        engine: &Arc<DockerEngine>,
+        builder: Builder,
+        scheduler: Scheduler,
+        site: &Site,
+        ssh_port: u16,
+        visits: mpsc::Receiver<Visit>,
+    ) {
+        let desk = Desk {
+            store: self.store.clone(),
+            builder,
+            scheduler,
+            engine: engine.clone(),
+            logs: self.logs.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
+        let repos = self.repos.clone();
+        web::start(web::Tools { desk, repos, site: site.clone(), ssh_port, tracker, stop }, visits);
     }
 
     async fn close(self) {
@@ -233,12 +261,13 @@ async fn serve_saved(
     ground: &Ground,
     router_lines: &RouterLines,
     waker: &Arc<LateWaker>,
-    saved: &RouteTable,
+    (saved, dashboard): (&RouteTable, mpsc::Sender<Visit>),
 ) -> anyhow::Result<ProxyHandle> {
     for app in ground.store.apps().await? {
         router_lines.know(app.id, app.key);
     }
-    let settings = ProxySettings { admin_hosts: vec![config.admin_host.clone()], ..ProxySettings::default() };
+    let (admin_hosts, dashboard) = (config.admin_hosts(), Some(dashboard));
+    let settings = ProxySettings { admin_hosts, dashboard, ..ProxySettings::default() };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
     let proxy = proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")?;

@@ -6,6 +6,7 @@ mod cancel;
 mod context;
 mod foreign;
 mod heal;
+mod history;
 mod image;
 mod job;
 mod queue;
@@ -15,6 +16,7 @@ mod stack;
 mod transcript;
 
 pub use heal::heal;
+pub use history::Said;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;

@@ -4,7 +4,6 @@ use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
 use crate::domain::release::Release;
-use crate::domain::route::Backends;
 use crate::domain::{App, AppName};
 use serde::Serialize;
 
@@ -122,28 +121,14 @@ async fn info(context: &Context, console: &Console, name: &AppName, form: Form) 
 }
 
 async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<AppView, CommandError> {
-    let is_starting = context.tools.store.starting_release(app.id).await?.is_some();
+    let state = context.desk().state(app, live, &context.tools.scheduler.routes()).await?;
     Ok(AppView {
         name: app.name.to_string(),
-        state: state(context, app, live, is_starting),
+        state: state.word(),
         url: context.tools.site.url(&app.name),
         release: live.map(|release| release.no.to_string()),
         commit: live.map(|release| release.commit.to_string()),
         deploy_branch: app.deploy_branch.clone(),
         created_at: crate::logs::timestamp(app.created_at),
     })
-}
-
-/// One word for how an app is.
-fn state(context: &Context, app: &App, live: Option<&Release>, is_starting: bool) -> &'static str {
-    let backends = context.tools.scheduler.routes().apps.get(&app.id).map(|route| route.backends.clone());
-    match (live, backends) {
-        _ if app.stopped => "stopped",
-        _ if is_starting => "deploying",
-        (None, _) => "empty",
-        (Some(_), Some(Backends::Ready(_))) => "live",
-        (Some(_), Some(Backends::Starting)) => "starting",
-        (Some(_), Some(Backends::Crashed)) => "crashed",
-        (Some(_), Some(Backends::Off) | None) => "no web",
-    }
 }

@@ -1,5 +1,5 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
-use super::{Context, Done, Permission, apps, builds, config, keys, logs, ps, releases, server};
+use super::{Context, Done, Permission, apps, builds, config, keys, login, logs, ps, releases, server};
 use crate::console::Console;
 use crate::domain::AppName;
 use clap::{CommandFactory, Parser};
@@ -34,6 +34,8 @@ pub(super) enum Command {
     Builds(builds::Verb),
     #[command(flatten)]
     Keys(keys::Verb),
+    #[command(flatten)]
+    Login(login::Verb),
     #[command(flatten)]
     Server(server::Verb),
 }
@@ -111,6 +113,7 @@ impl Parsed {
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
+            Command::Login(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
         }
     }
@@ -123,7 +126,7 @@ impl Parsed {
             Command::Logs(verb) => Some(verb.app()),
             Command::Releases(verb) => Some(verb.app()),
             Command::Builds(verb) => Some(verb.app()),
-            Command::Keys(_) | Command::Server(_) => None,
+            Command::Keys(_) | Command::Login(_) | Command::Server(_) => None,
         }
     }
 
@@ -136,6 +139,7 @@ impl Parsed {
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
+            Command::Login(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
         }
     }

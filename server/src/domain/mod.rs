@@ -12,11 +12,13 @@ pub mod instance;
 pub mod key;
 pub mod moment;
 pub mod name;
+pub mod permission;
 pub mod plan;
 pub mod release;
 pub mod rollout;
 pub mod route;
 pub mod secret;
+pub mod session;
 pub mod site;
 
 pub use build::{Build, BuildState, RefMove};
@@ -26,6 +28,7 @@ pub use id::{AppId, AppKey, BuildId, ContainerId, ImageId, InstallationId, KeyId
 pub use key::{Key, Pusher};
 pub use moment::Moment;
 pub use name::{AppName, ProcessType, VarName};
+pub use permission::Permission;
 pub use release::{App, Command, Origin, Release};
 pub use rollout::Rollout;
 pub use secret::Secret;

@@ -26,7 +26,7 @@ struct Inner {
 
 /// What followers wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Growth {
+pub(super) struct Growth {
     /// Rotations so far.
     generation: u64,
     length_bytes: u64,
@@ -127,6 +127,15 @@ impl Journal {
         })
     }
 
+    /// The file before the last rotation, which may not exist, and the current one.
+    pub(super) fn paths(&self) -> [PathBuf; 2] {
+        [self.rotated_path(), self.path.clone()]
+    }
+
+    pub(super) fn growth(&self) -> watch::Receiver<Growth> {
+        self.state.subscribe()
+    }
+
     fn rotated_path(&self) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
         path.push(".1");
@@ -180,7 +189,7 @@ impl Follower {
 }
 
 /// Reads one whole line; a line without its end is not there yet (a crash can leave one: it is read with the next).
-fn read_line(reader: &mut (impl BufRead + Seek)) -> std::io::Result<Option<String>> {
+pub(super) fn read_line(reader: &mut (impl BufRead + Seek)) -> std::io::Result<Option<String>> {
     let mut bytes = Vec::new();
     let read = reader.by_ref().take(2 * LINE_BYTES_MAX as u64).read_until(b'\n', &mut bytes)?;
     if read == 0 {

@@ -4,12 +4,14 @@
 
 mod journal;
 mod mask;
+mod placed;
 mod printable;
 mod router_lines;
 
 pub use journal::{Follower, From, Journal};
 pub use mask::Mask;
-pub use printable::printable;
+pub use placed::{Place, Reader};
+pub use printable::{is_unsafe, printable};
 pub use router_lines::RouterLines;
 
 use crate::clock::Clock;

@@ -18,7 +18,7 @@ pub(super) enum Destination {
         app: Arc<App>,
         host: Arc<str>,
     },
-    /// The dashboard's host: nothing answers there yet.
+    /// A host of the dashboard.
     Admin,
 }
 

@@ -10,6 +10,7 @@ mod keys;
 mod releases;
 mod routes;
 mod seal;
+mod sessions;
 
 pub use config_vars::ConfigChange;
 pub use releases::{NewRelease, NewReleaseError};
