@@ -1,4 +1,5 @@
 //! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
+mod browser;
 pub(crate) mod engine;
 mod http;
 mod outcome;
@@ -7,6 +8,7 @@ mod town;
 mod wait;
 mod work;
 
+pub(crate) use browser::Browser;
 pub(crate) use engine::Engine;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;

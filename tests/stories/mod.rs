@@ -5,6 +5,7 @@ mod crowd;
 mod faults;
 mod first_push;
 mod isolation;
+mod pages;
 mod refused;
 mod second_push;
 mod swap;

@@ -1,6 +1,7 @@
 //! Lines of a journal with the place where they end, so that a reader who was cut off goes on behind the last one it got.
 use super::journal::{Growth, Journal, read_line};
 use anyhow::Context;
+use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
@@ -17,7 +18,7 @@ const BATCH_LINES: usize = 256;
 /// Behind a line. Holds over restarts of the server, until the file was rotated away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file's inode, which a rotation keeps.
+    /// Marks the file by its first line, which begins with a time and which a rotation keeps. Inodes are used again.
     file: u64,
     end_bytes: u64,
 }
@@ -47,21 +48,31 @@ pub struct Reader {
 
 struct Lines {
     file: BufReader<File>,
+    inode: u64,
+    /// Unmarked until the first line was read.
     place: Place,
 }
 
 impl Lines {
     fn open(path: &Path) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| format!("open the log {}", path.display()))?;
-        let place = Place { file: file.metadata()?.ino(), end_bytes: 0 };
-        Ok(Self { file: BufReader::new(file), place })
+        let inode = file.metadata()?.ino();
+        Ok(Self { file: BufReader::new(file), inode, place: Place { file: 0, end_bytes: 0 } })
     }
 
     fn next(&mut self) -> anyhow::Result<Option<(Place, String)>> {
         let line = read_line(&mut self.file)?;
+        if let (Some(line), Place { end_bytes: 0, .. }) = (&line, self.place) {
+            self.place.file = mark_of(line);
+        }
         self.place.end_bytes = self.file.stream_position()?;
         Ok(line.map(|line| (self.place, line)))
     }
+}
+
+fn mark_of(line: &str) -> u64 {
+    let digest = Sha256::digest(line);
+    digest.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
 }
 
 impl Journal {
@@ -75,7 +86,7 @@ impl Journal {
         let growth = self.growth();
         // The current one first: a rotation in between makes it the old one, and it is read once.
         let mut lines = Lines::open(&current)?;
-        let before = Lines::open(&old).ok().filter(|old| old.place.file != lines.place.file);
+        let before = Lines::open(&old).ok().filter(|old| old.inode != lines.inode);
         let mut kept = VecDeque::new();
         if let Some(mut before) = before {
             kept.extend(drain(&mut before, count, &keep)?);
@@ -91,7 +102,8 @@ impl Journal {
         for path in self.paths() {
             let Ok(mut lines) = Lines::open(&path) else { continue };
             let is_inside = lines.file.get_ref().metadata()?.len() >= place.end_bytes;
-            if lines.place.file == place.file && is_inside {
+            let first = lines.next()?;
+            if first.is_some_and(|(first, _)| first.file == place.file) && is_inside {
                 lines.file.seek(SeekFrom::Start(place.end_bytes))?;
                 lines.place = place;
                 return Ok(Some(Reader { journal: Arc::clone(self), lines, growth, batch: VecDeque::new() }));
@@ -132,7 +144,7 @@ impl Reader {
             if !self.batch.is_empty() {
                 continue;
             }
-            if current.place.file == self.lines.place.file {
+            if current.inode == self.lines.inode {
                 // The journal holds the sender and we hold the journal, so this cannot fail.
                 let _ = self.growth.changed().await;
             } else {
@@ -172,7 +184,7 @@ mod tests {
         journal.append("the first").unwrap();
         let (tail, mut reader) = journal.read_tail(1, |_| true).unwrap();
         let place = tail[0].0;
-        for n in 0..20 {
+        for n in 0..60 {
             journal.append(&format!("line number {n}")).unwrap();
             assert_eq!(reader.next().await.unwrap().1, format!("line number {n}"));
         }
