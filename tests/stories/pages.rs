@@ -39,6 +39,8 @@ fn a_browser_sees_an_app_from_its_first_push_to_its_rollback() {
     browser.waits_for("main", "Push a first app");
     browser.go(&used);
     browser.waits_for("[role=alert]", "used already or has expired");
+    let complaints = browser.complaints();
+    assert!(complaints.iter().all(|complaint| complaint.contains("403 (Forbidden)")), "{complaints:?}");
     browser.go(&page(&town, "/"));
 
     // The empty page becomes the first push, and that becomes live, without a reload.
