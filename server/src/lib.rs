@@ -13,6 +13,8 @@ pub mod web;
 
 pub mod proxy;
 
+pub mod guard;
+
 pub mod domain;
 
 pub mod clock;

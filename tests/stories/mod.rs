@@ -2,11 +2,13 @@
 mod broken;
 mod commands;
 mod crowd;
+mod destroy;
 mod faults;
 mod first_push;
 mod isolation;
 mod pages;
 mod refused;
+mod rename;
 mod second_push;
 mod swap;
 mod traffic;

@@ -1,5 +1,8 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
-use super::{Context, Done, Permission, apps, builds, config, keys, login, logs, ps, releases, server};
+use super::{
+    Context, Done, Permission, apps, builds, checks, config, domains, keys, login, logs, maintenance, ps, releases,
+    server, volumes,
+};
 use crate::console::Console;
 use crate::domain::AppName;
 use clap::{CommandFactory, Parser};
@@ -32,6 +35,14 @@ pub(super) enum Command {
     Releases(releases::Verb),
     #[command(flatten)]
     Builds(builds::Verb),
+    #[command(flatten)]
+    Domains(domains::Verb),
+    #[command(flatten)]
+    Checks(checks::Verb),
+    #[command(flatten)]
+    Maintenance(maintenance::Verb),
+    #[command(flatten)]
+    Volumes(volumes::Verb),
     #[command(flatten)]
     Keys(keys::Verb),
     #[command(flatten)]
@@ -112,6 +123,10 @@ impl Parsed {
             Command::Logs(verb) => verb.permission(),
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
+            Command::Domains(verb) => verb.permission(),
+            Command::Checks(verb) => verb.permission(),
+            Command::Maintenance(verb) => verb.permission(),
+            Command::Volumes(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
             Command::Login(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
@@ -126,6 +141,10 @@ impl Parsed {
             Command::Logs(verb) => Some(verb.app()),
             Command::Releases(verb) => Some(verb.app()),
             Command::Builds(verb) => Some(verb.app()),
+            Command::Domains(verb) => Some(verb.app()),
+            Command::Checks(verb) => Some(verb.app()),
+            Command::Maintenance(verb) => Some(verb.app()),
+            Command::Volumes(verb) => verb.app(),
             Command::Keys(_) | Command::Login(_) | Command::Server(_) => None,
         }
     }
@@ -138,6 +157,10 @@ impl Parsed {
             Command::Logs(verb) => verb.run(context, console).await,
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,
+            Command::Domains(verb) => verb.run(context, console).await,
+            Command::Checks(verb) => verb.run(context, console).await,
+            Command::Maintenance(verb) => verb.run(context, console).await,
+            Command::Volumes(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
             Command::Login(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,

@@ -2,6 +2,7 @@
 use super::{Desk, Refusal};
 use crate::domain::App;
 use crate::domain::ProcessType;
+use crate::domain::health::Health;
 use crate::domain::instance::{Probe, Slot, State, Traffic};
 use crate::scheduler::Instance;
 
@@ -12,13 +13,16 @@ pub struct InstanceWords {
     pub detail: String,
 }
 
-pub fn words_of(instance: &Instance) -> InstanceWords {
+pub fn words_of(instance: &Instance, health: &Health) -> InstanceWords {
     let (state, detail) = match (instance.state, instance.traffic) {
         (State::Ready, Traffic::Routed) => ("up", "serves".to_owned()),
         (State::Ready, Traffic::Draining) => ("draining", "finishes its requests".to_owned()),
         (State::Ready, Traffic::Quiet) => ("up", String::new()),
-        (State::Starting { probe: Probe::Status(status), .. }, _) => ("starting", format!("GET / → {status}")),
+        (State::Starting { probe: Probe::Status(status), .. }, _) => {
+            ("starting", format!("GET {} → {status}", health.path()))
+        }
         (State::Starting { probe: Probe::NoAnswer, .. }, _) => ("starting", String::new()),
+        (State::Made, _) => ("made", "waits for its turn".to_owned()),
         (State::Stopping, _) => ("stopping", String::new()),
         (State::Exited { exit, .. }, _) => ("exited", exit.to_string()),
     };
@@ -45,7 +49,7 @@ impl Desk {
     }
 }
 
-fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u16>), Refusal> {
+fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u32>), Refusal> {
     if text.contains('.') {
         let slot: Slot = text.parse().map_err(|error: String| Refusal::new(error))?;
         return Ok((vec![slot.process], Some(slot.index)));

@@ -7,6 +7,7 @@ use crate::store::Result;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppState {
+    Destroying,
     Stopped,
     Deploying,
     /// No release yet.
@@ -21,6 +22,7 @@ pub enum AppState {
 impl AppState {
     pub fn word(self) -> &'static str {
         match self {
+            Self::Destroying => "being destroyed",
             Self::Stopped => "stopped",
             Self::Deploying => "deploying",
             Self::Empty => "empty",
@@ -38,11 +40,12 @@ impl Desk {
         let backends = routes.apps.get(&app.id).map(|route| &route.backends);
         let is_starting = self.store.starting_release(app.id).await?.is_some();
         Ok(match (live, backends) {
+            _ if app.destroying => AppState::Destroying,
             _ if app.stopped => AppState::Stopped,
             _ if is_starting => AppState::Deploying,
             (None, _) => AppState::Empty,
             (Some(_), Some(Backends::Ready(_))) => AppState::Live,
-            (Some(_), Some(Backends::Starting)) => AppState::Starting,
+            (Some(_), Some(Backends::Starting | Backends::Held)) => AppState::Starting,
             (Some(_), Some(Backends::Crashed)) => AppState::Crashed,
             (Some(_), Some(Backends::Off) | None) => AppState::NoWeb,
         })

@@ -1,24 +1,21 @@
 //! Lines of a journal with the place where they end, so that a reader who was cut off goes on behind the last one it got.
-use super::journal::{Growth, Journal, read_line};
-use anyhow::Context;
+use super::journal::{Follower, Journal, read_line};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::io::{BufReader, Read};
+use std::os::unix::fs::FileExt;
 use std::str::FromStr;
 use std::sync::Arc;
-use tokio::sync::watch;
 
-/// Lines that are read at a time.
-const BATCH_LINES: usize = 256;
+/// A file's first line is read so far, in bytes, to mark it: it begins with a time.
+const MARK_BYTES: usize = 512;
 
 /// Behind a line. Holds over restarts of the server, until the file was rotated away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Marks the file by its first line, which begins with a time and which a rotation keeps. Inodes are used again.
+    /// Marks the file by its first line, which a rotation keeps; an inode may be another file's tomorrow.
     file: u64,
     end_bytes: u64,
 }
@@ -38,41 +35,13 @@ impl FromStr for Place {
     }
 }
 
-/// Reads on from a place, as the journal grows.
+/// Reads on behind a place, as the journal grows.
 pub struct Reader {
-    journal: Arc<Journal>,
-    lines: Lines,
-    growth: watch::Receiver<Growth>,
-    batch: VecDeque<(Place, String)>,
-}
-
-struct Lines {
-    file: BufReader<File>,
-    inode: u64,
-    /// Unmarked until the first line was read.
-    place: Place,
-}
-
-impl Lines {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("open the log {}", path.display()))?;
-        let inode = file.metadata()?.ino();
-        Ok(Self { file: BufReader::new(file), inode, place: Place { file: 0, end_bytes: 0 } })
-    }
-
-    fn next(&mut self) -> anyhow::Result<Option<(Place, String)>> {
-        let line = read_line(&mut self.file)?;
-        if let (Some(line), Place { end_bytes: 0, .. }) = (&line, self.place) {
-            self.place.file = mark_of(line);
-        }
-        self.place.end_bytes = self.file.stream_position()?;
-        Ok(line.map(|line| (self.place, line)))
-    }
-}
-
-fn mark_of(line: &str) -> u64 {
-    let digest = Sha256::digest(line);
-    digest.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+    /// What stands between the place and the moment of opening.
+    backlog: VecDeque<(Place, String)>,
+    follower: Follower,
+    /// Of the follower's file, once it was read from, with its generation.
+    mark: Option<(u64, u64)>,
 }
 
 impl Journal {
@@ -82,76 +51,75 @@ impl Journal {
         count: usize,
         keep: impl Fn(&str) -> bool,
     ) -> anyhow::Result<(Vec<(Place, String)>, Reader)> {
-        let [old, current] = self.paths();
-        let growth = self.growth();
-        // The current one first: a rotation in between makes it the old one, and it is read once.
-        let mut lines = Lines::open(&current)?;
-        let before = Lines::open(&old).ok().filter(|old| old.inode != lines.inode);
+        let (history, follower) = self.look_back()?;
         let mut kept = VecDeque::new();
-        if let Some(mut before) = before {
-            kept.extend(drain(&mut before, count, &keep)?);
+        for (file, length_bytes) in history.parts {
+            each_line(file, length_bytes, |place, line| {
+                if keep(&line) {
+                    kept.push_back((place, line));
+                    if kept.len() > count {
+                        kept.pop_front();
+                    }
+                }
+            })?;
         }
-        kept.extend(drain(&mut lines, count, &keep)?);
-        kept.drain(..kept.len().saturating_sub(count));
-        Ok((kept.into(), Reader { journal: Arc::clone(self), lines, growth, batch: VecDeque::new() }))
+        Ok((kept.into(), Reader { backlog: VecDeque::new(), follower, mark: None }))
     }
 
     /// A reader that goes on behind `place`; `None` when that is no longer kept.
     pub fn read_after(self: &Arc<Self>, place: Place) -> anyhow::Result<Option<Reader>> {
-        let growth = self.growth();
-        for path in self.paths() {
-            let Ok(mut lines) = Lines::open(&path) else { continue };
-            let is_inside = lines.file.get_ref().metadata()?.len() >= place.end_bytes;
-            let first = lines.next()?;
-            if first.is_some_and(|(first, _)| first.file == place.file) && is_inside {
-                lines.file.seek(SeekFrom::Start(place.end_bytes))?;
-                lines.place = place;
-                return Ok(Some(Reader { journal: Arc::clone(self), lines, growth, batch: VecDeque::new() }));
+        let (history, follower) = self.look_back()?;
+        let mut backlog: Option<VecDeque<(Place, String)>> = None;
+        for (file, length_bytes) in history.parts {
+            let is_of_place = mark_of(&file)? == place.file && file.metadata()?.len() >= place.end_bytes;
+            let behind_bytes = if is_of_place { place.end_bytes } else { 0 };
+            if is_of_place || backlog.is_some() {
+                let backlog = backlog.get_or_insert_default();
+                each_line(file, length_bytes, |place, line| {
+                    if place.end_bytes > behind_bytes {
+                        backlog.push_back((place, line));
+                    }
+                })?;
             }
         }
-        Ok(None)
+        Ok(backlog.map(|backlog| Reader { backlog, follower, mark: None }))
     }
-}
-
-fn drain(lines: &mut Lines, count: usize, keep: impl Fn(&str) -> bool) -> anyhow::Result<VecDeque<(Place, String)>> {
-    let mut kept = VecDeque::new();
-    while let Some((place, line)) = lines.next()? {
-        if keep(&line) {
-            kept.push_back((place, line));
-            if kept.len() > count {
-                kept.pop_front();
-            }
-        }
-    }
-    Ok(kept)
 }
 
 impl Reader {
     /// The next line. Dropping the future loses nothing.
     pub async fn next(&mut self) -> anyhow::Result<(Place, String)> {
-        loop {
-            if let Some(line) = self.batch.pop_front() {
-                return Ok(line);
-            }
-            // Seen before reading: what comes after the read changes it again.
-            self.growth.borrow_and_update();
-            let current = Lines::open(&self.journal.paths()[1])?;
-            while self.batch.len() < BATCH_LINES
-                && let Some(line) = self.lines.next()?
-            {
-                self.batch.push_back(line);
-            }
-            if !self.batch.is_empty() {
-                continue;
-            }
-            if current.inode == self.lines.inode {
-                // The journal holds the sender and we hold the journal, so this cannot fail.
-                let _ = self.growth.changed().await;
-            } else {
-                self.lines = current;
-            }
+        if let Some(line) = self.backlog.pop_front() {
+            return Ok(line);
         }
+        let Some(line) = self.follower.next().await? else { return std::future::pending().await };
+        let (generation, end_bytes) = self.follower.told();
+        let file = match self.mark {
+            Some((known, mark)) if known == generation => mark,
+            Some(_) | None => mark_of(self.follower.file())?,
+        };
+        self.mark = Some((generation, file));
+        Ok((Place { file, end_bytes }, line))
     }
+}
+
+fn each_line(file: File, length_bytes: u64, mut tell: impl FnMut(Place, String)) -> anyhow::Result<()> {
+    let mut place = Place { file: mark_of(&file)?, end_bytes: 0 };
+    let mut reader = BufReader::new(file.take(length_bytes));
+    loop {
+        // What the inner reader has given, less what still waits in the buffer, is where the line ends.
+        let Some(line) = read_line(&mut reader)? else { return Ok(()) };
+        place.end_bytes = length_bytes - reader.get_ref().limit() - reader.buffer().len() as u64;
+        tell(place, line);
+    }
+}
+
+fn mark_of(file: &File) -> std::io::Result<u64> {
+    let mut start = [0; MARK_BYTES];
+    let read = file.read_at(&mut start, 0)?;
+    let line = start[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let digest = Sha256::digest(line);
+    Ok(digest.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]

@@ -25,10 +25,12 @@ mod handle;
 mod head_gate;
 mod head_scan;
 mod headers;
+mod held;
 mod host;
 mod limits;
 mod log_line;
 mod pool;
+mod redirect;
 mod refusal;
 mod request_id;
 mod snapshot;
@@ -51,6 +53,7 @@ use crate::visit::Visit;
 use tokio::sync::mpsc;
 
 pub use handle::{ProxyHandle, start};
+pub use held::HoldReport;
 pub use target::DrainReport;
 
 #[derive(Clone, Debug, Default)]

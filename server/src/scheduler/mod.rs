@@ -4,10 +4,15 @@
 //! a reboot and somebody's `docker rm -f`. Only this room starts or stops instances.
 
 mod act;
+mod clear;
 mod collect;
+mod hold;
+mod hosts;
 mod memory;
 mod network;
 mod observe;
+mod one_off;
+mod one_off_care;
 mod probe;
 mod publish;
 mod reconcile;
@@ -16,6 +21,7 @@ mod sweep;
 mod tell;
 
 pub use observe::Instance;
+pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;
 
 use crate::clock::Clock;
@@ -71,6 +77,7 @@ pub(crate) struct House {
     woken: Notify,
     memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
     networks: tokio::sync::Mutex<()>,
+    one_offs: one_off::InHand,
     started_at: Moment,
 }
 
@@ -86,6 +93,7 @@ impl Scheduler {
             woken: Notify::new(),
             memories: Mutex::default(),
             networks: tokio::sync::Mutex::default(),
+            one_offs: one_off::InHand::default(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());
         tracker.spawn(Arc::clone(&house).listen());

@@ -7,7 +7,8 @@ use super::routes::{Access, Route};
 use super::session::Caller;
 use super::words::{StateWord, When, plain};
 use crate::desk::{AppState, words_of};
-use crate::domain::{App, Permission, Release, Rollout};
+use crate::domain::health::Health;
+use crate::domain::{App, Maintenance, Permission, Release, Rollout};
 use crate::scheduler::Instance;
 use askama::Template;
 use axum::Extension;
@@ -109,7 +110,7 @@ async fn show(
             None => None,
         },
         warnings,
-        instances: instance_rows(&room, seen.unwrap_or_default()),
+        instances: instance_rows(&room, &desk.store.health(app.id).await?, seen.unwrap_or_default()),
         releases: release_rows(&room, &app).await?,
         config: desk.store.config_names(app.id).await?.iter().map(ToString::to_string).collect(),
         formation: formation.into_iter().map(|(process, count)| (process.to_string(), count)).collect(),
@@ -126,6 +127,7 @@ fn sentence(state: AppState, live: Option<&Release>, url: &str) -> String {
         AppState::Deploying => "The first release is starting.".to_owned(),
         AppState::Starting => format!("{no} is starting; requests wait for it."),
         AppState::Crashed => format!("Instances of {no} end again and again; visitors get an error."),
+        AppState::Destroying => "It is being destroyed; what it had goes step by step.".to_owned(),
         AppState::Stopped => "It was stopped; visitors get an error until it is started or pushed again.".to_owned(),
         AppState::NoWeb => format!("{no} runs without a web process; nothing answers at {url}."),
         AppState::Empty => "Nothing was released yet.".to_owned(),
@@ -164,7 +166,23 @@ async fn warnings(room: &Room, app: &App, live: Option<&Release>, state: AppStat
                 what: "The web process is scaled to 0.".to_owned(),
                 fix: Some(format!("paas ps:scale web=1 -a {name}")),
             }),
-        AppState::Live | AppState::Deploying | AppState::Starting | AppState::NoWeb | AppState::Empty => {}
+        AppState::Live
+        | AppState::Deploying
+        | AppState::Starting
+        | AppState::NoWeb
+        | AppState::Empty
+        | AppState::Destroying => {}
+    }
+    let off = || Some(format!("paas maintenance:off -a {name}"));
+    match desk.store.maintenance(app.id).await? {
+        Maintenance::Off => {}
+        Maintenance::On => {
+            warnings
+                .push(Warning { what: "Maintenance is on: visitors see a page that says so.".to_owned(), fix: off() });
+        }
+        Maintenance::Pause => {
+            warnings.push(Warning { what: "The app is paused: requests wait for a while.".to_owned(), fix: off() });
+        }
     }
     if let Some(live) = live
         && !app.stopped
@@ -182,10 +200,10 @@ async fn warnings(room: &Room, app: &App, live: Option<&Release>, state: AppStat
     Ok(warnings)
 }
 
-fn instance_rows(room: &Room, instances: Vec<Instance>) -> Vec<InstanceRow> {
+fn instance_rows(room: &Room, health: &Health, instances: Vec<Instance>) -> Vec<InstanceRow> {
     let now = room.desk().clock.now();
     let row = |instance: Instance| {
-        let words = words_of(&instance);
+        let words = words_of(&instance, health);
         let class = match words.state {
             "up" => "good",
             "starting" | "draining" | "stopping" => "busy",

@@ -54,8 +54,7 @@ async fn show(State(room): State<Room>, Extension(caller): Extension<Caller>) ->
     }
     let frame = Frame::inside("Apps", &caller).fresh_by(&room, "/changes");
     let tools = room.tools();
-    let host = tools.site.base_domain.as_str();
-    let remote = format!("ssh://paas@{host}:{}/blog", tools.ssh_port);
+    let remote = tools.site.remote(&"blog".parse().map_err(|_| Problem::NotFound)?);
     Ok(Page(AppsPage { frame, apps, remote }))
 }
 

@@ -46,7 +46,6 @@ pub struct Tools {
     pub desk: Desk,
     pub repos: Repos,
     pub site: Site,
-    pub ssh_port: u16,
     pub tracker: TaskTracker,
     pub stop: CancellationToken,
 }

@@ -93,7 +93,11 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Missing { .. } => Self::NotFound,
-            StoreError::Taken { .. } => Self::said(StatusCode::CONFLICT, error.to_string()),
+            StoreError::Taken { .. }
+            | StoreError::FormerName { .. }
+            | StoreError::TooMany { .. }
+            | StoreError::Destroying { .. }
+            | StoreError::Full { .. } => Self::said(StatusCode::CONFLICT, error.to_string()),
             StoreError::Database(_) | StoreError::Other(_) => Self::Broken(error.into()),
         }
     }

@@ -31,7 +31,7 @@ impl From<AppState> for StateWord {
             AppState::Live => "good",
             AppState::Deploying | AppState::Starting => "busy",
             AppState::Crashed => "bad",
-            AppState::Stopped | AppState::NoWeb => "off",
+            AppState::Stopped | AppState::NoWeb | AppState::Destroying => "off",
             AppState::Empty => "none",
         };
         Self { word: state.word(), class }

@@ -13,7 +13,8 @@ use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::session::Token;
 use crate::domain::{
-    App, BuildId, Command, ContainerId, ImageId, Moment, Oid, Origin, Pusher, RefMove, ReleaseNo, Secret, Site,
+    App, BuildId, Command, ContainerId, ImageId, Maintenance, Moment, Oid, Origin, Pusher, RefMove, ReleaseNo, Secret,
+    Site,
 };
 use crate::engine::FakeEngine;
 use crate::logs::{Logs, RouterLines};
@@ -182,7 +183,7 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
     let settings = ProxySettings { threads: 1, ..ProxySettings::default() };
     let proxy = crate::proxy::start(listener, settings, Arc::clone(&clock), Arc::new(Deaf), Arc::new(Deaf)).unwrap();
     let (router_lines, _writer) = RouterLines::new(logs.clone(), stopped.clone());
-    let site = Site { base_domain: "example.test".parse().unwrap(), http_port: 80 };
+    let site = Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 };
     let scheduler = Scheduler::start(
         scheduler::Tools {
             store: store.clone(),
@@ -211,7 +212,7 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
         stop: stopped,
     });
     let desk = Desk { store: store.clone(), builder, scheduler, engine, logs: logs.clone(), clock };
-    Tools { desk, repos, site, ssh_port: 2222, tracker, stop: CancellationToken::new() }
+    Tools { desk, repos, site, tracker, stop: CancellationToken::new() }
 }
 
 /// Routes in which `blog` answers.
@@ -222,7 +223,8 @@ fn served(blog: &App) -> RouteTable {
         release: ReleaseNo(1),
         address: ([10, 0, 0, 2], 5000).into(),
     };
-    let route = AppRoute { name: blog.name.clone(), backends: Backends::Ready(vec![backend]) };
+    let route =
+        AppRoute { name: blog.name.clone(), backends: Backends::Ready(vec![backend]), maintenance: Maintenance::Off };
     let mut table = RouteTable::default();
     table.hosts.insert("blog.example.test".parse().unwrap(), blog.id);
     table.apps.insert(blog.id, route);
