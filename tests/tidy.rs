@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 15] = [
+const MAY_KNOW: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -12,15 +12,18 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("engine", &["domain"]),
     ("guard", &["domain"]),
     ("logs", &["domain", "clock"]),
-    ("proxy", &["domain", "clock"]),
+    ("visit", &[]),
+    ("proxy", &["domain", "clock", "visit"]),
     ("scheduler", &["proxy", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
     ("data_dir", &[]),
     ("backups", &["builder", "scheduler", "domain", "clock", "data_dir", "engine", "logs", "store"]),
+    ("desk", &["builder", "scheduler", "domain", "clock", "engine", "logs", "store"]),
+    ("web", &["desk", "builder", "scheduler", "domain", "logs", "store", "visit"]),
     (
         "commands",
-        &["backups", "builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"],
+        &["backups", "desk", "builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"],
     ),
 ];
 /// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does.

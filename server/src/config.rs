@@ -1,5 +1,6 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
 use crate::domain::Hostname;
+use crate::domain::site::LOCAL_ADMIN_HOST;
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -125,10 +126,17 @@ impl Config {
         })
     }
 
+    /// Where the dashboard answers: its own host, and the one that a tunnel's end or this machine goes by.
+    pub fn admin_hosts(&self) -> Vec<Hostname> {
+        let mut hosts = vec![self.admin_host.clone()];
+        hosts.extend(LOCAL_ADMIN_HOST.parse().ok().filter(|local| *local != self.admin_host));
+        hosts
+    }
+
     /// Names that no app may have, because the dashboard answers there.
     pub fn reserved_names(&self) -> Vec<String> {
         let suffix = format!(".{}", self.base_domain);
-        self.admin_host.as_str().strip_suffix(&suffix).map(str::to_owned).into_iter().collect()
+        self.admin_hosts().iter().filter_map(|host| host.as_str().strip_suffix(&suffix)).map(str::to_owned).collect()
     }
 }
 

@@ -9,7 +9,9 @@ pub mod receiver;
 pub mod backups;
 pub mod builder;
 pub mod commands;
+pub mod desk;
 pub mod scheduler;
+pub mod web;
 
 pub mod proxy;
 
@@ -24,3 +26,4 @@ pub mod data_dir;
 pub mod engine;
 pub mod logs;
 pub mod store;
+pub mod visit;

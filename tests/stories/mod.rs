@@ -9,6 +9,7 @@ mod faults;
 mod first_push;
 mod install;
 mod isolation;
+mod pages;
 mod refused;
 mod rename;
 mod second_push;

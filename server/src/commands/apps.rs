@@ -5,7 +5,6 @@ use super::{CommandError, Context, Done, Permission, destroy, rename};
 use crate::console::Console;
 use crate::domain::limits::Limits;
 use crate::domain::release::Release;
-use crate::domain::route::Backends;
 use crate::domain::{App, AppName, Maintenance, VolumeName};
 use serde::Serialize;
 
@@ -214,12 +213,12 @@ fn joined(words: &[String]) -> String {
 
 async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<AppView, CommandError> {
     let store = &context.tools.store;
-    let is_starting = store.starting_release(app.id).await?.is_some();
+    let state = context.desk().state(app, live, &context.tools.scheduler.routes()).await?;
     let domains = store.domains(app.id).await?;
     let former_names = store.former_names(app.id).await?;
     Ok(AppView {
         name: app.name.to_string(),
-        state: state(context, app, live, is_starting),
+        state: state.word(),
         maintenance: context.tools.store.maintenance(app.id).await?,
         url: context.tools.site.url(&app.name),
         release: live.map(|release| release.no.to_string()),
@@ -237,20 +236,5 @@ fn shown_state(view: &AppView) -> String {
         Maintenance::Off => view.state.to_owned(),
         Maintenance::On => format!("{}, maintenance", view.state),
         Maintenance::Pause => format!("{}, paused", view.state),
-    }
-}
-
-/// One word for how an app is.
-fn state(context: &Context, app: &App, live: Option<&Release>, is_starting: bool) -> &'static str {
-    let backends = context.tools.scheduler.routes().apps.get(&app.id).map(|route| route.backends.clone());
-    match (live, backends) {
-        _ if app.destroying => "being destroyed",
-        _ if app.stopped => "stopped",
-        _ if is_starting => "deploying",
-        (None, _) => "empty",
-        (Some(_), Some(Backends::Ready(_))) => "live",
-        (Some(_), Some(Backends::Starting | Backends::Held)) => "starting",
-        (Some(_), Some(Backends::Crashed)) => "crashed",
-        (Some(_), Some(Backends::Off) | None) => "no web",
     }
 }

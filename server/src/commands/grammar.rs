@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, logs, maintenance, ps, releases,
-    server, volumes,
+    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, login, logs, maintenance, ps,
+    releases, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -47,6 +47,8 @@ pub(super) enum Command {
     Keys(keys::Verb),
     #[command(flatten)]
     Backups(backups::Verb),
+    #[command(flatten)]
+    Login(login::Verb),
     #[command(flatten)]
     Server(server::Verb),
 }
@@ -129,6 +131,7 @@ impl Parsed {
             Command::Volumes(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
             Command::Backups(verb) => verb.permission(),
+            Command::Login(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
         }
     }
@@ -145,7 +148,7 @@ impl Parsed {
             Command::Checks(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
-            Command::Keys(_) | Command::Backups(_) | Command::Server(_) => None,
+            Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) => None,
         }
     }
 
@@ -163,6 +166,7 @@ impl Parsed {
             Command::Volumes(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
             Command::Backups(verb) => verb.run(context, console).await,
+            Command::Login(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
         }
     }

@@ -17,6 +17,7 @@ mod domains;
 mod grammar;
 mod keys;
 mod limits;
+mod login;
 mod logs;
 mod maintenance;
 mod ps;
@@ -32,6 +33,7 @@ use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
+use crate::desk::{Desk, Refusal};
 use crate::domain::{App, AppName, Hostname, Pusher, Site};
 use crate::engine::Engine;
 use crate::guard::GuardWatch;
@@ -41,19 +43,11 @@ use crate::store::{Store, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use crate::domain::Permission;
 pub use keys::KeyParser;
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 1;
-
-/// What a command may do. Until there are users, every key is an owner and may do all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Permission {
-    ReadApp,
-    ChangeApp,
-    ReadServer,
-    ChangeServer,
-}
 
 /// What commands work with.
 pub struct Tools {
@@ -128,6 +122,16 @@ impl From<anyhow::Error> for CommandError {
     }
 }
 
+impl From<Refusal> for CommandError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Said { what, next } => Self { what, next },
+            Refusal::Store(error) => error.into(),
+            Refusal::World(error) => error.into(),
+        }
+    }
+}
+
 impl From<crate::engine::EngineError> for CommandError {
     fn from(error: crate::engine::EngineError) -> Self {
         Self::new(error.to_string()).next("run `paas server:doctor`")
@@ -151,7 +155,7 @@ impl Commands {
         };
         let context = Context { tools: Arc::clone(&self.0), caller };
         let (name, permission) = (parsed.name(), parsed.permission());
-        if !context.allows(permission) {
+        if !permission.is_granted_to(&context.caller) {
             console.complain(&format!("paas: {name}: not allowed for this key")).await;
             return FAILED;
         }
@@ -181,13 +185,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Every authenticated key and everybody who may open the local socket is an owner.
-    fn allows(&self, permission: Permission) -> bool {
-        match (permission, &self.caller) {
-            (
-                Permission::ReadApp | Permission::ChangeApp | Permission::ReadServer | Permission::ChangeServer,
-                Pusher::Key { .. } | Pusher::Host { .. },
-            ) => true,
+    /// The verbs that are shared with the pages.
+    fn desk(&self) -> Desk {
+        let tools = &self.tools;
+        Desk {
+            store: tools.store.clone(),
+            builder: tools.builder.clone(),
+            scheduler: tools.scheduler.clone(),
+            engine: Arc::clone(&tools.engine),
+            logs: tools.logs.clone(),
+            clock: Arc::clone(&tools.clock),
         }
     }
 

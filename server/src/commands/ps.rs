@@ -3,8 +3,8 @@ use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission, limits};
 use crate::console::Console;
+use crate::desk::words_of;
 use crate::domain::health::Health;
-use crate::domain::instance::{Probe, Slot, State, Traffic};
 use crate::domain::release::Formation;
 use crate::domain::{App, AppName, Failure, ProcessType};
 use crate::logs::timestamp;
@@ -158,23 +158,12 @@ async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Do
 }
 
 fn view(instance: &Instance, health: &Health) -> InstanceView {
-    let (state, detail) = match (instance.state, instance.traffic) {
-        (State::Ready, Traffic::Routed) => ("up", "serves".to_owned()),
-        (State::Ready, Traffic::Draining) => ("draining", "finishes its requests".to_owned()),
-        (State::Ready, Traffic::Quiet) => ("up", String::new()),
-        (State::Starting { probe: Probe::Status(status), .. }, _) => {
-            ("starting", format!("GET {} → {status}", health.path()))
-        }
-        (State::Starting { probe: Probe::NoAnswer, .. }, _) => ("starting", String::new()),
-        (State::Made, _) => ("made", "waits for its turn".to_owned()),
-        (State::Stopping, _) => ("stopping", String::new()),
-        (State::Exited { exit, .. }, _) => ("exited", exit.to_string()),
-    };
+    let words = words_of(instance, health);
     InstanceView {
         instance: instance.slot.to_string(),
         release: instance.release.to_string(),
-        state,
-        detail,
+        state: words.state,
+        detail: words.detail,
         since: timestamp(instance.since),
         container: instance.id.short().to_owned(),
     }
@@ -201,30 +190,9 @@ async fn scale(context: &Context, console: &Console, app: &App, counts: &[Count]
 }
 
 async fn restart(context: &Context, console: &Console, app: &App, what: Option<&str>) -> Done {
-    let live = context.tools.store.live_release(app.id).await?;
-    let live = live.ok_or_else(|| CommandError::new(format!("{} has no release to restart", app.name)))?;
-    let (types, index) = match what {
-        None => (live.processes.keys().cloned().collect(), None),
-        Some(text) => parse_what(text)?,
-    };
-    for process in &types {
-        if !live.processes.contains_key(process) {
-            return Err(CommandError::new(format!("{} of {} has no process type `{process}`", live.no, app.name)));
-        }
-        context.tools.store.restart(app.id, process, index).await?;
-    }
-    context.tools.scheduler.wake(app.id);
+    context.desk().restart(app, what).await?;
     console.say(&format!("restarting {} of {}", what.unwrap_or("everything"), app.name)).await;
     Ok(())
-}
-
-fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u32>), CommandError> {
-    if text.contains('.') {
-        let slot: Slot = text.parse().map_err(CommandError::new)?;
-        return Ok((vec![slot.process], Some(slot.index)));
-    }
-    let process = text.parse().map_err(|error: crate::domain::name::NameError| CommandError::new(error.to_string()))?;
-    Ok((vec![process], None))
 }
 
 async fn stop(context: &Context, console: &Console, app: &App) -> Done {
