@@ -1,5 +1,5 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
-use super::{Context, Done, Permission, apps, builds, config, keys, logs, ps, releases, server};
+use super::{Context, Done, Permission, apps, builds, config, keys, logs, ps, releases, run, server};
 use crate::console::Console;
 use crate::domain::AppName;
 use clap::{CommandFactory, Parser};
@@ -26,6 +26,8 @@ pub(super) enum Command {
     Config(config::Verb),
     #[command(flatten)]
     Ps(ps::Verb),
+    #[command(flatten)]
+    Run(run::Verb),
     #[command(flatten)]
     Logs(logs::Verb),
     #[command(flatten)]
@@ -107,6 +109,7 @@ impl Parsed {
             Command::Apps(verb) => verb.permission(),
             Command::Config(verb) => verb.permission(),
             Command::Ps(verb) => verb.permission(),
+            Command::Run(verb) => verb.permission(),
             Command::Logs(verb) => verb.permission(),
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
@@ -120,6 +123,7 @@ impl Parsed {
             Command::Apps(verb) => verb.app(),
             Command::Config(verb) => Some(verb.app()),
             Command::Ps(verb) => Some(verb.app()),
+            Command::Run(verb) => Some(verb.app()),
             Command::Logs(verb) => Some(verb.app()),
             Command::Releases(verb) => Some(verb.app()),
             Command::Builds(verb) => Some(verb.app()),
@@ -132,6 +136,7 @@ impl Parsed {
             Command::Apps(verb) => verb.run(context, console).await,
             Command::Config(verb) => verb.run(context, console).await,
             Command::Ps(verb) => verb.run(context, console).await,
+            Command::Run(verb) => verb.run(context, console).await,
             Command::Logs(verb) => verb.run(context, console).await,
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,

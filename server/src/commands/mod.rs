@@ -5,6 +5,7 @@
 
 mod apps;
 mod builds;
+pub mod client;
 mod config;
 mod deploy;
 mod doctor;
@@ -12,8 +13,11 @@ mod grammar;
 mod keys;
 mod logs;
 mod ps;
+mod raw_terminal;
 mod releases;
+mod run;
 mod server;
+mod session;
 pub mod socket;
 mod table;
 
@@ -108,6 +112,11 @@ impl From<crate::engine::EngineError> for CommandError {
     }
 }
 
+/// Whether a command line runs a program that reads what is typed and may take the terminal.
+pub fn is_program(words: &[String]) -> bool {
+    words.first().is_some_and(|first| matches!(first.as_str(), "run" | "exec"))
+}
+
 impl Commands {
     pub fn new(tools: Tools) -> Self {
         Self(Arc::new(tools))
@@ -133,7 +142,7 @@ impl Commands {
         let done = parsed.run(&context, &mut console).await;
         context.audit(permission, name, app.as_ref(), &done).await;
         match done {
-            Ok(()) => 0,
+            Ok(()) => console.exit_code,
             Err(error) => {
                 console.complain(&format!("paas: {name}: {}", error.what)).await;
                 if let Some(next) = error.next {

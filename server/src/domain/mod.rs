@@ -18,6 +18,7 @@ pub mod rollout;
 pub mod route;
 pub mod secret;
 pub mod site;
+pub mod terminal;
 
 pub use build::{Build, BuildState, RefMove};
 pub use failure::Failure;

@@ -5,6 +5,7 @@
 
 mod act;
 mod collect;
+mod exec;
 mod memory;
 mod network;
 mod observe;
@@ -17,6 +18,7 @@ mod see_through;
 mod sweep;
 mod tell;
 
+pub use exec::Exec;
 pub use observe::Instance;
 pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;
