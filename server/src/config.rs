@@ -47,6 +47,9 @@ struct Keys {
     /// Certificate authorities (PEM) that build steps trust beside Debian's own
     #[arg(long, env = "PAAS_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
+    /// Folder shared with `paas host-guard`; where it is set, `server:doctor` insists that one runs
+    #[arg(long, env = "PAAS_GUARD_DIR", value_name = "DIR")]
+    guard_dir: Option<PathBuf>,
 }
 
 /// Everything that can be set, checked.
@@ -59,6 +62,7 @@ pub struct Config {
     pub admin_host: Hostname,
     pub docker_host: Option<String>,
     pub ca_bundle: Option<PathBuf>,
+    pub guard_dir: Option<PathBuf>,
 }
 
 /// Why there is no configuration: help that was asked for, or a mistake.
@@ -100,6 +104,7 @@ impl Config {
             base_domain,
             docker_host,
             ca_bundle: keys.ca_bundle.or(file.ca_bundle),
+            guard_dir: keys.guard_dir.or(file.guard_dir),
         })
     }
 

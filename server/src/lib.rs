@@ -11,6 +11,8 @@ pub mod scheduler;
 
 pub mod proxy;
 
+pub mod guard;
+
 pub mod domain;
 
 pub mod clock;

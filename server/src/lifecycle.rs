@@ -8,8 +8,9 @@ use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, Pusher, Site};
+use crate::domain::{AppId, BridgePrefix, Pusher, Site};
 use crate::engine::DockerEngine;
+use crate::guard::{GuardWatch, Wanted};
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
@@ -62,7 +63,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
     let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, &saved).await?;
-    let site = Site { base_domain: config.base_domain.clone(), http_port: proxy.local_addr().port() };
+    let site = Site {
+        base_domain: config.base_domain.clone(),
+        http_port: proxy.local_addr().port(),
+        ssh_port: ssh.local_addr().context("ask for the SSH listener's address")?.port(),
+    };
+
+    let guard = GuardWatch::new(config.guard_dir.clone(), config.data_dir.join("run/guard"));
+    guard.ask(&Wanted { bridges: BridgePrefix::of(&installation), ports: vec![site.http_port] })?;
 
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
@@ -80,9 +88,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         parse_key,
         site: site.clone(),
         reserved_names: config.reserved_names(),
+        guard,
+        admin_host: config.admin_host.clone(),
         data_dir: config.data_dir.clone(),
     });
-    let receiver = ground.start_receiver(&config, ssh, builder, &commands).await?;
+    let receiver = ground.start_receiver(&config, ssh, builder, &commands, &site).await?;
     commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
@@ -165,6 +175,7 @@ impl Ground {
         ssh: TcpListener,
         builder: Builder,
         commands: &Commands,
+        site: &Site,
     ) -> anyhow::Result<Receiver> {
         let neighbours = Neighbours {
             store: self.store.clone(),
@@ -180,6 +191,7 @@ impl Ground {
             program: std::env::current_exe().context("find our own program, which is git's hook")?,
             git: ReceiverSettings::usual_git(),
             reserved_names: config.reserved_names(),
+            site: site.clone(),
             limits: Limits::default(),
         };
         receiver::start(ssh, settings, neighbours, self.tracker.clone(), self.stop.clone()).await

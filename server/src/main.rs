@@ -12,6 +12,9 @@ fn main() -> ExitCode {
     if paas::receiver::is_hook(&name) {
         return ExitCode::from(paas::receiver::run_hook(&name));
     }
+    if words.first().is_some_and(|first| first == "host-guard") {
+        return paas::guard::main(&words[1..], log_filter());
+    }
     let is_server = words.first().is_some_and(|first| first == "server")
         && words.get(1).is_none_or(|second| second.starts_with('-'));
     if is_server { serve(&words[1..]) } else { ask(words) }

@@ -113,7 +113,7 @@ fn start(
         logs,
         router_lines,
         clock,
-        site: Site { base_domain: "localhost".parse().unwrap(), http_port: 80 },
+        site: Site { base_domain: "localhost".parse().unwrap(), http_port: 80, ssh_port: 2222 },
         boot_id: "this boot".to_owned(),
         tracker: tracker.clone(),
         stop: stop.clone(),

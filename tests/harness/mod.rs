@@ -5,6 +5,7 @@ mod outcome;
 mod server;
 mod town;
 mod wait;
+mod wire;
 mod work;
 
 pub(crate) use engine::Engine;
@@ -12,4 +13,5 @@ pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;
 pub(crate) use town::Town;
 pub(crate) use wait::eventually;
+pub(crate) use wire::Wire;
 pub(crate) use work::{Push, Work};

@@ -152,6 +152,11 @@ impl Town {
         Connection::open(self.server.http, &format!("{app}.localhost"))
     }
 
+    /// A visitor who comes by any host name.
+    pub(crate) fn connect_to_host(&self, host: &str) -> std::io::Result<Connection> {
+        Connection::open(self.server.http, host)
+    }
+
     /// A visitor's request over a fresh connection.
     pub(crate) fn try_get(&self, app: &str, path: &str) -> std::io::Result<Response> {
         self.connect(app)?.get(path)

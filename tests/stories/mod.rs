@@ -2,10 +2,12 @@
 mod broken;
 mod commands;
 mod crowd;
+mod destroy;
 mod faults;
 mod first_push;
 mod isolation;
 mod refused;
+mod rename;
 mod second_push;
 mod swap;
 mod traffic;

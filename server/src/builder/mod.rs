@@ -4,6 +4,7 @@
 mod base;
 mod cancel;
 mod context;
+mod destroy;
 mod foreign;
 mod heal;
 mod image;
@@ -23,6 +24,7 @@ use crate::engine::Engine;
 use crate::logs::{Journal, Logs, TranscriptOf};
 use crate::scheduler::Scheduler;
 use crate::store::Store;
+use destroy::Destructions;
 use queue::Queue;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -66,14 +68,16 @@ pub struct Builder(Arc<Workshop>);
 pub(crate) struct Workshop {
     tools: Tools,
     queue: Queue,
+    destructions: Destructions,
 }
 
 impl Builder {
     /// Starts to work off the queue. [`heal`] comes first.
     pub fn start(tools: Tools) -> Self {
         let tracker = tools.tracker.clone();
-        let workshop = Arc::new(Workshop { tools, queue: Queue::new() });
+        let workshop = Arc::new(Workshop { tools, queue: Queue::new(), destructions: Destructions::default() });
         tracker.spawn(Arc::clone(&workshop).work());
+        tracker.spawn(Arc::clone(&workshop).resume_destructions());
         Self(workshop)
     }
 

@@ -39,12 +39,18 @@ async fn look(tools: &Tools) -> Vec<Finding> {
         Finding { check: "every one-off instance has somebody who waits for it", complaints: one_offs(tools).await },
         Finding { check: "every web app is routed to its live release", complaints: routes(tools, &apps).await },
         Finding { check: "nothing of a vanished app is left in the engine", complaints: leftovers(tools, &apps).await },
+        Finding {
+            check: "every volume is in the database and in the engine",
+            complaints: super::volumes::complaints(tools).await,
+        },
         Finding { check: "builds under way are really under way", complaints: builds(tools).await },
         Finding {
             check: "branches point at what was promoted, and no pin is left",
             complaints: branches(tools, &apps).await,
         },
+        Finding { check: "what is being destroyed goes away", complaints: destructions(tools, &apps) },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
+        Finding { check: "the host is guarded", complaints: tools.guard.complaint().into_iter().collect() },
     ]
 }
 
@@ -79,7 +85,7 @@ async fn instances(tools: &Tools, apps: &[App]) -> Vec<String> {
 }
 
 async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
-    if tools.store.starting_release(app.id).await?.is_some() {
+    if app.destroying || tools.store.starting_release(app.id).await?.is_some() {
         return Ok(Vec::new());
     }
     let live = tools.store.live_release(app.id).await?;
@@ -189,7 +195,7 @@ async fn builds(tools: &Tools) -> Vec<String> {
 
 async fn branches(tools: &Tools, apps: &[App]) -> Vec<String> {
     let mut complaints = Vec::new();
-    for app in apps.iter().filter(|app| tools.repos.path(&app.key).exists()) {
+    for app in apps.iter().filter(|app| !app.destroying && tools.repos.path(&app.key).exists()) {
         match branch_of(tools, app).await {
             Ok(found) => complaints.extend(found),
             Err(error) => complaints.push(format!("{}: {error:#}", app.name)),
@@ -217,6 +223,14 @@ async fn branch_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(complaints)
+}
+
+fn destructions(tools: &Tools, apps: &[App]) -> Vec<String> {
+    let trouble = |app: &App| {
+        let trouble = tools.builder.destruction_trouble(app.id)?;
+        Some(format!("{} cannot be destroyed yet: {trouble}", app.name))
+    };
+    apps.iter().filter(|app| app.destroying).filter_map(trouble).collect()
 }
 
 async fn folders(tools: &Tools, apps: &[App]) -> Vec<String> {

@@ -1,5 +1,8 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
-use super::{Context, Done, Permission, apps, builds, config, keys, logs, ps, releases, run, server};
+use super::{
+    Context, Done, Permission, apps, builds, checks, config, domains, keys, logs, maintenance, ps, releases, run,
+    server, volumes,
+};
 use crate::console::Console;
 use crate::domain::AppName;
 use clap::{CommandFactory, Parser};
@@ -34,6 +37,14 @@ pub(super) enum Command {
     Releases(releases::Verb),
     #[command(flatten)]
     Builds(builds::Verb),
+    #[command(flatten)]
+    Domains(domains::Verb),
+    #[command(flatten)]
+    Checks(checks::Verb),
+    #[command(flatten)]
+    Maintenance(maintenance::Verb),
+    #[command(flatten)]
+    Volumes(volumes::Verb),
     #[command(flatten)]
     Keys(keys::Verb),
     #[command(flatten)]
@@ -113,6 +124,10 @@ impl Parsed {
             Command::Logs(verb) => verb.permission(),
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
+            Command::Domains(verb) => verb.permission(),
+            Command::Checks(verb) => verb.permission(),
+            Command::Maintenance(verb) => verb.permission(),
+            Command::Volumes(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
         }
@@ -127,6 +142,10 @@ impl Parsed {
             Command::Logs(verb) => Some(verb.app()),
             Command::Releases(verb) => Some(verb.app()),
             Command::Builds(verb) => Some(verb.app()),
+            Command::Domains(verb) => Some(verb.app()),
+            Command::Checks(verb) => Some(verb.app()),
+            Command::Maintenance(verb) => Some(verb.app()),
+            Command::Volumes(verb) => verb.app(),
             Command::Keys(_) | Command::Server(_) => None,
         }
     }
@@ -140,6 +159,10 @@ impl Parsed {
             Command::Logs(verb) => verb.run(context, console).await,
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,
+            Command::Domains(verb) => verb.run(context, console).await,
+            Command::Checks(verb) => verb.run(context, console).await,
+            Command::Maintenance(verb) => verb.run(context, console).await,
+            Command::Volumes(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
         }

@@ -9,6 +9,7 @@ const USUAL_PORT: u16 = 80;
 pub struct Site {
     pub base_domain: Hostname,
     pub http_port: u16,
+    pub ssh_port: u16,
 }
 
 impl Site {
@@ -20,6 +21,11 @@ impl Site {
     /// The link to an app, for people.
     pub fn url(&self, app: &AppName) -> String {
         self.url_of(&format!("{app}.{}", self.base_domain))
+    }
+
+    /// The git remote of an app, for people: the base domain leads to this server in all likelihood.
+    pub fn remote(&self, app: &AppName) -> String {
+        format!("ssh://paas@{}:{}/{app}", self.base_domain, self.ssh_port)
     }
 
     pub fn url_of(&self, host: &str) -> String {

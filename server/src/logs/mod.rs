@@ -2,22 +2,30 @@
 //!
 //! Everything is a [`Journal`]: a file of lines that grows, rotates at a limit and can be read while it grows.
 
+mod gate;
+mod history;
 mod journal;
 mod mask;
+mod overlap;
 mod printable;
 mod router_lines;
+mod voice;
 
+pub use history::History;
 pub use journal::{Follower, From, Journal};
 pub use mask::Mask;
+pub use overlap::Overlap;
 pub use printable::printable;
 pub use router_lines::RouterLines;
+pub use voice::{Said, Unread, plain};
 
 use crate::clock::Clock;
 use crate::domain::{AppKey, BuildId, Moment, Release, ReleaseNo};
 use anyhow::Context;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use voice::Voice;
 
 /// An app's log keeps between one and two times this many bytes.
 const APP_LOG_BYTES: u64 = 8 << 20;
@@ -44,11 +52,14 @@ pub struct Logs {
     dir: Arc<PathBuf>,
     clock: Arc<dyn Clock>,
     open: Arc<Mutex<HashMap<PathBuf, Weak<Journal>>>>,
+    /// Apps that are gone: what is still said of them must not bring their folders back.
+    forgotten: Arc<Mutex<HashSet<PathBuf>>>,
+    voices: Arc<Mutex<HashMap<AppKey, Arc<Mutex<Voice>>>>>,
 }
 
 impl Logs {
     pub fn new(dir: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self { dir: Arc::new(dir), clock, open: Arc::default() }
+        Self { dir: Arc::new(dir), clock, open: Arc::default(), forgotten: Arc::default(), voices: Arc::default() }
     }
 
     /// The app's log: what its instances, the router and the platform say.
@@ -76,31 +87,21 @@ impl Logs {
     /// Appends to the app's log in Heroku's form: `2026-11-23T14:50:36.123Z app[web.1]: text`. A log that cannot be
     /// written stops nothing: it is reported and the line is lost.
     pub fn say(&self, app: &AppKey, source: &str, text: &str) {
-        self.say_at(self.clock.now(), app, source, text);
+        self.speak(app, |_, now, kept| kept.push(voice::line(now, source, &voice::plain(text))));
     }
 
-    /// [`Logs::say`] for a line whose time is known: an instance's, say.
-    pub fn say_at(&self, at: Moment, app: &AppKey, source: &str, text: &str) {
-        let line = format!("{} {source}: {text}", timestamp(at));
-        self.keep(app, source, [line.as_str()]);
-    }
-
-    /// [`Logs::say`] for many lines of one source at once.
-    pub fn say_all(&self, app: &AppKey, source: &str, texts: &[String]) {
-        let at = timestamp(self.clock.now());
-        let lines: Vec<String> = texts.iter().map(|text| format!("{at} {source}: {text}")).collect();
-        self.keep(app, source, lines.iter().map(String::as_str));
-    }
-
-    fn keep<'a>(&self, app: &AppKey, source: &str, lines: impl IntoIterator<Item = &'a str>) {
-        if let Err(error) = self.app(app).and_then(|journal| journal.append_all(lines)) {
-            tracing::warn!("lost log lines of {source}: {error:#}");
-        }
-    }
-
-    /// Removes all logs of an app that is gone.
+    /// Removes all logs of an app that is gone, for good; who follows them comes to their end.
     pub fn forget(&self, app: &AppKey) -> anyhow::Result<()> {
         let dir = self.dir.join(app.as_str());
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.clone());
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, journal) in open.iter().filter(|(file, _)| file.starts_with(&dir)) {
+            if let Some(journal) = journal.upgrade() {
+                journal.close();
+            }
+        }
+        drop(open);
+        self.voices.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("remove the logs in {}", dir.display()))
@@ -115,6 +116,11 @@ impl Logs {
         if let Some(journal) = open.get(file).and_then(Weak::upgrade) {
             return Ok(journal);
         }
+        let forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.parent().is_some_and(|dir| forgotten.contains(dir)) {
+            anyhow::bail!("the app of {} is gone", file.display());
+        }
+        drop(forgotten);
         open.retain(|_, journal| journal.strong_count() > 0);
         let journal = Arc::new(Journal::open(file, limit_bytes)?);
         open.insert(file.to_owned(), Arc::downgrade(&journal));

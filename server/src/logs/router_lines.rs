@@ -39,6 +39,11 @@ impl RouterLines {
     pub fn know(&self, app: AppId, key: AppKey) {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(app, key);
     }
+
+    /// Drops what still comes for an app that is gone.
+    pub fn forget(&self, app: AppId) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+    }
 }
 
 async fn write(
@@ -68,7 +73,7 @@ async fn write(
                     format!("dropped {lost} router lines of all apps: they came faster than the disk takes them");
                 logs.say(&key, "paas[router]", &text);
             }
-            logs.say_all(&key, "router", &lines);
+            logs.say_of_router(&key, &lines);
         }
     }
 }

@@ -4,8 +4,11 @@
 //! a reboot and somebody's `docker rm -f`. Only this room starts or stops instances.
 
 mod act;
+mod clear;
 mod collect;
 mod exec;
+mod hold;
+mod hosts;
 mod memory;
 mod network;
 mod observe;

@@ -67,6 +67,8 @@ impl Ground {
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
             network: self.network(app).await,
             memory_bytes: 64 << 20,
+            cpu_millis: None,
+            mounts: Vec::new(),
         }
     }
 

@@ -181,6 +181,8 @@ mod tests {
             env: BTreeMap::new(),
             network: NetworkId("net".to_owned()),
             memory_bytes: 1 << 29,
+            cpu_millis: None,
+            mounts: Vec::new(),
         };
         OneOffSpec { instance, words: None, stdio, keep: Keep::WithServer }
     }

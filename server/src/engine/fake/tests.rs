@@ -26,6 +26,8 @@ fn spec(image: &str) -> InstanceSpec {
         env: BTreeMap::from([("PORT".to_owned(), PORT.to_string())]),
         network: NetworkId("n".to_owned()),
         memory_bytes: 1,
+        cpu_millis: None,
+        mounts: Vec::new(),
     }
 }
 

@@ -2,6 +2,9 @@
 //! while, what answers over HTTP. Time can be moved on; nothing sleeps but to look again.
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
+mod settings;
+mod volumes;
+
 use paas::clock::{Clock, SystemClock};
 use paas::domain::failure::Exit;
 use paas::domain::instance::{State, Traffic};
@@ -176,8 +179,12 @@ impl Town {
 
     /// What answers at the app's host: status and body.
     async fn get(&self, path: &str) -> (u16, String) {
+        self.get_of("blog.example.test", path).await
+    }
+
+    async fn get_of(&self, host: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.proxy.local_addr()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: blog.example.test\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -210,6 +217,16 @@ impl Drop for Town {
     }
 }
 
+async fn get_at(proxy: std::net::SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: blog.example.test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
 async fn start(
     (store, engine, proxy, logs, clock): (Store, FakeEngine, ProxyHandle, Logs, Arc<MovableClock>),
     bell: &Bell,
@@ -225,7 +242,7 @@ async fn start(
         logs,
         router_lines,
         clock,
-        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80 },
+        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 },
         boot_id: BOOT.to_owned(),
         tracker: tracker.clone(),
         stop: stop.clone(),
