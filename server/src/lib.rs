@@ -3,6 +3,8 @@
 pub mod config;
 pub mod lifecycle;
 
+pub mod laptop;
+
 pub mod receiver;
 
 pub mod builder;

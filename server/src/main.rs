@@ -1,6 +1,7 @@
 //! The binary `paas`: the server, the command line on its host, and, under the name of a git hook, that hook.
-use paas::commands::client;
-use paas::config::{Config, NoConfig, host_data_dir, log_filter, terminal_name};
+use paas::commands::{self, client};
+use paas::config::{Config, NoConfig, log_filter, named_data_dir, terminal_name, usual_data_dir};
+use paas::laptop::{self, Way};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,14 +39,23 @@ fn serve(words: &[String]) -> ExitCode {
     }
 }
 
-/// A command for the server on this host.
+/// A command: for the server that a checkout's remote leads to, or for the one on this host.
 fn ask(mut words: Vec<String>) -> ExitCode {
-    let data_dir = host_data_dir(&mut words);
-    let is_program = paas::commands::is_program(&words);
-    let ask = client::Ask { words, is_program, term: terminal_name() };
+    let named = named_data_dir(&mut words);
+    if let Some(text) = commands::help(&words) {
+        return say(&mut std::io::stdout(), &text, 0);
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let looked_for = match laptop::choose(&mut words, &here, named.is_some()) {
+        Ok(Way::Remote(remote)) => return ExitCode::from(laptop::run(&remote, words)),
+        Ok(Way::Local { looked_for }) => looked_for,
+        Err(refusal) => return say(&mut std::io::stderr(), &format!("paas: {refusal}\n"), 2),
+    };
+    let is_program = commands::outline(&words).is_some_and(|outline| outline.is_program);
+    let ask = client::Ask { words, is_program, term: terminal_name(), looked_for };
     match runtime() {
         Ok(runtime) => {
-            let code = runtime.block_on(client::ask(&data_dir, ask));
+            let code = runtime.block_on(client::ask(&named.unwrap_or_else(usual_data_dir), ask));
             // A read of standard input may still block in its own thread; nothing waits for it.
             runtime.shutdown_background();
             ExitCode::from(code)

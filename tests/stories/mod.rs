@@ -8,6 +8,7 @@ mod first_push;
 mod isolation;
 mod refused;
 mod rename;
+mod run;
 mod second_push;
 mod swap;
 mod traffic;

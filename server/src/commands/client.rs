@@ -23,6 +23,8 @@ pub struct Ask {
     pub is_program: bool,
     /// TERM, for such a program.
     pub term: Option<String>,
+    /// What else was looked for before the server on this host.
+    pub looked_for: Option<String>,
 }
 
 /// Runs a command line in the server on this host and returns its exit code.
@@ -32,8 +34,9 @@ pub async fn ask(data_dir: &Path, ask: Ask) -> u8 {
         Ok(stream) => stream,
         Err(error) => {
             let text = format!(
-                "paas: cannot reach the server at {}: {error}\n      start it with `paas server`, or name its folder: `paas --data-dir DIR …`\n",
-                path.display()
+                "paas: cannot reach the server at {}: {error}\n      start it with `paas server`, or name its folder: `paas --data-dir DIR …`\n{}",
+                path.display(),
+                ask.looked_for.map_or_else(String::new, |also| format!("      {also}\n"))
             );
             // Nobody is left to tell when standard error is gone.
             let _ = complain(text.as_bytes()).await;

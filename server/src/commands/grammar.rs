@@ -15,7 +15,7 @@ use clap::{CommandFactory, Parser};
     about = "Apps by `git push`: build, release, run, route.",
     after_help = "Commands are written `topic:verb` or `topic verb`; `paas COMMAND --help` explains one."
 )]
-struct Line {
+pub(super) struct Line {
     #[command(subcommand)]
     command: Command,
 }
@@ -77,20 +77,23 @@ pub(super) struct Parsed {
 pub(super) struct Refusal {
     pub(super) text: String,
     pub(super) code: u8,
+    /// An option stands there twice, or beside one that excludes it.
+    pub(super) is_conflict: bool,
 }
 
 pub(super) fn parse(words: Vec<String>) -> Result<Parsed, Refusal> {
     let words = joined(words);
     let name = words.first().cloned().unwrap_or_default();
     if words.is_empty() {
-        return Err(Refusal { text: Line::command().render_help().to_string(), code: 0 });
+        return Err(Refusal { text: Line::command().render_help().to_string(), code: 0, is_conflict: false });
     }
     let line = std::iter::once("paas".to_owned()).chain(words);
     match Line::try_parse_from(line) {
         Ok(line) => Ok(Parsed { name, command: line.command }),
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
-            Err(Refusal { text: error.render().to_string(), code })
+            let is_conflict = error.kind() == clap::error::ErrorKind::ArgumentConflict;
+            Err(Refusal { text: error.render().to_string(), code, is_conflict })
         }
     }
 }

@@ -18,6 +18,7 @@ mod keys;
 mod limits;
 mod logs;
 mod maintenance;
+mod outline;
 mod ps;
 mod raw_terminal;
 mod releases;
@@ -42,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use keys::KeyParser;
+pub use outline::{Outline, help, outline};
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 1;
@@ -134,11 +136,6 @@ impl From<crate::engine::EngineError> for CommandError {
     fn from(error: crate::engine::EngineError) -> Self {
         Self::new(error.to_string()).next("run `paas server:doctor`")
     }
-}
-
-/// Whether a command line runs a program that reads what is typed and may take the terminal.
-pub fn is_program(words: &[String]) -> bool {
-    words.first().is_some_and(|first| matches!(first.as_str(), "run" | "exec"))
 }
 
 impl Commands {
