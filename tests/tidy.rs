@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 14] = [
+const MAY_KNOW: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -17,7 +17,12 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
     ("laptop", &["commands", "domain"]),
-    ("commands", &["builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"]),
+    ("data_dir", &[]),
+    ("backups", &["builder", "scheduler", "domain", "clock", "data_dir", "engine", "logs", "store"]),
+    (
+        "commands",
+        &["backups", "builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"],
+    ),
 ];
 /// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does.
 const MAY_KNOW_TOO: [(&str, &str); 1] = [("server/src/engine/fake/", "clock")];

@@ -2,11 +2,13 @@
 
 pub mod config;
 pub mod lifecycle;
+pub mod listeners;
 
 pub mod laptop;
 
 pub mod receiver;
 
+pub mod backups;
 pub mod builder;
 pub mod commands;
 pub mod scheduler;
@@ -20,6 +22,7 @@ pub mod domain;
 pub mod clock;
 pub mod console;
 pub mod crash_point;
+pub mod data_dir;
 pub mod engine;
 pub mod logs;
 pub mod store;

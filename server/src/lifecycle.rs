@@ -2,15 +2,18 @@
 //!
 //! The proxy serves the saved routes before the engine is asked anything; an engine that is down delays nothing but
 //! what needs it.
+use crate::backups::{self, Backups, Cipher};
 use crate::builder::{self, Builder, Repos};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
+use crate::data_dir;
 use crate::domain::route::RouteTable;
 use crate::domain::{AppId, BridgePrefix, Pusher, Site};
 use crate::engine::DockerEngine;
 use crate::guard::{GuardWatch, Wanted};
+use crate::listeners::Listeners;
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
@@ -18,9 +21,9 @@ use crate::scheduler::{self, Scheduler};
 use crate::store::{SealKey, Store};
 use anyhow::{Context, bail};
 use async_trait::async_trait;
-use std::fs::{DirBuilder, File};
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt;
+use sd_notify::NotifyState;
+use std::fs::File;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,10 +34,6 @@ use tokio_util::task::TaskTracker;
 
 /// How long requests and tasks may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Folders of all state, under `data_dir`.
-const FOLDERS: [&str; 4] = ["repos", "logs", "keys", "run"];
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
 
 /// What every room stands on.
 struct Ground {
@@ -53,13 +52,18 @@ struct Ground {
 /// Runs the server until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let ground = Ground::open(&config).await?;
+    let cipher = Cipher::new(config.backup_recipient.as_deref(), config.backup_passphrase_file.as_deref())?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
     let installation = ground.store.installation(ground.clock.now()).await?;
     let proxy_is_down = CancellationToken::new();
     let (router_lines, router_writer) = RouterLines::new(ground.logs.clone(), proxy_is_down.clone());
     ground.tracker.spawn(router_writer);
-    let http = bind("http_listen", config.http_listen)?;
-    let ssh = bind("ssh_listen", config.ssh_listen)?;
+    let mut listeners = Listeners::handed_over(&crate::config::names_of_sockets())?;
+    let http = listeners.take("http_listen", config.http_listen)?;
+    let ssh = listeners.take("ssh_listen", config.ssh_listen)?;
+    for name in listeners.left_over() {
+        tracing::warn!("the socket `{name}` was handed over and nobody here listens on it");
+    }
     let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
     let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, &saved).await?;
@@ -77,8 +81,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, saved);
     waker.0.get_or_init(|| scheduler.clone());
     let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
+    let backups = ground.start_backups(&config, cipher, &engine, &scheduler)?;
     let commands = Commands::new(commands::Tools {
         store: ground.store.clone(),
+        backups,
         builder: builder.clone(),
         scheduler,
         engine,
@@ -96,7 +102,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
+    tell_systemd(NotifyState::Ready);
     wait_for_signal().await?;
+    tell_systemd(NotifyState::Stopping);
     tracing::info!("stopping: requests under way end first, apps go on");
     ground.stop.cancel();
     proxy.shut_down(DRAIN).await;
@@ -107,7 +115,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 impl Ground {
     async fn open(config: &Config) -> anyhow::Result<Self> {
-        let lock = prepare_data_dir(&config.data_dir)?;
+        let lock = data_dir::hold(&config.data_dir)?;
+        data_dir::check_whole(&config.data_dir)?;
         let clock = SystemClock::shared();
         let seal = SealKey::load_or_make(&config.data_dir.join("keys/seal.key"))?;
         let boot_id =
@@ -161,6 +170,27 @@ impl Ground {
         })
     }
 
+    fn start_backups(
+        &self,
+        config: &Config,
+        cipher: Cipher,
+        engine: &Arc<DockerEngine>,
+        scheduler: &Scheduler,
+    ) -> anyhow::Result<Backups> {
+        Backups::start(backups::Tools {
+            store: self.store.clone(),
+            repos: self.repos.clone(),
+            engine: engine.clone(),
+            scheduler: scheduler.clone(),
+            clock: Arc::clone(&self.clock),
+            data_dir: config.data_dir.clone(),
+            cipher,
+            nightly_at: config.backup_at,
+            tracker: self.tracker.clone(),
+            stop: self.stop.clone(),
+        })
+    }
+
     async fn close(self) {
         self.tracker.close();
         if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
@@ -198,44 +228,12 @@ impl Ground {
     }
 }
 
-/// Makes the folders, for us alone, and takes the lock that keeps a second server away.
-fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<File> {
-    for folder in std::iter::once("").chain(FOLDERS) {
-        let path = data_dir.join(folder);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.with_context(|| format!("make the folder {}", path.display()))?;
-    }
-    let path = data_dir.join("run/lock");
-    let lock = File::create(&path).with_context(|| format!("open {}", path.display()))?;
-    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("another server runs on {}; stop it first, or give this one its own --data-dir", data_dir.display());
-    }
-    Ok(lock)
-}
-
 fn read_ca_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bundle = std::fs::read(path).with_context(|| format!("ca_bundle: read {}", path.display()))?;
     if !bundle.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
         bail!("ca_bundle: {} holds no PEM certificate", path.display());
     }
     Ok(bundle)
-}
-
-fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let try_bind = || -> std::io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            // `[::]` means every address, IPv4 too, whatever the machine's default is.
-            socket.set_only_v6(false)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    };
-    try_bind().with_context(|| format!("{key}: listen on {address}; is the port taken, or below 1024 without root?"))
 }
 
 /// Starts the proxy with the routes of before the restart.
@@ -273,6 +271,13 @@ async fn say_ready(config: &Config, site: &Site, proxy: &ProxyHandle, receiver: 
     out.flush().await?;
     tracing::info!("ready: http on {http}, ssh on {ssh}, data in {}", config.data_dir.display());
     Ok(())
+}
+
+/// Nothing happens where no systemd waits for it.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd does not hear how we are: {error}");
+    }
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {

@@ -45,6 +45,9 @@ fn ask(mut words: Vec<String>) -> ExitCode {
     if let Some(text) = commands::help(&words) {
         return say(&mut std::io::stdout(), &text, 0);
     }
+    if paas::backups::offline::takes(&words) {
+        return run_offline(&words, &named.unwrap_or_else(usual_data_dir));
+    }
     let here = std::env::current_dir().unwrap_or_default();
     let looked_for = match laptop::choose(&mut words, &here, named.is_some()) {
         Ok(Way::Remote(remote)) => return ExitCode::from(laptop::run(&remote, words)),
@@ -59,6 +62,17 @@ fn ask(mut words: Vec<String>) -> ExitCode {
             // A read of standard input may still block in its own thread; nothing waits for it.
             runtime.shutdown_background();
             ExitCode::from(code)
+        }
+        Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
+    }
+}
+
+/// A command that needs no server, and may be all that is left of one.
+fn run_offline(words: &[String], data_dir: &Path) -> ExitCode {
+    match runtime() {
+        Ok(runtime) => {
+            let (text, code) = runtime.block_on(paas::backups::offline::run(words, data_dir));
+            if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
         }
         Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
     }

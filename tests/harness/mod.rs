@@ -2,6 +2,7 @@
 pub(crate) mod engine;
 mod http;
 mod outcome;
+pub(crate) mod private_engine;
 mod server;
 mod town;
 mod wait;
@@ -11,7 +12,8 @@ mod work;
 pub(crate) use engine::Engine;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;
-pub(crate) use town::Town;
+pub(crate) use server::paas;
+pub(crate) use town::{Town, host_command, run};
 pub(crate) use wait::eventually;
 pub(crate) use wire::Wire;
 pub(crate) use work::{Push, Work};

@@ -31,13 +31,33 @@ pub(super) fn program() -> PathBuf {
     built
 }
 
+/// The program, to be started with words of its own.
+pub(crate) fn paas() -> Command {
+    Command::new(program())
+}
+
 impl Server {
     /// Starts it on `home/data`; `ports` are those of before, so that a restart answers at the same addresses.
     pub(super) fn start(home: &Path, ports: Option<(SocketAddr, SocketAddr)>, environment: &[(&str, &str)]) -> Self {
-        let (http, ssh) = ports.map_or(("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()), |(http, ssh)| {
-            (http.to_string(), ssh.to_string())
-        });
-        let mut child = Command::new(program())
+        Self::start_by(Command::new(program()), home, ports, environment)
+    }
+
+    /// The same, by a command that becomes the program.
+    pub(super) fn start_by(
+        mut command: Command,
+        home: &Path,
+        ports: Option<(SocketAddr, SocketAddr)>,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let usual = |key: &str| {
+            let given = environment.iter().find(|(name, _)| *name == key);
+            given.map_or("127.0.0.1:0", |(_, value)| value).to_owned()
+        };
+        let (http, ssh) = ports.map_or_else(
+            || (usual("PAAS_HTTP_LISTEN"), usual("PAAS_SSH_LISTEN")),
+            |(http, ssh)| (http.to_string(), ssh.to_string()),
+        );
+        let mut child = command
             .args(["server", "--http-listen", &http, "--ssh-listen", &ssh])
             .args(["--ca-bundle", "/etc/ssl/certs/ca-certificates.crt", "--data-dir"])
             .arg(home.join("data"))
@@ -55,6 +75,10 @@ impl Server {
             .unwrap_or_else(|_| panic!("paas did not say that it is ready, but {line:?}: {}", read_log(home)));
         let address = |key: &str| ready[key].as_str().and_then(|text| text.parse().ok()).expect("an address");
         Self { http: address("http"), ssh: address("ssh"), child, _stdout: stdout }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(super) fn kill9(&mut self) {

@@ -2,10 +2,14 @@
 use super::server::{self, Server};
 use super::{Connection, Engine, Outcome, Push, Response, Work, eventually};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// A user that nobody is.
+const CONFINED_ID: u32 = 64_999;
 
 pub(crate) struct Town {
     server: Server,
@@ -19,13 +23,50 @@ impl Town {
     }
 
     pub(crate) fn start_with(environment: &[(&str, &str)]) -> Self {
+        let town = Self::in_folder(Self::make_home(), environment);
+        town.make_key("key");
+        town.add_key("laptop", "key").succeeds();
+        town
+    }
+
+    /// Process id of the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// Its server runs as the installer's unit has it: a user without powers, in the group that may use the engine.
+    pub(crate) fn start_confined(engine_group: &str) -> Self {
         let home = tempfile::Builder::new().prefix("paas-town-").tempdir().expect("make a folder");
-        let server = Server::start(home.path(), None, environment);
+        // Its user may look into no folder of ours.
+        std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o711)).expect("let it pass");
+        let (program, data) = (home.path().join("paas"), home.path().join("data"));
+        std::fs::copy(server::program(), &program).expect("copy paas");
+        std::fs::create_dir(&data).expect("make a folder");
+        std::os::unix::fs::chown(&data, Some(CONFINED_ID), Some(CONFINED_ID)).expect("give it away");
+        let id = CONFINED_ID.to_string();
+        let mut command = Command::new("setpriv");
+        // As systemd starts it, with nothing of our own environment.
+        command.env_clear().env("HOME", &data).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.args(["--reuid", &id, "--regid", &id, "--groups", engine_group, "--no-new-privs"]);
+        command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--"]).arg(program).current_dir("/");
+        let server = Server::start_by(command, home.path(), None, &[]);
         let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
         let town = Self { server, engine, home };
         town.make_key("key");
         town.add_key("laptop", "key").succeeds();
         town
+    }
+
+    /// A folder for a town that is founded later.
+    pub(crate) fn make_home() -> TempDir {
+        tempfile::Builder::new().prefix("paas-town-").tempdir().expect("make a folder")
+    }
+
+    /// Starts a server on what `home` holds already, keys included.
+    pub(crate) fn in_folder(home: TempDir, environment: &[(&str, &str)]) -> Self {
+        let server = Server::start(home.path(), None, environment);
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
+        Self { server, engine, home }
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -92,9 +133,7 @@ impl Town {
     }
 
     pub(crate) fn paas_command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(server::program());
-        command.arg("--data-dir").arg(self.data_dir()).args(words);
-        command
+        host_command(&self.data_dir(), words)
     }
 
     /// A command over SSH, exactly as the user's shell would hand it over.
@@ -205,7 +244,14 @@ impl Drop for Town {
     }
 }
 
-fn run(mut command: Command, what: &str, input: &[u8]) -> Outcome {
+/// `paas` on the host, for the server of a data folder.
+pub(crate) fn host_command(data_dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(server::program());
+    command.arg("--data-dir").arg(data_dir).args(words);
+    command
+}
+
+pub(crate) fn run(mut command: Command, what: &str, input: &[u8]) -> Outcome {
     use std::io::Write;
     let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.unwrap_or_else(|error| panic!("start {what}: {error}"));

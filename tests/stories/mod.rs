@@ -1,14 +1,20 @@
 //! The stories, by what they are about.
+mod backups;
+mod bombs;
 mod broken;
 mod commands;
 mod crowd;
 mod destroy;
 mod faults;
 mod first_push;
+mod install;
 mod isolation;
 mod refused;
 mod rename;
 mod run;
 mod second_push;
+mod settings;
 mod swap;
 mod traffic;
+mod volumes;
+mod walls;

@@ -48,6 +48,7 @@ async fn look(tools: &Tools) -> Vec<Finding> {
             check: "branches point at what was promoted, and no pin is left",
             complaints: branches(tools, &apps).await,
         },
+        Finding { check: "the nightly backup is made", complaints: backups(tools).await },
         Finding { check: "what is being destroyed goes away", complaints: destructions(tools, &apps) },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
         Finding { check: "the host is guarded", complaints: tools.guard.complaint().into_iter().collect() },
@@ -59,6 +60,13 @@ async fn database(tools: &Tools) -> Vec<String> {
         Ok(None) => Vec::new(),
         Ok(Some(complaint)) => vec![format!("{complaint}; restore paas.db from a copy")],
         Err(error) => vec![error.to_string()],
+    }
+}
+
+async fn backups(tools: &Tools) -> Vec<String> {
+    match tools.backups.complaint().await {
+        Ok(complaint) => complaint.into_iter().collect(),
+        Err(error) => vec![format!("{error:#}")],
     }
 }
 
@@ -142,6 +150,12 @@ async fn routes(tools: &Tools, apps: &[App]) -> Vec<String> {
         complaints.extend(
             strangers.map(|b| format!("{}: routed to {} of {}, live is {}", app.name, b.slot, b.release, live.no)),
         );
+    }
+    for app in apps.iter().filter(|app| !app.destroying && routes.apps.contains_key(&app.id)) {
+        let domains = tools.store.domains(app.id).await.unwrap_or_default();
+        let hosts = domains.into_iter().map(|domain| domain.host).chain(tools.site.host(&app.name).ok());
+        let strays = hosts.filter(|host| routes.hosts.get(host) != Some(&app.id));
+        complaints.extend(strays.map(|host| format!("{host} does not lead to {}", app.name)));
     }
     let known: HashSet<AppId> = apps.iter().map(|app| app.id).collect();
     complaints.extend(

@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, builds, checks, config, domains, keys, logs, maintenance, ps, releases, run,
-    server, volumes,
+    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, logs, maintenance, ps, releases,
+    run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -47,6 +47,8 @@ pub(super) enum Command {
     Volumes(volumes::Verb),
     #[command(flatten)]
     Keys(keys::Verb),
+    #[command(flatten)]
+    Backups(backups::Verb),
     #[command(flatten)]
     Server(server::Verb),
 }
@@ -132,6 +134,7 @@ impl Parsed {
             Command::Maintenance(verb) => verb.permission(),
             Command::Volumes(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
+            Command::Backups(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
         }
     }
@@ -149,7 +152,7 @@ impl Parsed {
             Command::Checks(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
-            Command::Keys(_) | Command::Server(_) => None,
+            Command::Keys(_) | Command::Backups(_) | Command::Server(_) => None,
         }
     }
 
@@ -167,6 +170,7 @@ impl Parsed {
             Command::Maintenance(verb) => verb.run(context, console).await,
             Command::Volumes(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
+            Command::Backups(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
         }
     }

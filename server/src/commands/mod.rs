@@ -4,10 +4,12 @@
 //! changes something. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod apps;
+mod backups;
 mod builds;
 mod checks;
 pub mod client;
 mod config;
+mod config_file;
 mod deploy;
 mod destroy;
 mod dns;
@@ -21,6 +23,7 @@ mod maintenance;
 mod outline;
 mod ps;
 mod raw_terminal;
+mod rebuild;
 mod releases;
 mod rename;
 mod run;
@@ -30,6 +33,7 @@ pub mod socket;
 mod table;
 mod volumes;
 
+use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
@@ -60,6 +64,7 @@ pub(crate) enum Permission {
 /// What commands work with.
 pub struct Tools {
     pub store: Store,
+    pub backups: Backups,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,
@@ -106,6 +111,8 @@ impl From<StoreError> for CommandError {
             StoreError::Missing { what: "key", .. } => Some("run `paas keys` to see all keys"),
             StoreError::Missing { what: "build", .. } => Some("run `paas builds -a APP` to see its builds"),
             StoreError::Missing { what: "release", .. } => Some("run `paas releases -a APP` to see its releases"),
+            StoreError::Missing { what: "volume", .. } => Some("run `paas volumes -a APP` to see its volumes"),
+            StoreError::Missing { what: "volume without an app", .. } => Some("run `paas volumes --all` to see them"),
             StoreError::FormerName { name, of } => {
                 let next = format!("run `paas apps:free {name} -a {of}` to free it");
                 return Self::new(error.to_string()).next(next);
@@ -114,12 +121,7 @@ impl From<StoreError> for CommandError {
                 Some("run `paas apps:free NAME -a APP` to give one up; `paas apps:info` lists them")
             }
             StoreError::Destroying { .. } => Some("run `paas apps` to see whether it is gone"),
-            StoreError::Missing { what: "volume", .. } => Some("run `paas volumes -a APP` to see its volumes"),
-            StoreError::Missing { what: "volume without an app", .. } => Some("run `paas volumes --all` to see them"),
-            StoreError::Missing { .. }
-            | StoreError::Taken { .. }
-            | StoreError::TooMany { .. }
-            | StoreError::Full { .. } => None,
+            StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::TooMany { .. } => None,
             StoreError::Database(_) | StoreError::Other(_) => Some("run `paas server:doctor`"),
         };
         Self { what: error.to_string(), next: next.map(str::to_owned) }

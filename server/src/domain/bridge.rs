@@ -34,9 +34,10 @@ impl TryFrom<String> for BridgePrefix {
 
     fn try_from(text: String) -> Result<Self, String> {
         let letters = text.strip_prefix(ANY_INSTALLATION).unwrap_or_default();
-        match letters.len() == ID_LENGTH && letters.chars().all(is_letter) {
-            true => Ok(Self(text)),
-            false => Err("a bridge prefix is `paas` and five letters or digits".to_owned()),
+        if letters.len() == ID_LENGTH && letters.chars().all(is_letter) {
+            Ok(Self(text))
+        } else {
+            Err("a bridge prefix is `paas` and five letters or digits".to_owned())
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod fake;
 mod lines;
 mod one_off;
 mod sockets;
+mod volume_copy;
 
 pub use crate::domain::terminal::WindowSize;
 pub use docker::DockerEngine;
@@ -16,6 +17,7 @@ pub use fake::FakeEngine;
 pub use one_off::{
     Attachment, ExecCommand, ExecId, ExecSpec, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, Written,
 };
+pub use volume_copy::VolumeCopies;
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
@@ -161,8 +163,17 @@ pub struct BuildSpec {
     pub dockerfile: String,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    pub cache: StepCache,
     /// The context as tar, in chunks; its first header is ustar or GNU.
     pub context: mpsc::Receiver<std::io::Result<Bytes>>,
+}
+
+/// Whether steps that ran before with the same inputs are taken from the engine's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepCache {
+    Used,
+    /// Every step runs anew.
+    Ignored,
 }
 
 /// What a build says while it runs.
@@ -216,7 +227,7 @@ pub struct EngineFacts {
 }
 
 #[async_trait]
-pub trait Engine: OneOffEngine {
+pub trait Engine: OneOffEngine + VolumeCopies {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.

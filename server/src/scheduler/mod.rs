@@ -7,6 +7,7 @@ mod act;
 mod clear;
 mod collect;
 mod exec;
+mod freeze;
 mod hold;
 mod hosts;
 mod memory;
@@ -22,6 +23,7 @@ mod sweep;
 mod tell;
 
 pub use exec::Exec;
+pub use freeze::Frozen;
 pub use observe::Instance;
 pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;
@@ -81,6 +83,8 @@ pub(crate) struct House {
     networks: tokio::sync::Mutex<()>,
     one_offs: one_off::InHand,
     started_at: Moment,
+    /// Apps that are held still.
+    frozen: Mutex<HashSet<AppId>>,
 }
 
 impl Scheduler {
@@ -95,6 +99,7 @@ impl Scheduler {
             woken: Notify::new(),
             memories: Mutex::default(),
             networks: tokio::sync::Mutex::default(),
+            frozen: Mutex::default(),
             one_offs: one_off::InHand::default(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());

@@ -5,12 +5,13 @@ use super::memory::{AppMemory, Known};
 use super::probe::{ProbeState, Progress, Question, probe_until_ready};
 use crate::domain::health::Health;
 use crate::domain::instance::{Probe, Seen, Slot, State, Traffic};
+use crate::domain::limits::{Limits, Memory};
 use crate::domain::plan::SETTLE_TIME;
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Moment, ReleaseNo};
+use crate::domain::{App, AppId, ContainerId, Moment, ProcessType, ReleaseNo};
 use crate::engine::{EngineError, Observed, ObservedState};
 use crate::logs::Mask;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -59,11 +60,16 @@ pub(super) struct WatchContext<'a> {
     pub(super) app: &'a App,
     pub(super) releases: [Option<&'a Release>; 2],
     pub(super) health: &'a Health,
+    pub(super) limits: &'a BTreeMap<ProcessType, Limits>,
 }
 
 impl WatchContext<'_> {
     fn release(&self, no: ReleaseNo) -> Option<&Release> {
         self.releases.iter().flatten().find(|r| r.no == no).copied()
+    }
+
+    pub(super) fn memory_of(&self, process: &ProcessType) -> Memory {
+        self.limits.get(process).copied().unwrap_or_default().memory()
     }
 }
 
@@ -101,7 +107,7 @@ impl House {
                     memory.counted.insert(o.id.clone());
                     let ran_since = memory.instances.get(&o.id).map(|known| known.seen_since);
                     let crashes = memory.count_crash(o.release, &o.slot, now, ran_since);
-                    self.tell_crash(context.app, o, exit, crashes, now);
+                    self.tell_crash(context, o, exit, crashes, now);
                 }
                 ObservedState::Running { .. } | ObservedState::Exited { .. } | ObservedState::Created => {}
             }

@@ -2,6 +2,7 @@
 use super::House;
 use super::hold::held;
 use super::memory::Drained;
+use super::observe::WatchContext;
 use super::probe::Progress;
 use super::reconcile::Sheet;
 use crate::domain::card::card;
@@ -146,11 +147,25 @@ impl House {
         tracing::info!(app.name = %sheet.app.name, release.no = no.0, "{} {no} failed: {failure}", sheet.app.name);
     }
 
-    pub(super) fn tell_crash(&self, app: &App, o: &Observed, exit: Exit, crashes: Crashes, now: Moment) {
+    pub(super) fn tell_crash(
+        &self,
+        context: &WatchContext<'_>,
+        o: &Observed,
+        exit: Exit,
+        crashes: Crashes,
+        now: Moment,
+    ) {
         let wait = crashes.next_start().since(now);
         let next =
             if wait.is_zero() { "starting it again".to_owned() } else { format!("next start in {} s", wait.as_secs()) };
-        self.say(app, &format!("{} of {} {exit}; crash {} in a row, {next}", o.slot, o.release, crashes.count));
+        let limit = match exit {
+            Exit::OutOfMemory => format!(" (its limit is {})", context.memory_of(&o.slot.process)),
+            Exit::Status(_) => String::new(),
+        };
+        self.say(
+            context.app,
+            &format!("{} of {} {exit}{limit}; crash {} in a row, {next}", o.slot, o.release, crashes.count),
+        );
     }
 }
 

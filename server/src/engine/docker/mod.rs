@@ -13,6 +13,7 @@ mod link;
 mod networks;
 mod one_off;
 mod streams;
+mod volume_copy;
 mod volumes;
 
 use super::{
