@@ -164,18 +164,28 @@ fn minute(key: &str, given: Option<String>, default: &str) -> anyhow::Result<Opt
     parse().map(Some).with_context(|| format!("{key}: `{text}` is no time; write it like {default}, or off"))
 }
 
-/// Takes `--data-dir D` from the front of a host command line, else `PAAS_DATA_DIR`, else the default.
-pub fn host_data_dir(words: &mut Vec<String>) -> PathBuf {
+/// Takes `--data-dir D` from the front of a host command line, else `PAAS_DATA_DIR`.
+pub fn named_data_dir(words: &mut Vec<String>) -> Option<PathBuf> {
     if let Some(value) = words.first().and_then(|first| first.strip_prefix("--data-dir=")).map(PathBuf::from) {
         words.remove(0);
-        return value;
+        return Some(value);
     }
     if words.first().is_some_and(|first| first == "--data-dir") && words.len() > 1 {
         let dir = PathBuf::from(words.remove(1));
         words.remove(0);
-        return dir;
+        return Some(dir);
     }
-    env_var("PAAS_DATA_DIR").map_or_else(|| PathBuf::from(DATA_DIR), PathBuf::from)
+    env_var("PAAS_DATA_DIR").map(PathBuf::from)
+}
+
+/// Where the server's folder is when nobody says.
+pub fn usual_data_dir() -> PathBuf {
+    PathBuf::from(DATA_DIR)
+}
+
+/// `TERM`: what the terminal of whoever types is called.
+pub fn terminal_name() -> Option<String> {
+    env_var("TERM")
 }
 
 /// `LISTEN_FDNAMES`: what the sockets that systemd hands over are called, in their order.

@@ -4,6 +4,8 @@ pub mod config;
 pub mod lifecycle;
 pub mod listeners;
 
+pub mod laptop;
+
 pub mod receiver;
 
 pub mod backups;

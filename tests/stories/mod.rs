@@ -12,6 +12,7 @@ mod isolation;
 mod pages;
 mod refused;
 mod rename;
+mod run;
 mod second_push;
 mod settings;
 mod swap;

@@ -27,6 +27,12 @@ pub(super) enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Print the address of an app; in a checkout, open it too
+    #[command(name = "apps:open", visible_alias = "open")]
+    Open {
+        #[command(flatten)]
+        of: OfApp,
+    },
     /// Give an app another name: `apps:rename NEW -a OLD`, or `apps:rename OLD NEW`
     #[command(name = "apps:rename")]
     Rename {
@@ -85,7 +91,7 @@ impl Verb {
         match self {
             Self::List(_) => Permission::ReadServer,
             Self::Create { .. } => Permission::ChangeServer,
-            Self::Info { .. } => Permission::ReadApp,
+            Self::Info { .. } | Self::Open { .. } => Permission::ReadApp,
             Self::Rename { .. } | Self::Free { .. } | Self::Destroy { .. } => Permission::ChangeApp,
         }
     }
@@ -94,7 +100,7 @@ impl Verb {
         match self {
             Self::List(_) => None,
             Self::Create { name } => Some(name),
-            Self::Info { of, .. } | Self::Free { of, .. } => Some(&of.app),
+            Self::Info { of, .. } | Self::Open { of } | Self::Free { of, .. } => Some(&of.app),
             Self::Rename { first, second, app } => {
                 if second.is_some() {
                     Some(first)
@@ -111,6 +117,11 @@ impl Verb {
             Self::List(form) => list(context, console, *form).await,
             Self::Create { name } => create(context, console, name).await,
             Self::Info { of, form } => info(context, console, &of.app, *form).await,
+            Self::Open { of } => {
+                let app = context.app(&of.app).await?;
+                console.say(&context.tools.site.url(&app.name)).await;
+                Ok(())
+            }
             Self::Free { name, of } => rename::free(context, console, &of.app, name).await,
             Self::Rename { first, second, .. } => {
                 let old = self.app().ok_or_else(unnamed)?;

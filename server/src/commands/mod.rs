@@ -7,6 +7,7 @@ mod apps;
 mod backups;
 mod builds;
 mod checks;
+pub mod client;
 mod config;
 mod config_file;
 mod deploy;
@@ -20,11 +21,15 @@ mod limits;
 mod login;
 mod logs;
 mod maintenance;
+mod outline;
 mod ps;
+mod raw_terminal;
 mod rebuild;
 mod releases;
 mod rename;
+mod run;
 mod server;
+mod session;
 pub mod socket;
 mod table;
 mod volumes;
@@ -45,6 +50,7 @@ use std::sync::Arc;
 
 pub(crate) use crate::domain::Permission;
 pub use keys::KeyParser;
+pub use outline::{Outline, help, outline};
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 1;
@@ -166,7 +172,7 @@ impl Commands {
         let done = parsed.run(&context, &mut console).await;
         context.audit(permission, name, app.as_ref(), &done).await;
         match done {
-            Ok(()) => 0,
+            Ok(()) => console.exit_code,
             Err(error) => {
                 console.complain(&format!("paas: {name}: {}", error.what)).await;
                 if let Some(next) = error.next {

@@ -25,6 +25,7 @@ pub mod route;
 pub mod secret;
 pub mod session;
 pub mod site;
+pub mod terminal;
 pub mod volume;
 
 pub use bridge::BridgePrefix;
