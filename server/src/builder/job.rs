@@ -128,6 +128,7 @@ impl Workshop {
             commit: build.moves.new.clone(),
             processes: processes(&made)?,
             port,
+            jobs: made.jobs.clone(),
             description: format!("Push {}", build.moves.new.short()),
             created_by: build.pusher.to_string(),
             change: ConfigChange::new(),

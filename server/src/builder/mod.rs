@@ -9,6 +9,7 @@ mod foreign;
 mod heal;
 mod image;
 mod job;
+mod jobs;
 mod queue;
 mod repos;
 mod source;

@@ -187,6 +187,7 @@ async fn apply(context: &Context, console: &Console, app: &App, change: ConfigCh
         commit: live.commit.clone(),
         processes: live.processes.clone(),
         port: live.port,
+        jobs: live.jobs.clone(),
         description: format!("{verb} {words}"),
         created_by: context.caller.to_string(),
         change: change.clone(),

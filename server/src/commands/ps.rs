@@ -184,6 +184,10 @@ async fn scale(context: &Context, console: &Console, app: &App, counts: &[Count]
     if wanted.len() < counts.len() {
         return Err(CommandError::new("a process type is named twice on this line"));
     }
+    if wanted.keys().any(|process| process.as_str() == "release") {
+        return Err(CommandError::new("`release` is no process type: its command runs once before a release starts")
+            .next("`paas releases:retry` runs it again, with a new release"));
+    }
     if let Some(live) = context.tools.store.live_release(app.id).await?
         && let Some(unknown) = wanted.keys().find(|process| !live.processes.contains_key(*process))
     {

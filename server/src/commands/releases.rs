@@ -170,6 +170,7 @@ async fn retry(context: &Context, console: &Console, app: &App) -> Done {
         commit: of.commit.clone(),
         processes: of.processes.clone(),
         port: of.port,
+        jobs: of.jobs.clone(),
         description: format!("Retry of {}", of.no),
         created_by: context.caller.to_string(),
         change: ConfigChange::new(),

@@ -5,11 +5,13 @@
 
 pub mod build;
 pub mod card;
+pub mod cron;
 pub mod failure;
 pub mod health;
 pub mod hostname;
 pub mod id;
 pub mod instance;
+pub mod job;
 pub mod key;
 pub mod limits;
 pub mod moment;
@@ -25,6 +27,7 @@ pub use build::{Build, BuildState, RefMove};
 pub use failure::Failure;
 pub use hostname::Hostname;
 pub use id::{AppId, AppKey, BuildId, ContainerId, ImageId, InstallationId, KeyId, Oid, ReleaseNo};
+pub use job::{CronEntry, CronRun, Jobs, RunNo, RunState, Trigger};
 pub use key::{Key, Pusher};
 pub use moment::Moment;
 pub use name::{AppName, ProcessType, VarName};

@@ -1,7 +1,8 @@
 //! What to do for one app, as a pure function of what is wanted, what is seen and the time.
 //!
-//! The order of a plan is its order of execution: fail, promote, start, route, stop, reap. Nothing that serves is touched
-//! before its successor is ready, and nothing is stopped while the proxy still routes or drains it.
+//! The order of a plan is its order of execution: fail, promote, command, start, route, stop, reap. Nothing that serves is
+//! touched before its successor is ready, no instance of a candidate is started before its release command has succeeded,
+//! and nothing is stopped while the proxy still routes or drains it.
 
 use super::failure::{Failure, Listening};
 use super::health::Health;
@@ -50,6 +51,50 @@ pub struct Spec {
 pub struct Candidate {
     pub spec: Spec,
     pub since: Moment,
+    pub command: ReleaseCommand,
+}
+
+impl Candidate {
+    /// Since when its instances may start, and its time to get ready runs; `None` until its release command has succeeded.
+    pub fn begun(&self, commands: &CommandLedger) -> Option<Moment> {
+        match (self.command, commands.get(&self.spec.no)) {
+            (ReleaseCommand::None, _) => Some(self.since),
+            (ReleaseCommand::Done { at }, _) => Some(self.since.max(at)),
+            (ReleaseCommand::Wanted, Some(CommandRun::Succeeded { at })) => Some(self.since.max(*at)),
+            (
+                ReleaseCommand::Wanted,
+                Some(CommandRun::Running | CommandRun::Ending | CommandRun::Failed { .. }) | None,
+            ) => None,
+        }
+    }
+}
+
+/// What is asked for before the candidate's first instance starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReleaseCommand {
+    #[default]
+    None,
+    Wanted,
+    /// It has succeeded, maybe under an earlier server.
+    Done {
+        at: Moment,
+    },
+}
+
+/// What is seen of the release commands that this server runs or has run.
+pub type CommandLedger = BTreeMap<ReleaseNo, CommandRun>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandRun {
+    Running,
+    /// It was told to end, and something of its instance is still there.
+    Ending,
+    Succeeded {
+        at: Moment,
+    },
+    Failed {
+        failure: Failure,
+    },
 }
 
 /// How often a slot of a release crashed in a row, and when last.
@@ -81,6 +126,14 @@ pub enum Action {
     Promote {
         release: ReleaseNo,
     },
+    /// Run the release command, which goes on while other plans are made.
+    RunCommand {
+        release: ReleaseNo,
+    },
+    /// End a release command that nobody waits for any more.
+    EndCommand {
+        release: ReleaseNo,
+    },
     Start {
         release: ReleaseNo,
         slot: Slot,
@@ -101,8 +154,14 @@ pub enum Action {
 
 /// Decides what to do next for one app. Calling it again after its actions took effect yields nothing more to do,
 /// or what the changed world asks for.
-pub fn plan(wanted: &Wanted, seen: &[Seen], crashes: &CrashLedger, now: Moment) -> Vec<Action> {
-    let mut planner = Planner { wanted, seen, crashes, now, actions: Vec::new() };
+pub fn plan(
+    wanted: &Wanted,
+    seen: &[Seen],
+    crashes: &CrashLedger,
+    commands: &CommandLedger,
+    now: Moment,
+) -> Vec<Action> {
+    let mut planner = Planner { wanted, seen, crashes, commands, now, actions: Vec::new() };
     planner.run();
     planner.actions
 }
@@ -111,6 +170,7 @@ struct Planner<'a> {
     wanted: &'a Wanted,
     seen: &'a [Seen],
     crashes: &'a CrashLedger,
+    commands: &'a CommandLedger,
     now: Moment,
     actions: Vec<Action>,
 }
@@ -118,6 +178,8 @@ struct Planner<'a> {
 /// The verdict on the candidate in this round.
 enum Verdict<'a> {
     None,
+    /// Its release command has not succeeded yet: for all others it is not there.
+    Prepares(&'a Candidate),
     Waits(&'a Candidate),
     Failed,
     Promoted(&'a Candidate),
@@ -126,8 +188,9 @@ enum Verdict<'a> {
 impl<'a> Planner<'a> {
     fn run(&mut self) {
         let verdict = self.judge_candidate();
+        self.command(if let Verdict::Prepares(candidate) = verdict { Some(candidate) } else { None });
         let (serving, candidate) = match verdict {
-            Verdict::None | Verdict::Failed => (self.wanted.live.as_ref(), None),
+            Verdict::None | Verdict::Failed | Verdict::Prepares(_) => (self.wanted.live.as_ref(), None),
             Verdict::Waits(candidate) => (self.wanted.live.as_ref(), Some(candidate)),
             Verdict::Promoted(candidate) => (Some(&candidate.spec), None),
         };
@@ -146,11 +209,19 @@ impl<'a> Planner<'a> {
     fn judge_candidate(&mut self) -> Verdict<'a> {
         let Some(candidate) = &self.wanted.starting else { return Verdict::None };
         let release = candidate.spec.no;
+        let Some(begun) = candidate.begun(self.commands) else {
+            let Some(CommandRun::Failed { failure }) = self.commands.get(&release) else {
+                return Verdict::Prepares(candidate);
+            };
+            self.actions.push(Action::Fail { release, failure: failure.clone() });
+            return Verdict::Failed;
+        };
         let slots = self.slots(&candidate.spec);
         let missing = slots.iter().filter(|slot| self.find_ready(release, slot).is_none());
         // Web first: the other types wait for it.
         let missing = missing.min_by_key(|slot| !slot.process.is_web());
-        let failure = self.crash_of(candidate).or_else(|| missing.and_then(|slot| self.timeout_of(candidate, slot)));
+        let failure =
+            self.crash_of(candidate).or_else(|| missing.and_then(|slot| self.timeout_of(candidate, begun, slot)));
         if let Some(failure) = failure {
             self.actions.push(Action::Fail { release, failure });
             return Verdict::Failed;
@@ -170,12 +241,29 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// Runs the candidate's release command once no other one runs, and ends those that nobody waits for.
+    fn command(&mut self, prepares: Option<&Candidate>) {
+        let release = prepares.map(|candidate| candidate.spec.no);
+        let is_there = |run: &CommandRun| matches!(run, CommandRun::Running | CommandRun::Ending);
+        if let Some(release) = release
+            && !self.commands.contains_key(&release)
+            && !self.commands.values().any(is_there)
+        {
+            self.actions.push(Action::RunCommand { release });
+        }
+        for (no, run) in self.commands {
+            if *run == CommandRun::Running && Some(*no) != release {
+                self.actions.push(Action::EndCommand { release: *no });
+            }
+        }
+    }
+
     /// The failure of a candidate whose time is over while `slot` is not ready.
-    fn timeout_of(&self, candidate: &Candidate, slot: &Slot) -> Option<Failure> {
+    fn timeout_of(&self, candidate: &Candidate, begun: Moment, slot: &Slot) -> Option<Failure> {
         // Other types begin when web is ready and their old ones have ended.
         let budget = self.wanted.health.ready_budget();
         let limit = if slot.process.is_web() { budget } else { budget + YIELD_BUDGET };
-        if self.now.since(candidate.since) < limit {
+        if self.now.since(begun) < limit {
             return None;
         }
         let limit_secs = limit.as_secs();

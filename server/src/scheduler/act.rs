@@ -52,6 +52,14 @@ impl House {
         match action {
             Action::Fail { release, failure } => self.fail(sheet, seen, *release, failure.clone()).await,
             Action::Promote { release } => self.promote(sheet, seen, *release).await,
+            Action::RunCommand { release } => {
+                self.run_command(sheet, *release);
+                Ok(())
+            }
+            Action::EndCommand { release } => {
+                self.end_command(sheet, *release);
+                Ok(())
+            }
             Action::Start { release, slot, epoch } => self.start_instance(sheet, *release, slot, *epoch).await,
             Action::Route { to } => {
                 self.route(sheet, seen, to).await;

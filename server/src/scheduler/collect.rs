@@ -2,7 +2,7 @@
 use super::House;
 use crate::domain::{App, AppKey, Moment};
 use crate::engine::{EngineError, LogLine, Observed};
-use crate::logs::Mask;
+use crate::logs::{Mask, TranscriptOf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -32,6 +32,18 @@ pub(super) fn spawn(
     begin: Begin,
     watch: CancellationToken,
 ) -> JoinHandle<()> {
+    spawn_for(house, app, o, mask, begin, (watch, None))
+}
+
+/// [`spawn`] for somebody who waits for it: every line also goes into the transcript, indented.
+pub(super) fn spawn_for(
+    house: &Arc<House>,
+    app: &App,
+    o: &Observed,
+    mask: Mask,
+    begin: Begin,
+    (watch, transcript): (CancellationToken, Option<TranscriptOf>),
+) -> JoinHandle<()> {
     let (house, key) = (Arc::clone(house), app.key.clone());
     let (id, source) = (o.id.clone(), format!("app[{}]", o.slot));
     let mut since = match begin {
@@ -42,6 +54,13 @@ pub(super) fn spawn(
     let journal = house.tools.logs.app(&key);
     house.tools.tracker.clone().spawn(async move {
         let _journal = journal;
+        let tell = |line: &LogLine| {
+            let text = mask.apply(&line.text);
+            house.tools.logs.say_at(line.at, &key, &source, &text);
+            if let Some(of) = transcript {
+                house.tools.logs.transcribe(&key, of, [format!("       {text}")]);
+            }
+        };
         let deadline = async {
             watch.cancelled().await;
             tokio::time::sleep(LAST_WORDS).await;
@@ -56,14 +75,14 @@ pub(super) fn spawn(
                     biased;
                     Some(line) = lines.recv() => {
                         since = Some(line.at.plus(Duration::from_millis(1)));
-                        house.tools.logs.say_at(line.at, &key, &source, &mask.apply(&line.text));
+                        tell(&line);
                     }
                     ended = &mut following => break ended,
                     () = &mut deadline => return,
                 }
             };
             while let Ok(line) = lines.try_recv() {
-                house.tools.logs.say_at(line.at, &key, &source, &mask.apply(&line.text));
+                tell(&line);
             }
             match ended {
                 Ok(()) | Err(EngineError::Missing(_)) => return,

@@ -6,6 +6,8 @@
 mod act;
 mod clear;
 mod collect;
+mod cron;
+mod cron_run;
 mod hosts;
 mod memory;
 mod network;
@@ -15,10 +17,13 @@ mod one_off_care;
 mod probe;
 mod publish;
 mod reconcile;
+mod release_command;
+mod run_once;
 mod see_through;
 mod sweep;
 mod tell;
 
+pub use cron::CronError;
 pub use observe::Instance;
 pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;
@@ -77,6 +82,7 @@ pub(crate) struct House {
     memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
     networks: tokio::sync::Mutex<()>,
     one_offs: one_off::InHand,
+    cron: cron::Bench,
     started_at: Moment,
 }
 
@@ -93,10 +99,12 @@ impl Scheduler {
             memories: Mutex::default(),
             networks: tokio::sync::Mutex::default(),
             one_offs: one_off::InHand::default(),
+            cron: cron::Bench::default(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());
         tracker.spawn(Arc::clone(&house).listen());
         tracker.spawn(Arc::clone(&house).sweep());
+        tracker.spawn(Arc::clone(&house).keep_time());
         Self(house)
     }
 

@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod builds;
 mod config_vars;
+mod cron;
 mod destroying;
 mod keys;
 mod names;
@@ -15,6 +16,7 @@ mod seal;
 mod settings;
 
 pub use config_vars::ConfigChange;
+pub use cron::{Claim, CronTable};
 pub use names::Domain;
 pub use releases::{NewRelease, NewReleaseError};
 pub use seal::SealKey;

@@ -8,7 +8,8 @@ use paas::clock::{Clock, SystemClock};
 use paas::domain::failure::Exit;
 use paas::domain::instance::{State, Traffic};
 use paas::domain::{
-    App, AppId, Command, ContainerId, Failure, ImageId, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site, VarName,
+    App, AppId, Command, ContainerId, Failure, ImageId, Jobs, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site,
+    VarName,
 };
 use paas::engine::FakeEngine;
 use paas::logs::{Logs, RouterLines};
@@ -119,6 +120,7 @@ impl Town {
             commit: Oid::zero(),
             processes: processes.iter().map(|p| (p.parse().unwrap(), Command::ImageDefault)).collect(),
             port: 5000,
+            jobs: Jobs::default(),
             description: "a test".to_owned(),
             created_by: "a test".to_owned(),
             change: ConfigChange::new(),

@@ -39,6 +39,8 @@ impl<'a> Judge<'a> {
                     let s = self.find(id);
                     assert!(matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed, "reaps {s:?}");
                 }
+                Action::RunCommand { release } => self.a_command_is_due(*release),
+                Action::EndCommand { release } => self.nobody_waits_for_the_command(*release),
                 Action::Fail { .. } | Action::Promote { .. } | Action::Route { .. } => {}
             }
         }
@@ -49,14 +51,15 @@ impl<'a> Judge<'a> {
         let rank = |action: &Action| match action {
             Action::Fail { .. } => 0,
             Action::Promote { .. } => 1,
-            Action::Start { .. } => 2,
-            Action::Route { .. } => 3,
-            Action::Stop { .. } => 4,
-            Action::Reap { .. } => 5,
+            Action::RunCommand { .. } | Action::EndCommand { .. } => 2,
+            Action::Start { .. } => 3,
+            Action::Route { .. } => 4,
+            Action::Stop { .. } => 5,
+            Action::Reap { .. } => 6,
         };
-        assert!(self.actions.is_sorted_by_key(rank), "fail, promote, start, route, stop, reap");
+        assert!(self.actions.is_sorted_by_key(rank), "fail, promote, command, start, route, stop, reap");
         let count = |of: i32| self.actions.iter().filter(|a| rank(a) == of).count();
-        assert!(count(0) + count(1) <= 1 && count(3) <= 1, "one verdict, one route");
+        assert!(count(0) + count(1) <= 1 && count(4) <= 1, "one verdict, one route");
     }
 
     fn somebody_keeps_serving(&self) {
@@ -93,13 +96,19 @@ impl<'a> Judge<'a> {
         // Other types wait for web and for their old ones, so they have longer.
         let web_is_missing = slots.iter().any(|slot| slot.process.is_web() && !of(slot).contains(&State::Ready));
         let limit = Duration::from_secs(if web_is_missing { 60 } else { 100 });
-        let is_overdue = self.world.now.since(candidate.since) >= limit;
+        let prepared_at = self.prepared_at();
+        let is_prepared = prepared_at.is_some();
+        // Its time begins when its release command has succeeded.
+        let is_overdue = prepared_at.is_some_and(|at| self.world.now.since(at) >= limit);
+        let has_command_failed = candidate.command == ReleaseCommand::Wanted
+            && matches!(self.world.commands.get(&candidate.spec.no), Some(CommandRun::Failed { .. }));
         let (is_failed, is_promoted) = (
             self.actions.iter().any(|a| matches!(a, Action::Fail { .. })),
             self.actions.iter().any(|a| matches!(a, Action::Promote { .. })),
         );
-        assert_eq!(is_failed, has_crashed || (is_overdue && !is_ready), "fails what failed");
-        assert_eq!(is_promoted, is_ready && !has_crashed, "promotes what is ready");
+        let has_failed = is_prepared && (has_crashed || (is_overdue && !is_ready));
+        assert_eq!(is_failed, has_command_failed || has_failed, "fails what failed");
+        assert_eq!(is_promoted, is_prepared && is_ready && !has_crashed, "promotes what is ready");
         match self.actions.first() {
             Some(Action::Fail { release, .. } | Action::Promote { release }) => {
                 assert_eq!(*release, candidate.spec.no);
@@ -119,6 +128,13 @@ impl<'a> Judge<'a> {
                 without.wanted.live = Some(candidate.spec);
                 assert_eq!(self.actions[1..], without.plan());
             }
+            _it_prepares if self.prepared_at().is_none() => {
+                let of_commands =
+                    |action: &&Action| matches!(action, Action::RunCommand { .. } | Action::EndCommand { .. });
+                let rest: Vec<&Action> = self.actions.iter().filter(|action| !of_commands(action)).collect();
+                let plan_without = without.plan();
+                assert_eq!(rest, plan_without.iter().filter(|action| !of_commands(action)).collect::<Vec<_>>());
+            }
             _it_waits => {
                 let plan_without = without.plan();
                 assert_eq!(self.routed, routed_by(&without, &plan_without));
@@ -133,7 +149,35 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Since when the candidate's instances may start.
+    fn prepared_at(&self) -> Option<Moment> {
+        let candidate = self.world.wanted.starting.as_ref()?;
+        match (candidate.command, self.world.commands.get(&candidate.spec.no)) {
+            (ReleaseCommand::None, _) => Some(candidate.since),
+            (ReleaseCommand::Done { at }, _) | (ReleaseCommand::Wanted, Some(&CommandRun::Succeeded { at })) => {
+                Some(at.max(candidate.since))
+            }
+            (ReleaseCommand::Wanted, _) => None,
+        }
+    }
+
+    fn a_command_is_due(&self, release: ReleaseNo) {
+        let candidate = self.world.wanted.starting.as_ref().expect("a command is a candidate's");
+        assert_eq!((candidate.spec.no, candidate.command), (release, ReleaseCommand::Wanted));
+        assert!(!self.world.commanded.contains(&release), "the command of {release} was run before");
+        let is_there = |run: &CommandRun| matches!(run, CommandRun::Running | CommandRun::Ending);
+        assert!(!self.world.commands.values().any(is_there), "two release commands at once");
+    }
+
+    fn nobody_waits_for_the_command(&self, release: ReleaseNo) {
+        assert_eq!(self.world.commands.get(&release), Some(&CommandRun::Running));
+        let candidate = self.world.wanted.starting.as_ref().map(|candidate| candidate.spec.no);
+        assert_ne!(candidate, Some(release), "ends the command that the candidate waits for");
+    }
+
     fn a_start_is_due(&self, release: ReleaseNo, slot: &Slot, epoch: u64) {
+        let is_candidate = self.world.wanted.starting.as_ref().is_some_and(|candidate| candidate.spec.no == release);
+        assert!(!is_candidate || self.prepared_at().is_some(), "starts {slot} of {release} before its release command");
         let candidate = self.world.wanted.starting.as_ref().map(|c| &c.spec);
         let spec = [self.serving.as_ref(), candidate].into_iter().flatten().find(|spec| spec.no == release);
         assert!(self.slots(spec).contains(slot), "starts {slot} of {release}, which nobody wants");
@@ -225,6 +269,8 @@ pub(super) fn judge_world(world: &World) {
 /// What holds once nothing happens any more: exactly what is wanted runs, and the web of it is routed.
 pub(super) fn judge_rest(world: &World) {
     assert!(world.wanted.starting.is_none(), "the candidate never settles");
+    let is_there = |run: &CommandRun| matches!(run, CommandRun::Running | CommandRun::Ending);
+    assert!(!world.commands.values().any(is_there), "a release command is left over");
     let judge = Judge::new(world, &[]);
     let mut wanted: Vec<(Slot, u64)> = judge
         .slots(world.wanted.live.as_ref())
