@@ -10,6 +10,7 @@ const DATA_DIR: &str = "/var/lib/paas";
 const HTTP_LISTEN: &str = "[::]:80";
 const SSH_LISTEN: &str = "[::]:2222";
 const BASE_DOMAIN: &str = "localhost";
+const BACKUP_AT: &str = "03:10";
 
 /// `paas server`: receives, builds, runs and routes apps.
 #[derive(Parser, Default)]
@@ -47,6 +48,18 @@ struct Keys {
     /// Certificate authorities (PEM) that build steps trust beside Debian's own
     #[arg(long, env = "PAAS_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
+    /// Public key that backups are encrypted to: age1… or an SSH key
+    #[arg(long, env = "PAAS_BACKUP_RECIPIENT", value_name = "KEY")]
+    backup_recipient: Option<String>,
+    /// File with the passphrase that backups are encrypted with
+    #[arg(long, env = "PAAS_BACKUP_PASSPHRASE_FILE", value_name = "FILE")]
+    backup_passphrase_file: Option<PathBuf>,
+    /// When the nightly backup is made, in UTC, or `off` [default: 03:10]
+    #[arg(long, env = "PAAS_BACKUP_AT", value_name = "HH:MM")]
+    backup_at: Option<String>,
+    /// Folder shared with `paas host-guard`; where it is set, `server:doctor` insists that one runs
+    #[arg(long, env = "PAAS_GUARD_DIR", value_name = "DIR")]
+    guard_dir: Option<PathBuf>,
 }
 
 /// Everything that can be set, checked.
@@ -59,6 +72,11 @@ pub struct Config {
     pub admin_host: Hostname,
     pub docker_host: Option<String>,
     pub ca_bundle: Option<PathBuf>,
+    pub backup_recipient: Option<String>,
+    pub backup_passphrase_file: Option<PathBuf>,
+    /// Minute of the day, UTC.
+    pub backup_at: Option<u16>,
+    pub guard_dir: Option<PathBuf>,
 }
 
 /// Why there is no configuration: help that was asked for, or a mistake.
@@ -100,6 +118,10 @@ impl Config {
             base_domain,
             docker_host,
             ca_bundle: keys.ca_bundle.or(file.ca_bundle),
+            backup_recipient: keys.backup_recipient.or(file.backup_recipient),
+            backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
+            backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
+            guard_dir: keys.guard_dir.or(file.guard_dir),
         })
     }
 
@@ -118,6 +140,20 @@ fn read_file(path: &Path) -> anyhow::Result<Keys> {
 fn address(key: &str, given: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
     let text = given.unwrap_or_else(|| default.to_owned());
     text.parse().with_context(|| format!("{key}: `{text}` is no address and port; write it like 127.0.0.1:8080"))
+}
+
+/// A time of day as its minute; `None` for `off`.
+fn minute(key: &str, given: Option<String>, default: &str) -> anyhow::Result<Option<u16>> {
+    let text = given.unwrap_or_else(|| default.to_owned());
+    if text == "off" {
+        return Ok(None);
+    }
+    let parse = || {
+        let (hour, minute) = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2)?;
+        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+        (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+    };
+    parse().map(Some).with_context(|| format!("{key}: `{text}` is no time; write it like {default}, or off"))
 }
 
 /// Takes `--data-dir D` from the front of a host command line, else `PAAS_DATA_DIR`, else the default.
@@ -175,6 +211,8 @@ mod tests {
             ("--docker-host tcp://other:2375".to_owned(), "docker_host"),
             (format!("--config {}", file.display()), "base_domian"),
             ("--nonsense".to_owned(), "--nonsense"),
+            ("--backup-at 24:00".to_owned(), "backup_at"),
+            ("--backup-at 3:10".to_owned(), "backup_at"),
         ] {
             let Err(NoConfig::Usage(text)) = load(&line) else { panic!("{line} was accepted") };
             assert!(text.contains(named), "{text}");

@@ -1,4 +1,5 @@
 //! The stories, by what they are about.
+mod backups;
 mod broken;
 mod commands;
 mod crowd;

@@ -11,12 +11,14 @@ mod image;
 mod job;
 mod jobs;
 mod queue;
+mod repo_pack;
 mod repos;
 mod source;
 mod stack;
 mod transcript;
 
 pub use heal::heal;
+pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;

@@ -5,7 +5,12 @@ use crate::domain::{App, AppId, BuildId, BuildState, Failure, RefMove};
 use crate::logs::{Mask, TranscriptOf};
 
 impl Workshop {
+    /// Headlines and complaints stand in the app's log too.
     pub(super) fn tell(&self, app: &App, build: BuildId, lines: impl IntoIterator<Item = String>) {
+        let lines: Vec<String> = lines.into_iter().collect();
+        for line in lines.iter().filter(|line| line.starts_with("----->") || line.starts_with(" ! ")) {
+            self.tools.logs.say(&app.key, &format!("build[{}]", build.0), line.trim_start());
+        }
         self.tools.logs.transcribe(&app.key, TranscriptOf::Build(build), lines);
     }
 

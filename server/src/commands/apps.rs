@@ -5,7 +5,7 @@ use super::{CommandError, Context, Done, Permission, destroy, rename};
 use crate::console::Console;
 use crate::domain::release::Release;
 use crate::domain::route::Backends;
-use crate::domain::{App, AppName};
+use crate::domain::{App, AppName, Maintenance};
 use serde::Serialize;
 
 #[derive(clap::Subcommand)]
@@ -67,6 +67,7 @@ pub(super) enum Verb {
 struct AppView {
     name: String,
     state: &'static str,
+    maintenance: Maintenance,
     url: String,
     release: Option<String>,
     commit: Option<String>,
@@ -143,7 +144,7 @@ async fn list(context: &Context, console: &Console, form: Form) -> Done {
         let live = context.tools.store.live_release(app.id).await?;
         let view = view(context, &app, live.as_ref()).await?;
         let deployed = live.map_or("-".to_owned(), |r| format!("{} ({} ago)", r.no, ago(now.since(r.created_at))));
-        rows.push(vec![view.name.clone(), view.state.to_owned(), deployed, view.url.clone()]);
+        rows.push(vec![view.name.clone(), shown_state(&view), deployed, view.url.clone()]);
         views.push(view);
     }
     if form.json {
@@ -174,8 +175,8 @@ async fn info(context: &Context, console: &Console, name: &AppName, form: Form) 
     let scale: Vec<String> = formation.iter().map(|(process, count)| format!("{process}={count}")).collect();
     let missing = || "-".to_owned();
     for (what, value) in [
-        ("name", view.name),
-        ("state", view.state.to_owned()),
+        ("name", view.name.clone()),
+        ("state", shown_state(&view)),
         ("url", view.url),
         ("release", view.release.unwrap_or_else(missing)),
         ("commit", view.commit.unwrap_or_else(missing)),
@@ -196,6 +197,7 @@ async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<Ap
     Ok(AppView {
         name: app.name.to_string(),
         state: state(context, app, live, is_starting),
+        maintenance: context.tools.store.maintenance(app.id).await?,
         url: context.tools.site.url(&app.name),
         release: live.map(|release| release.no.to_string()),
         commit: live.map(|release| release.commit.to_string()),
@@ -204,6 +206,15 @@ async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<Ap
         domains: domains.iter().map(|domain| domain.host.to_string()).collect(),
         created_at: crate::logs::timestamp(app.created_at),
     })
+}
+
+/// The state, and what stands before it.
+fn shown_state(view: &AppView) -> String {
+    match view.maintenance {
+        Maintenance::Off => view.state.to_owned(),
+        Maintenance::On => format!("{}, maintenance", view.state),
+        Maintenance::Pause => format!("{}, paused", view.state),
+    }
 }
 
 /// One word for how an app is.
@@ -215,7 +226,7 @@ fn state(context: &Context, app: &App, live: Option<&Release>, is_starting: bool
         _ if is_starting => "deploying",
         (None, _) => "empty",
         (Some(_), Some(Backends::Ready(_))) => "live",
-        (Some(_), Some(Backends::Starting)) => "starting",
+        (Some(_), Some(Backends::Starting | Backends::Held)) => "starting",
         (Some(_), Some(Backends::Crashed)) => "crashed",
         (Some(_), Some(Backends::Off) | None) => "no web",
     }

@@ -38,13 +38,19 @@ async fn look(tools: &Tools) -> Vec<Finding> {
         Finding { check: "every wanted instance runs and nothing else", complaints: instances(tools, &apps).await },
         Finding { check: "every web app is routed to its live release", complaints: routes(tools, &apps).await },
         Finding { check: "nothing of a vanished app is left in the engine", complaints: leftovers(tools, &apps).await },
+        Finding {
+            check: "every volume is in the database and in the engine",
+            complaints: super::volumes::complaints(tools).await,
+        },
         Finding { check: "builds under way are really under way", complaints: builds(tools).await },
         Finding {
             check: "branches point at what was promoted, and no pin is left",
             complaints: branches(tools, &apps).await,
         },
+        Finding { check: "the nightly backup is made", complaints: backups(tools).await },
         Finding { check: "what is being destroyed goes away", complaints: destructions(tools, &apps) },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
+        Finding { check: "the host is guarded", complaints: tools.guard.complaint().into_iter().collect() },
     ]
 }
 
@@ -53,6 +59,13 @@ async fn database(tools: &Tools) -> Vec<String> {
         Ok(None) => Vec::new(),
         Ok(Some(complaint)) => vec![format!("{complaint}; restore paas.db from a copy")],
         Err(error) => vec![error.to_string()],
+    }
+}
+
+async fn backups(tools: &Tools) -> Vec<String> {
+    match tools.backups.complaint().await {
+        Ok(complaint) => complaint.into_iter().collect(),
+        Err(error) => vec![format!("{error:#}")],
     }
 }
 

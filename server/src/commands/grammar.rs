@@ -1,5 +1,8 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
-use super::{Context, Done, Permission, apps, builds, checks, config, domains, keys, logs, ps, releases, server};
+use super::{
+    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, logs, maintenance, ps, releases,
+    server, volumes,
+};
 use crate::console::Console;
 use crate::domain::AppName;
 use clap::{CommandFactory, Parser};
@@ -37,7 +40,13 @@ pub(super) enum Command {
     #[command(flatten)]
     Checks(checks::Verb),
     #[command(flatten)]
+    Maintenance(maintenance::Verb),
+    #[command(flatten)]
+    Volumes(volumes::Verb),
+    #[command(flatten)]
     Keys(keys::Verb),
+    #[command(flatten)]
+    Backups(backups::Verb),
     #[command(flatten)]
     Server(server::Verb),
 }
@@ -116,7 +125,10 @@ impl Parsed {
             Command::Builds(verb) => verb.permission(),
             Command::Domains(verb) => verb.permission(),
             Command::Checks(verb) => verb.permission(),
+            Command::Maintenance(verb) => verb.permission(),
+            Command::Volumes(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
+            Command::Backups(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
         }
     }
@@ -131,7 +143,9 @@ impl Parsed {
             Command::Builds(verb) => Some(verb.app()),
             Command::Domains(verb) => Some(verb.app()),
             Command::Checks(verb) => Some(verb.app()),
-            Command::Keys(_) | Command::Server(_) => None,
+            Command::Maintenance(verb) => Some(verb.app()),
+            Command::Volumes(verb) => verb.app(),
+            Command::Keys(_) | Command::Backups(_) | Command::Server(_) => None,
         }
     }
 
@@ -145,7 +159,10 @@ impl Parsed {
             Command::Builds(verb) => verb.run(context, console).await,
             Command::Domains(verb) => verb.run(context, console).await,
             Command::Checks(verb) => verb.run(context, console).await,
+            Command::Maintenance(verb) => verb.run(context, console).await,
+            Command::Volumes(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
+            Command::Backups(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
         }
     }

@@ -3,10 +3,11 @@ use super::grammar::{Form, OfApp};
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
 use crate::domain::{AppName, Moment};
-use crate::logs::{From, printable};
+use crate::logs::printable;
 use std::time::Duration;
 
 const LINES_MAX: usize = 100_000;
+const LINES: usize = 100;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
@@ -22,9 +23,9 @@ pub(super) struct Show {
     /// Go on with new lines until interrupted, across deploys
     #[arg(short, long)]
     follow: bool,
-    /// How many lines from the end
-    #[arg(short, default_value_t = 100, value_name = "COUNT")]
-    n: usize,
+    /// How many lines from the end [default: 100; all of the time span with --since]
+    #[arg(short, value_name = "COUNT")]
+    n: Option<usize>,
     /// Only what was said in this time, such as 10m, 2h, 3d
     #[arg(long, value_parser = parse_span, value_name = "SPAN")]
     since: Option<Duration>,
@@ -32,9 +33,9 @@ pub(super) struct Show {
     #[arg(short, long, value_name = "WHAT")]
     process: Option<String>,
     /// Only one source
-    #[arg(short, long, value_parser = ["app", "router", "paas"])]
+    #[arg(short, long, value_parser = ["app", "router", "build", "paas"])]
     source: Option<String>,
-    /// Only lines that hold this text
+    /// Only lines that hold this text, in upper or lower case
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     #[command(flatten)]
@@ -80,10 +81,14 @@ impl Show {
             let now = context.tools.clock.now();
             Moment::from_unix_ms(now.unix_ms().saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
         });
-        let filter = Filter { show: self, since: since.map(crate::logs::timestamp) };
-        // Opened before the tail is read: what is said in between is shown twice rather than never.
-        let mut follower = journal.follow(From::End)?;
-        for line in journal.tail(self.n.min(LINES_MAX), |line| filter.keeps(line))? {
+        let filter = Filter::of(self, since);
+        let (history, mut follower) = journal.look_back()?;
+        let count = self.n.unwrap_or(if self.since.is_some() { LINES_MAX } else { LINES }).min(LINES_MAX);
+        let keep = filter.clone();
+        // It reads up to 16 MiB from the disk.
+        let reading = tokio::task::spawn_blocking(move || history.tail(count, |line| keep.keeps(line)));
+        let lines = reading.await.map_err(anyhow::Error::from)?.map_err(anyhow::Error::from)?;
+        for line in lines {
             if !self.print(console, &line).await? {
                 return Ok(());
             }
@@ -114,20 +119,33 @@ impl Show {
     }
 }
 
-struct Filter<'a> {
-    show: &'a Show,
+/// Which lines are wanted.
+#[derive(Clone)]
+struct Filter {
     since: Option<String>,
+    source: Option<String>,
+    process: Option<String>,
+    /// In lower case.
+    search: Option<String>,
 }
 
-impl Filter<'_> {
+impl Filter {
+    fn of(show: &Show, since: Option<Moment>) -> Self {
+        Self {
+            since: since.map(crate::logs::timestamp),
+            source: show.source.clone(),
+            process: show.process.clone(),
+            search: show.search.as_ref().map(|text| text.to_lowercase()),
+        }
+    }
+
     fn keeps(&self, line: &str) -> bool {
         let (at, source, text) = parts(line);
-        let show = self.show;
         // Both are RFC 3339 in UTC with the same digits, so text order is time order.
         self.since.as_deref().is_none_or(|since| at >= since)
-            && show.source.as_deref().is_none_or(|wanted| source.split('[').next() == Some(wanted))
-            && show.process.as_deref().is_none_or(|wanted| is_of_process(source, wanted))
-            && show.search.as_deref().is_none_or(|wanted| text.contains(wanted))
+            && self.source.as_deref().is_none_or(|wanted| source.split('[').next() == Some(wanted))
+            && self.process.as_deref().is_none_or(|wanted| is_of_process(source, wanted))
+            && self.search.as_deref().is_none_or(|wanted| text.to_lowercase().contains(wanted))
     }
 }
 
@@ -154,6 +172,25 @@ mod tests {
         assert_eq!(parts("T app[web.1]:"), ("T", "app[web.1]", ""));
         assert!(is_of_process("app[web.1]", "web") && is_of_process("app[web.1]", "web.1"));
         assert!(!is_of_process("app[web.1]", "web.2") && !is_of_process("router", "web"));
+    }
+
+    #[test]
+    fn lines_are_chosen_by_time_source_process_and_text() {
+        let any = Filter { since: None, source: None, process: None, search: None };
+        let some = |text: &str| Some(text.to_owned());
+        let line = "2026-11-23T14:50:36.123Z app[web.1]: GET /Über 200";
+        assert!(any.keeps(line));
+        for (filter, is_kept) in [
+            (Filter { since: some("2026-11-23T14:50:36.123Z"), ..any.clone() }, true),
+            (Filter { since: some("2026-11-23T14:50:36.124Z"), ..any.clone() }, false),
+            (Filter { source: some("app"), process: some("web"), ..any.clone() }, true),
+            (Filter { source: some("build"), ..any.clone() }, false),
+            (Filter { search: some("/über"), ..any.clone() }, true),
+            (Filter { search: some("web.1"), ..any.clone() }, false),
+        ] {
+            assert_eq!(filter.keeps(line), is_kept);
+        }
+        assert!(Filter { source: some("build"), ..any }.keeps("T build[12]: -----> Building"));
     }
 
     #[test]

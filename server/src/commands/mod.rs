@@ -4,6 +4,7 @@
 //! changes something. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod apps;
+mod backups;
 mod builds;
 mod checks;
 mod config;
@@ -16,18 +17,22 @@ mod grammar;
 mod keys;
 mod limits;
 mod logs;
+mod maintenance;
 mod ps;
 mod releases;
 mod rename;
 mod server;
 pub mod socket;
 mod table;
+mod volumes;
 
+use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::domain::{App, AppName, Hostname, Pusher, Site};
 use crate::engine::Engine;
+use crate::guard::GuardWatch;
 use crate::logs::Logs;
 use crate::scheduler::Scheduler;
 use crate::store::{Store, StoreError};
@@ -51,6 +56,7 @@ pub(crate) enum Permission {
 /// What commands work with.
 pub struct Tools {
     pub store: Store,
+    pub backups: Backups,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,
@@ -61,6 +67,7 @@ pub struct Tools {
     pub site: Site,
     /// Name that no app may have: the admin host's label.
     pub reserved_names: Vec<String>,
+    pub guard: GuardWatch,
     pub admin_host: Hostname,
     pub data_dir: PathBuf,
 }
@@ -104,7 +111,12 @@ impl From<StoreError> for CommandError {
                 Some("run `paas apps:free NAME -a APP` to give one up; `paas apps:info` lists them")
             }
             StoreError::Destroying { .. } => Some("run `paas apps` to see whether it is gone"),
-            StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::TooMany { .. } => None,
+            StoreError::Missing { what: "volume", .. } => Some("run `paas volumes -a APP` to see its volumes"),
+            StoreError::Missing { what: "volume without an app", .. } => Some("run `paas volumes --all` to see them"),
+            StoreError::Missing { .. }
+            | StoreError::Taken { .. }
+            | StoreError::TooMany { .. }
+            | StoreError::Full { .. } => None,
             StoreError::Database(_) | StoreError::Other(_) => Some("run `paas server:doctor`"),
         };
         Self { what: error.to_string(), next: next.map(str::to_owned) }

@@ -166,6 +166,7 @@ fn view(instance: &Instance, health: &Health) -> InstanceView {
             ("starting", format!("GET {} → {status}", health.path()))
         }
         (State::Starting { probe: Probe::NoAnswer, .. }, _) => ("starting", String::new()),
+        (State::Made, _) => ("made", "waits for its turn".to_owned()),
         (State::Stopping, _) => ("stopping", String::new()),
         (State::Exited { exit, .. }, _) => ("exited", exit.to_string()),
     };

@@ -26,6 +26,7 @@ struct StatusView {
     builds_running: usize,
     builds_queued: usize,
     data_dir: String,
+    host_guard: String,
 }
 
 impl Verb {
@@ -55,6 +56,7 @@ async fn status(context: &Context, console: &Console, form: Form) -> Done {
         builds_running: tools.store.running_builds().await?.len(),
         builds_queued: tools.store.queued_builds().await?.len(),
         data_dir: tools.data_dir.display().to_string(),
+        host_guard: tools.guard.word(),
     };
     if form.json {
         return print_json(console, &view).await;
@@ -69,6 +71,7 @@ async fn status(context: &Context, console: &Console, form: Form) -> Done {
         ("instances", view.instances.to_string()),
         ("builds", format!("{} running, {} queued", view.builds_running, view.builds_queued)),
         ("data", view.data_dir),
+        ("host-guard", view.host_guard),
     ] {
         console.say(&format!("{what:<11}{value}")).await;
     }

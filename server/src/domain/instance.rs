@@ -42,8 +42,17 @@ pub struct Seen {
     pub traffic: Traffic,
 }
 
+impl Seen {
+    /// Whether it was made ahead for this place, and waits to be started. Of two, the first one seen is taken.
+    pub fn is_made_for(&self, release: ReleaseNo, slot: &Slot, epoch: u64) -> bool {
+        self.state == State::Made && (self.release, &self.slot, self.epoch) == (release, slot, epoch)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// Made and not started: it waits for its turn, or nobody wants it any more.
+    Made,
     /// Runs, and is not known to be ready yet.
     Starting { since: Moment, probe: Probe },
     /// Web: it passed its health check. Other types: it has run for [`super::plan::SETTLE_TIME`].

@@ -3,6 +3,7 @@
 //! Reading order: `name` and `id` (checked words), `moment` (time as an argument), `release` and `rollout` (what is
 //! deployed and how it fares), `build`, `instance` (what is seen), `route` (what the proxy is told), `plan` (what to do).
 
+pub mod bridge;
 pub mod build;
 pub mod card;
 pub mod cron;
@@ -14,6 +15,7 @@ pub mod instance;
 pub mod job;
 pub mod key;
 pub mod limits;
+pub mod maintenance;
 pub mod moment;
 pub mod name;
 pub mod plan;
@@ -22,16 +24,20 @@ pub mod rollout;
 pub mod route;
 pub mod secret;
 pub mod site;
+pub mod volume;
 
+pub use bridge::BridgePrefix;
 pub use build::{Build, BuildState, RefMove};
 pub use failure::Failure;
 pub use hostname::Hostname;
 pub use id::{AppId, AppKey, BuildId, ContainerId, ImageId, InstallationId, KeyId, Oid, ReleaseNo};
 pub use job::{CronEntry, CronRun, Jobs, RunNo, RunState, Trigger};
 pub use key::{Key, Pusher};
+pub use maintenance::Maintenance;
 pub use moment::Moment;
 pub use name::{AppName, ProcessType, VarName};
 pub use release::{App, Command, Origin, Release};
 pub use rollout::Rollout;
 pub use secret::Secret;
 pub use site::Site;
+pub use volume::{MountPath, Volume, VolumeKey, VolumeName};

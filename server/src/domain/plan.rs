@@ -16,6 +16,8 @@ use std::time::Duration;
 pub const SETTLE_TIME: Duration = Duration::from_secs(3);
 /// What the types that wait for web get on top: the old ones' grace, the settling, and some.
 pub const YIELD_BUDGET: Duration = Duration::from_secs(40);
+/// How long requests may wait for the new release of an exclusive app before the old one is started again.
+pub const HOLD_BUDGET: Duration = Duration::from_secs(30);
 /// Wait before the n-th start in a row after a crash; the last one repeats.
 const BACKOFF: [Duration; 6] = [
     Duration::ZERO,
@@ -37,6 +39,10 @@ pub struct Wanted {
     pub stopped: bool,
     pub epochs: BTreeMap<Slot, u64>,
     pub health: Health,
+    /// Instances of two releases may not run at the same time, because they share a volume.
+    pub exclusive: bool,
+    /// Since when requests wait because nobody may serve them.
+    pub held_since: Option<Moment>,
 }
 
 /// What of a release matters here.
@@ -134,6 +140,13 @@ pub enum Action {
     EndCommand {
         release: ReleaseNo,
     },
+    /// Everything of a start but running it, ahead of the time when it may run.
+    Make {
+        release: ReleaseNo,
+        slot: Slot,
+        epoch: u64,
+    },
+    /// Of an instance that is made already, only the rest.
     Start {
         release: ReleaseNo,
         slot: Slot,
@@ -146,7 +159,7 @@ pub enum Action {
     Stop {
         id: ContainerId,
     },
-    /// Remove what is left of an instance that ended by itself.
+    /// Remove what is left of an instance that ended by itself, or one that was made for nothing.
     Reap {
         id: ContainerId,
     },
@@ -162,7 +175,11 @@ pub fn plan(
     now: Moment,
 ) -> Vec<Action> {
     let mut planner = Planner { wanted, seen, crashes, commands, now, actions: Vec::new() };
-    planner.run();
+    if wanted.exclusive {
+        planner.run_exclusive();
+    } else {
+        planner.run();
+    }
     planner.actions
 }
 
@@ -188,7 +205,6 @@ enum Verdict<'a> {
 impl<'a> Planner<'a> {
     fn run(&mut self) {
         let verdict = self.judge_candidate();
-        self.command(if let Verdict::Prepares(candidate) = verdict { Some(candidate) } else { None });
         let (serving, candidate) = match verdict {
             Verdict::None | Verdict::Failed | Verdict::Prepares(_) => (self.wanted.live.as_ref(), None),
             Verdict::Waits(candidate) => (self.wanted.live.as_ref(), Some(candidate)),
@@ -203,10 +219,17 @@ impl<'a> Planner<'a> {
         }
         let routed = self.route(serving);
         self.stop_unwanted(serving, candidate, &yielding, &routed);
-        self.reap();
+        self.reap(&[]);
     }
 
+    /// The verdict, and what it means for release commands.
     fn judge_candidate(&mut self) -> Verdict<'a> {
+        let verdict = self.verdict();
+        self.command(if let Verdict::Prepares(candidate) = verdict { Some(candidate) } else { None });
+        verdict
+    }
+
+    fn verdict(&mut self) -> Verdict<'a> {
         let Some(candidate) = &self.wanted.starting else { return Verdict::None };
         let release = candidate.spec.no;
         let Some(begun) = candidate.begun(self.commands) else {
@@ -237,7 +260,7 @@ impl<'a> Planner<'a> {
     fn crash_of(&self, candidate: &Candidate) -> Option<Failure> {
         self.seen.iter().filter(|s| self.belongs_to(s, &candidate.spec)).find_map(|s| match s.state {
             State::Exited { exit, .. } => Some(Failure::Crashed { process: s.slot.to_string(), exit }),
-            State::Starting { .. } | State::Ready | State::Stopping => None,
+            State::Made | State::Starting { .. } | State::Ready | State::Stopping => None,
         })
     }
 
@@ -260,10 +283,8 @@ impl<'a> Planner<'a> {
 
     /// The failure of a candidate whose time is over while `slot` is not ready.
     fn timeout_of(&self, candidate: &Candidate, begun: Moment, slot: &Slot) -> Option<Failure> {
-        // Other types begin when web is ready and their old ones have ended.
-        let budget = self.wanted.health.ready_budget();
-        let limit = if slot.process.is_web() { budget } else { budget + YIELD_BUDGET };
-        if self.now.since(begun) < limit {
+        let (since, limit) = self.budget_of(begun, slot);
+        if self.now.since(since) < limit {
             return None;
         }
         let limit_secs = limit.as_secs();
@@ -271,7 +292,7 @@ impl<'a> Planner<'a> {
             self.seen.iter().filter(|s| s.release == candidate.spec.no && s.slot == *slot).find_map(|s| {
                 match s.state {
                     State::Starting { probe, .. } => Some(probe),
-                    State::Ready | State::Stopping | State::Exited { .. } => None,
+                    State::Made | State::Ready | State::Stopping | State::Exited { .. } => None,
                 }
             });
         let process = slot.to_string();
@@ -287,6 +308,20 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// From when on, and for how long, a slot of the candidate may be not ready.
+    fn budget_of(&self, begun: Moment, slot: &Slot) -> (Moment, Duration) {
+        let budget = self.wanted.health.ready_budget();
+        let longer = budget + YIELD_BUDGET;
+        let holds = self.wanted.exclusive && self.wanted.live.is_some();
+        match self.wanted.held_since {
+            Some(since) if holds => (since.max(begun), HOLD_BUDGET),
+            None if holds => (begun, longer),
+            // Other types begin when web is ready and their old ones have ended.
+            Some(_) | None if slot.process.is_web() => (begun, budget),
+            Some(_) | None => (begun, longer),
+        }
+    }
+
     /// Types whose old instances end before the candidate's start: all but web, once the candidate's web is ready.
     fn types_that_yield(&self, candidate: &Candidate) -> BTreeSet<ProcessType> {
         if !self.web_is_ready(&candidate.spec) {
@@ -299,10 +334,9 @@ impl<'a> Planner<'a> {
         let web_ready = self.web_is_ready(&candidate.spec);
         let release = candidate.spec.no;
         for slot in self.slots(&candidate.spec) {
-            let is_there = self.seen.iter().any(|s| s.release == release && s.slot == slot);
-            let old_is_there = self.seen.iter().any(|s| {
-                s.release != release && s.slot.process == slot.process && !matches!(s.state, State::Exited { .. })
-            });
+            let is_there = self.seen.iter().any(|s| s.release == release && s.slot == slot && s.state != State::Made);
+            let old_is_there =
+                self.seen.iter().any(|s| s.release != release && s.slot.process == slot.process && has_begun(s));
             let may_start = slot.process.is_web() || (web_ready && !old_is_there);
             if !is_there && may_start {
                 let epoch = self.epoch(&slot);
@@ -329,8 +363,7 @@ impl<'a> Planner<'a> {
                 .any(|s| s.epoch >= epoch && matches!(s.state, State::Starting { .. } | State::Ready));
             // Types other than web do not overlap with what they replace, whichever release that is.
             let is_old = |s: &&Seen| s.slot == slot || (s.slot.process == slot.process && s.release != spec.no);
-            let waits_for_old = !slot.process.is_web()
-                && self.seen.iter().filter(is_old).any(|s| !matches!(s.state, State::Exited { .. }));
+            let waits_for_old = !slot.process.is_web() && self.seen.iter().filter(is_old).any(has_begun);
             let crashes = self.crashes.get(&(spec.no, slot.clone())).copied().unwrap_or_default();
             if !is_there && !waits_for_old && crashes.next_start() <= self.now {
                 self.actions.push(Action::Start { release: spec.no, slot, epoch });
@@ -396,12 +429,36 @@ impl<'a> Planner<'a> {
         s.release == spec.no && self.slots(spec).contains(&s.slot)
     }
 
-    fn reap(&mut self) {
+    fn reap(&mut self, made_to_keep: &[&ContainerId]) {
         for s in self.seen {
-            if matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed {
+            let is_over = match s.state {
+                State::Exited { .. } => s.traffic != Traffic::Routed,
+                // Else the server that made it died before it could start it.
+                State::Made => !made_to_keep.contains(&&s.id) && !self.is_started_now(s),
+                State::Starting { .. } | State::Ready | State::Stopping => false,
+            };
+            if is_over {
                 self.actions.push(Action::Reap { id: s.id.clone() });
             }
         }
+    }
+
+    /// Whether a start of this plan takes the instance that was made ahead.
+    fn is_started_now(&self, s: &Seen) -> bool {
+        let takes = |a: &Action| match a {
+            Action::Start { release, slot, epoch } => s.is_made_for(*release, slot, *epoch),
+            Action::Fail { .. }
+            | Action::Promote { .. }
+            | Action::Make { .. }
+            | Action::Route { .. }
+            | Action::Stop { .. }
+            | Action::Reap { .. } => false,
+        };
+        let is_first = |s: &Seen| {
+            let same = |other: &&Seen| other.is_made_for(s.release, &s.slot, s.epoch);
+            self.seen.iter().find(same).is_some_and(|first| first.id == s.id)
+        };
+        self.actions.iter().any(takes) && is_first(s)
     }
 
     /// The places of the formation that `spec` fills.
@@ -429,5 +486,14 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Whether it was started and has not ended.
+fn has_begun(s: &Seen) -> bool {
+    match s.state {
+        State::Starting { .. } | State::Ready | State::Stopping => true,
+        State::Made | State::Exited { .. } => false,
+    }
+}
+
+mod exclusive;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ pub use one_off::{Attachment, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio,
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
-use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, ReleaseNo};
+use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, MountPath, ReleaseNo, VolumeKey};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -76,6 +76,23 @@ pub struct InstanceSpec {
     pub memory_bytes: u64,
     /// Processor time in thousandths of a core; `None`: as much as there is.
     pub cpu_millis: Option<u32>,
+    pub mounts: Vec<Mount>,
+}
+
+/// A volume inside an instance. The volume has to be there: an engine would make a missing one, empty and not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    pub volume: VolumeKey,
+    pub path: MountPath,
+    pub root: MountRoot,
+}
+
+/// What happens to the owner of a volume's root folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountRoot {
+    /// It is given to the user that the image names, who else could not write to it.
+    GivenToUser,
+    Kept,
 }
 
 /// Stands for the address of an instance that ended before it could be asked for. Nothing can connect to it (unlike
@@ -182,6 +199,7 @@ pub struct Inventory {
     pub containers: Vec<(ContainerId, Option<AppId>)>,
     pub networks: Vec<(NetworkId, Option<AppId>)>,
     pub images: Vec<(ImageInfo, Option<AppId>)>,
+    pub volumes: Vec<VolumeKey>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,7 +221,23 @@ pub trait Engine: OneOffEngine {
 
     /// Makes and starts an instance; leaves nothing behind when it fails. Returns its address; one that has ended
     /// already has [`NO_ADDRESS`], and the next list tells how it ended.
-    async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)>;
+    async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)> {
+        let id = self.make(spec).await?;
+        match self.start_made(&id).await {
+            Ok(address) => Ok((id, address)),
+            Err(error) => {
+                // The first error is the one to tell; what stays behind is seen by the next list.
+                drop(self.remove(&id).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// The first half of [`Engine::start`]: everything but running it. Leaves nothing behind when it fails.
+    async fn make(&self, spec: &InstanceSpec) -> Result<ContainerId>;
+
+    /// The second half. An instance that cannot be started stays as it was made.
+    async fn start_made(&self, id: &ContainerId) -> Result<IpAddr>;
 
     /// Sends the image's stop signal (SIGTERM), SIGKILL after `grace`, waits for the end and removes the container.
     /// An instance that is gone already is no error.
@@ -221,11 +255,20 @@ pub trait Engine: OneOffEngine {
     /// Subnets in use on the engine, ours or not, as (address, prefix length).
     async fn subnets_in_use(&self) -> Result<Vec<(Ipv4Addr, u8)>>;
 
+    /// Makes an empty volume; one that is there stays as it is.
+    async fn ensure_volume(&self, volume: &VolumeKey) -> Result<()>;
+    /// Removes a volume with all that it holds; `Refused` while an instance has it. One that is gone is no error.
+    async fn remove_volume(&self, volume: &VolumeKey) -> Result<()>;
+    /// Volumes of ours.
+    async fn volumes(&self) -> Result<Vec<VolumeKey>>;
+
     /// Sends events of our containers until the engine goes away (then returns) or the receiver does.
     async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<()>;
 
     /// Sends an instance's output from `since` on (inclusive), following until it ends.
     async fn follow_logs(&self, id: &ContainerId, since: Option<Moment>, to: mpsc::Sender<LogLine>) -> Result<()>;
+    /// Sends the newest `count` lines and what comes after them, following until the instance ends.
+    async fn follow_newest(&self, id: &ContainerId, count: usize, to: mpsc::Sender<LogLine>) -> Result<()>;
     /// The last `count` lines of an instance's output, running or ended.
     async fn last_lines(&self, id: &ContainerId, count: usize) -> Result<Vec<LogLine>>;
 

@@ -1,14 +1,15 @@
 //! A file of lines that grows, rotates at a limit, and can be followed by any number of readers.
+use super::History;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// A longer line is cut here, with a mark.
-const LINE_BYTES_MAX: usize = 16 << 10;
+/// A longer line is cut here, with a mark: a text of 16 KiB, its time and its source.
+const LINE_BYTES_MAX: usize = (16 << 10) + 256;
 /// Lines that a follower reads at a time.
 const BATCH_LINES: usize = 256;
 
@@ -46,7 +47,7 @@ impl Journal {
             std::fs::create_dir_all(dir).with_context(|| format!("make the log folder {}", dir.display()))?;
         }
         let file = open_append(path)?;
-        let length_bytes = file.metadata()?.len();
+        let length_bytes = end_last_line(&file).with_context(|| format!("mend the end of {}", path.display()))?;
         let state = watch::Sender::new(Growth { generation: 0, length_bytes, closed: false });
         Ok(Self { path: path.to_owned(), limit_bytes, inner: Mutex::new(Inner { file, length_bytes }), state })
     }
@@ -64,7 +65,6 @@ impl Journal {
             text.push('\n');
         }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut generation = self.state.borrow().generation;
         if inner.length_bytes > 0 && inner.length_bytes + text.len() as u64 > self.limit_bytes {
             match std::fs::rename(&self.path, self.rotated_path()) {
                 // An earlier rotation was cut short after this step.
@@ -72,12 +72,16 @@ impl Journal {
                 Ok(()) | Err(_) => {}
             }
             *inner = Inner { file: open_append(&self.path)?, length_bytes: 0 };
-            generation += 1;
+            self.state.send_modify(|state| (state.generation, state.length_bytes) = (state.generation + 1, 0));
         }
-        inner.file.write_all(text.as_bytes()).with_context(|| format!("append to {}", self.path.display()))?;
+        if let Err(error) = inner.file.write_all(text.as_bytes()) {
+            // A full disk may have taken a part: followers read no further than the length, and the next line begins there.
+            let _ = inner.file.set_len(inner.length_bytes);
+            return Err(error).with_context(|| format!("append to {}", self.path.display()));
+        }
         inner.length_bytes += text.len() as u64;
         let length_bytes = inner.length_bytes;
-        self.state.send_modify(|state| *state = Growth { generation, length_bytes, closed: state.closed });
+        self.state.send_modify(|state| state.length_bytes = length_bytes);
         Ok(())
     }
 
@@ -90,37 +94,51 @@ impl Journal {
         self.state.borrow().length_bytes
     }
 
-    /// The last `count` lines, oldest first, for which `keep` holds.
+    /// [`History::tail`] of all that is there. Reads files: not for an async task that others wait for.
     pub fn tail(&self, count: usize, keep: impl Fn(&str) -> bool) -> anyhow::Result<Vec<String>> {
-        let mut lines = std::collections::VecDeque::new();
-        for path in [self.rotated_path(), self.path.clone()] {
-            let Ok(file) = File::open(&path) else { continue };
-            let mut reader = BufReader::new(file);
-            while let Some(line) = read_line(&mut reader)? {
-                if keep(&line) {
-                    lines.push_back(line);
-                    if lines.len() > count {
-                        lines.pop_front();
-                    }
-                }
-            }
-        }
-        Ok(lines.into())
+        let history = {
+            let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            self.history(&inner)?
+        };
+        history.tail(count, keep).with_context(|| format!("read the log {}", self.path.display()))
     }
 
     pub fn follow(self: &Arc<Self>, from: From) -> anyhow::Result<Follower> {
-        // The lock keeps a rotation from falling between the file and the state that belong together.
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self.state.subscribe();
-        let mut file = File::open(&self.path).with_context(|| format!("open the log {}", self.path.display()))?;
-        if from == From::End {
-            file.seek(SeekFrom::Start(inner.length_bytes))?;
+        self.follow_in(&inner, from)
+    }
+
+    /// What is there, and a follower of what comes after it: no line is in both, none in neither.
+    pub fn look_back(self: &Arc<Self>) -> anyhow::Result<(History, Follower)> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((self.history(&inner)?, self.follow_in(&inner, From::End)?))
+    }
+
+    /// The lock, held by the caller, keeps a rotation from falling between files and lengths that belong together.
+    fn history(&self, inner: &Inner) -> anyhow::Result<History> {
+        let mut parts = Vec::new();
+        match File::open(self.rotated_path()) {
+            Ok(file) => parts.push((file, u64::MAX)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("open {}", self.rotated_path().display())),
         }
+        let file = File::open(&self.path).with_context(|| format!("open the log {}", self.path.display()))?;
+        parts.push((file, inner.length_bytes));
+        Ok(History { parts })
+    }
+
+    fn follow_in(self: &Arc<Self>, inner: &Inner, from: From) -> anyhow::Result<Follower> {
+        let state = self.state.subscribe();
+        let file = File::open(&self.path).with_context(|| format!("open the log {}", self.path.display()))?;
+        let position = match from {
+            From::Start => 0,
+            From::End => inner.length_bytes,
+        };
         let generation = state.borrow().generation;
-        drop(inner);
         Ok(Follower {
             journal: Arc::clone(self),
             reader: BufReader::new(file),
+            position,
             generation,
             state,
             batch: std::collections::VecDeque::new(),
@@ -138,6 +156,7 @@ impl Journal {
 pub struct Follower {
     journal: Arc<Journal>,
     reader: BufReader<File>,
+    position: u64,
     generation: u64,
     state: watch::Receiver<Growth>,
     batch: std::collections::VecDeque<String>,
@@ -152,13 +171,18 @@ impl Follower {
             }
             // Seen before reading: what comes after the read changes the state again.
             let seen = *self.state.borrow_and_update();
-            self.fill()?;
+            // A file that was rotated away is complete; of the current one only what was written in full counts.
+            let end = if seen.generation == self.generation { seen.length_bytes } else { u64::MAX };
+            self.fill(end)?;
             if !self.batch.is_empty() {
                 continue;
             }
             if seen.generation != self.generation {
+                let inner = self.journal.inner.lock().unwrap_or_else(PoisonError::into_inner);
                 self.reader = BufReader::new(File::open(&self.journal.path)?);
-                self.generation = seen.generation;
+                self.position = 0;
+                self.generation = self.journal.state.borrow().generation;
+                drop(inner);
             } else if seen.closed {
                 return Ok(None);
             } else {
@@ -168,29 +192,41 @@ impl Follower {
         }
     }
 
-    fn fill(&mut self) -> anyhow::Result<()> {
+    fn fill(&mut self, end: u64) -> std::io::Result<()> {
+        // Seeking forgets what was read ahead, which may have been half a line.
+        self.reader.seek(SeekFrom::Start(self.position))?;
+        let mut reader = self.reader.by_ref().take(end.saturating_sub(self.position));
         while self.batch.len() < BATCH_LINES {
-            match read_line(&mut self.reader)? {
+            let before = reader.limit();
+            match read_line(&mut reader)? {
                 Some(line) => self.batch.push_back(line),
                 None => break,
             }
+            self.position += before - reader.limit();
         }
         Ok(())
     }
 }
 
-/// Reads one whole line; a line without its end is not there yet (a crash can leave one: it is read with the next).
-fn read_line(reader: &mut (impl BufRead + Seek)) -> std::io::Result<Option<String>> {
+/// Reads one line. What stands at the end without a line end is one too: nobody will finish it.
+pub(super) fn read_line(reader: &mut impl BufRead) -> std::io::Result<Option<String>> {
     let mut bytes = Vec::new();
-    let read = reader.by_ref().take(2 * LINE_BYTES_MAX as u64).read_until(b'\n', &mut bytes)?;
-    if read == 0 {
+    if reader.by_ref().take(2 * LINE_BYTES_MAX as u64).read_until(b'\n', &mut bytes)? == 0 {
         return Ok(None);
     }
-    if bytes.pop_if(|last| *last == b'\n').is_none() && read < 2 * LINE_BYTES_MAX {
-        reader.seek_relative(-i64::try_from(read).unwrap_or(0))?;
-        return Ok(None);
-    }
+    bytes.pop_if(|last| *last == b'\n');
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// A server that was killed while it wrote may have left half a line: it is ended, so that the next one stands alone.
+fn end_last_line(file: &File) -> std::io::Result<u64> {
+    let length_bytes = file.metadata()?.len();
+    let mut last = [0];
+    if length_bytes == 0 || file.read_at(&mut last, length_bytes - 1)? == 1 && last == *b"\n" {
+        return Ok(length_bytes);
+    }
+    (&*file).write_all(b"\n")?;
+    Ok(length_bytes + 1)
 }
 
 fn cut(line: &str) -> String {
@@ -205,6 +241,7 @@ fn open_append(path: &Path) -> anyhow::Result<File> {
     OpenOptions::new()
         .create(true)
         .append(true)
+        .read(true)
         .mode(0o600)
         .open(path)
         .with_context(|| format!("open the log {}", path.display()))
@@ -249,6 +286,34 @@ mod tests {
             std::fs::read_dir(dir.path().join("a")).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
         assert!(bytes <= 2000, "{bytes} bytes are kept");
         assert_eq!(journal.tail(2, |_| true).unwrap(), ["line number 98", "line number 99"]);
+    }
+
+    #[tokio::test]
+    async fn looking_back_and_following_share_no_line_and_miss_none() {
+        let (journal, _dir) = journal(1000);
+        for n in 0..60 {
+            journal.append(&format!("line number {n}")).unwrap();
+        }
+        let (history, mut follower) = journal.look_back().unwrap();
+        for n in 60..200 {
+            journal.append(&format!("line number {n}")).unwrap();
+            assert_eq!(follower.next().await.unwrap(), Some(format!("line number {n}")));
+        }
+        let seen = history.tail(3, |line| !line.ends_with("58")).unwrap();
+        assert_eq!(seen, ["line number 56", "line number 57", "line number 59"]);
+    }
+
+    #[tokio::test]
+    async fn half_a_line_of_a_killed_server_stands_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("app.log"), "whole\nhal").unwrap();
+        let journal = Arc::new(Journal::open(&dir.path().join("app.log"), 1 << 20).unwrap());
+        journal.append("next").unwrap();
+        assert_eq!(journal.tail(9, |_| true).unwrap(), ["whole", "hal", "next"]);
+        let mut follower = journal.follow(From::Start).unwrap();
+        for line in ["whole", "hal", "next"] {
+            assert_eq!(follower.next().await.unwrap().as_deref(), Some(line));
+        }
     }
 
     #[test]

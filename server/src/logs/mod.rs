@@ -2,15 +2,22 @@
 //!
 //! Everything is a [`Journal`]: a file of lines that grows, rotates at a limit and can be read while it grows.
 
+mod gate;
+mod history;
 mod journal;
 mod mask;
+mod overlap;
 mod printable;
 mod router_lines;
+mod voice;
 
+pub use history::History;
 pub use journal::{Follower, From, Journal};
 pub use mask::Mask;
+pub use overlap::Overlap;
 pub use printable::printable;
 pub use router_lines::RouterLines;
+pub use voice::{Said, Unread, plain};
 
 use crate::clock::Clock;
 use crate::domain::{AppKey, BuildId, Moment, Release, ReleaseNo};
@@ -18,6 +25,7 @@ use anyhow::Context;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use voice::Voice;
 
 /// An app's log keeps between one and two times this many bytes.
 const APP_LOG_BYTES: u64 = 8 << 20;
@@ -46,11 +54,12 @@ pub struct Logs {
     open: Arc<Mutex<HashMap<PathBuf, Weak<Journal>>>>,
     /// Apps that are gone: what is still said of them must not bring their folders back.
     forgotten: Arc<Mutex<HashSet<PathBuf>>>,
+    voices: Arc<Mutex<HashMap<AppKey, Arc<Mutex<Voice>>>>>,
 }
 
 impl Logs {
     pub fn new(dir: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self { dir: Arc::new(dir), clock, open: Arc::default(), forgotten: Arc::default() }
+        Self { dir: Arc::new(dir), clock, open: Arc::default(), forgotten: Arc::default(), voices: Arc::default() }
     }
 
     /// The app's log: what its instances, the router and the platform say.
@@ -78,26 +87,7 @@ impl Logs {
     /// Appends to the app's log in Heroku's form: `2026-11-23T14:50:36.123Z app[web.1]: text`. A log that cannot be
     /// written stops nothing: it is reported and the line is lost.
     pub fn say(&self, app: &AppKey, source: &str, text: &str) {
-        self.say_at(self.clock.now(), app, source, text);
-    }
-
-    /// [`Logs::say`] for a line whose time is known: an instance's, say.
-    pub fn say_at(&self, at: Moment, app: &AppKey, source: &str, text: &str) {
-        let line = format!("{} {source}: {text}", timestamp(at));
-        self.keep(app, source, [line.as_str()]);
-    }
-
-    /// [`Logs::say`] for many lines of one source at once.
-    pub fn say_all(&self, app: &AppKey, source: &str, texts: &[String]) {
-        let at = timestamp(self.clock.now());
-        let lines: Vec<String> = texts.iter().map(|text| format!("{at} {source}: {text}")).collect();
-        self.keep(app, source, lines.iter().map(String::as_str));
-    }
-
-    fn keep<'a>(&self, app: &AppKey, source: &str, lines: impl IntoIterator<Item = &'a str>) {
-        if let Err(error) = self.app(app).and_then(|journal| journal.append_all(lines)) {
-            tracing::warn!("lost log lines of {source}: {error:#}");
-        }
+        self.speak(app, |_, now, kept| kept.push(voice::line(now, source, &voice::plain(text))));
     }
 
     /// Removes all logs of an app that is gone, for good; who follows them comes to their end.
@@ -111,6 +101,7 @@ impl Logs {
             }
         }
         drop(open);
+        self.voices.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("remove the logs in {}", dir.display()))

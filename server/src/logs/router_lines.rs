@@ -73,7 +73,7 @@ async fn write(
                     format!("dropped {lost} router lines of all apps: they came faster than the disk takes them");
                 logs.say(&key, "paas[router]", &text);
             }
-            logs.say_all(&key, "router", &lines);
+            logs.say_of_router(&key, &lines);
         }
     }
 }

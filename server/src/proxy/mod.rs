@@ -24,6 +24,7 @@ mod handle;
 mod head_gate;
 mod head_scan;
 mod headers;
+mod held;
 mod host;
 mod limits;
 mod log_line;
@@ -49,6 +50,7 @@ mod sync {
 use crate::domain::{AppId, Hostname};
 
 pub use handle::{ProxyHandle, start};
+pub use held::HoldReport;
 pub use target::DrainReport;
 
 #[derive(Clone, Debug, Default)]

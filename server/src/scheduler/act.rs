@@ -1,5 +1,6 @@
 //! Carries out one action of a plan. Every action can be carried out twice without harm.
 use super::House;
+use super::hold::HOLD_GRACE;
 use super::publish::{backends, ready_backends};
 use super::reconcile::Sheet;
 use crate::crash_point;
@@ -10,7 +11,6 @@ use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
 use crate::domain::{App, ContainerId, Failure, ReleaseNo};
 use crate::engine::{EngineError, InstanceSpec};
-use crate::logs::Mask;
 use anyhow::Context;
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
@@ -19,8 +19,6 @@ use std::time::Duration;
 
 /// From SIGTERM to SIGKILL.
 const STOP_GRACE: Duration = Duration::from_secs(30);
-/// Lines kept of an instance that nobody followed.
-const LAST_WORDS_LINES: usize = 200;
 /// Instances of one app that are started at the same time.
 const STARTS_AT_ONCE: usize = 4;
 
@@ -33,7 +31,7 @@ impl House {
         seen: &[Seen],
         plan: &[Action],
     ) -> anyhow::Result<()> {
-        let is_start = |action: &Action| matches!(action, Action::Start { .. });
+        let is_start = |action: &Action| matches!(action, Action::Make { .. } | Action::Start { .. });
         let mut starts = Ok(());
         for group in plan.chunk_by(|a, b| is_start(a) && is_start(b)) {
             for some in group.chunks(STARTS_AT_ONCE) {
@@ -60,7 +58,8 @@ impl House {
                 self.end_command(sheet, *release);
                 Ok(())
             }
-            Action::Start { release, slot, epoch } => self.start_instance(sheet, *release, slot, *epoch).await,
+            Action::Make { release, slot, epoch } => self.make_instance(sheet, *release, slot, *epoch).await,
+            Action::Start { release, slot, epoch } => self.start_instance(sheet, seen, (*release, slot, *epoch)).await,
             Action::Route { to } => {
                 self.route(sheet, seen, to).await;
                 Ok(())
@@ -72,7 +71,7 @@ impl House {
             Action::Reap { id } => {
                 self.tools.proxy.forget(id);
                 if let Some(s) = seen.iter().find(|s| s.id == *id) {
-                    self.keep_last_words(sheet, s).await;
+                    self.collect_last_words(sheet, s).await;
                 }
                 self.tools.engine.remove(id).await.with_context(|| format!("remove {}", id.short()))
             }
@@ -111,12 +110,13 @@ impl House {
     async fn start_instance(
         self: &Arc<Self>,
         sheet: &Sheet,
-        no: ReleaseNo,
-        slot: &Slot,
-        epoch: u64,
+        seen: &[Seen],
+        (no, slot, epoch): (ReleaseNo, &Slot, u64),
     ) -> anyhow::Result<()> {
-        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        let spec = match self.spec(&sheet.app, release, slot, epoch).await {
+        if let Some(made) = seen.iter().find(|s| s.is_made_for(no, slot, epoch)) {
+            return self.start_made(sheet, no, slot, &made.id).await;
+        }
+        let spec = match self.spec_of(sheet, no, slot, epoch).await {
             Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
         };
@@ -124,11 +124,24 @@ impl House {
         match self.tools.engine.start(&spec).await {
             Ok((id, _address)) => {
                 tracing::info!(app.name = %sheet.app.name, "started {slot} of {} {no} as {}", sheet.app.name, id.short());
+                self.note_mounted(sheet, &spec).await;
                 self.wake(sheet.app.id);
                 Ok(())
             }
             Err(error) => self.not_started(sheet, no, slot, error.into()).await,
         }
+    }
+
+    /// What an instance of one of the sheet's releases is made of.
+    pub(super) async fn spec_of(
+        &self,
+        sheet: &Sheet,
+        no: ReleaseNo,
+        slot: &Slot,
+        epoch: u64,
+    ) -> anyhow::Result<InstanceSpec> {
+        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
+        self.spec(&sheet.app, release, slot, epoch).await
     }
 
     /// What an instance of a release is made of, one-off ones too; its network is made if need be.
@@ -155,12 +168,19 @@ impl House {
             network: self.network(app).await?,
             memory_bytes: limits.memory().bytes(),
             cpu_millis: limits.cpu.map(Cpu::millis),
+            mounts: self.mounts(&self.volumes_of(app.id).await?.0).await?,
         })
     }
 
     /// A candidate that cannot be started fails with the cause; what serves is tried again, ever later. An engine that is
     /// away for a moment is no cause: the pass is tried again until the candidate's time is over.
-    async fn not_started(&self, sheet: &Sheet, no: ReleaseNo, slot: &Slot, error: anyhow::Error) -> anyhow::Result<()> {
+    pub(super) async fn not_started(
+        &self,
+        sheet: &Sheet,
+        no: ReleaseNo,
+        slot: &Slot,
+        error: anyhow::Error,
+    ) -> anyhow::Result<()> {
         if let Some(EngineError::Unreachable(_)) = error.downcast_ref() {
             return Err(error.context(format!("start {slot}")));
         }
@@ -181,24 +201,13 @@ impl House {
         let ready = ready_backends(to, seen, |s| self.address_of(sheet, s));
         let now = self.tools.clock.now();
         let crashes = self.memory(sheet.app.id).lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
-        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
+        self.publish(sheet, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
+        if sheet.wanted.exclusive && sheet.starting.is_some() && to.is_empty() {
+            crash_point!("hold-begun");
+        }
         crash_point!("after-route");
         // What left the table drains from now on, and may be quiet at once.
         self.wake(sheet.app.id);
-    }
-
-    /// One that ended before anybody followed it leaves its output all the same.
-    async fn keep_last_words(&self, sheet: &Sheet, s: &Seen) {
-        let memory = self.memory(sheet.app.id);
-        if memory.lock().unwrap_or_else(PoisonError::into_inner).instances.contains_key(&s.id) {
-            return;
-        }
-        let Ok(lines) = self.tools.engine.last_lines(&s.id, LAST_WORDS_LINES).await else { return };
-        let mask = sheet.release(s.release).map(|release| Mask::of(&release.config)).unwrap_or_default();
-        let source = format!("app[{}]", s.slot);
-        for line in lines {
-            self.tools.logs.say_at(line.at, &sheet.app.key, &source, &mask.apply(&line.text));
-        }
     }
 
     /// Ends an instance in the background: it may take its whole grace.
@@ -215,15 +224,22 @@ impl House {
             }
         }
         let (house, id, app) = (Arc::clone(self), id.clone(), sheet.app.id);
+        let grace = if sheet.wanted.exclusive { HOLD_GRACE } else { STOP_GRACE };
+        let is_hold = sheet.wanted.exclusive && sheet.starting.is_some();
         self.tools.tracker.spawn(async move {
             crash_point!("before-stop");
             let stopped = tokio::select! {
-                stopped = house.tools.engine.stop(&id, STOP_GRACE) => stopped,
+                stopped = house.tools.engine.stop(&id, grace) => stopped,
                 // The server goes and the instance stays: the next server ends it.
                 () = house.tools.stop.cancelled() => return,
             };
             match stopped {
-                Ok(()) => house.tools.proxy.forget(&id),
+                Ok(()) => {
+                    if is_hold {
+                        crash_point!("hold-old-stopped");
+                    }
+                    house.tools.proxy.forget(&id);
+                }
                 Err(error) => {
                     tracing::warn!("cannot stop {}, trying again: {error}", id.short());
                     house.memory(app).lock().unwrap_or_else(PoisonError::into_inner).stopping.remove(&id);

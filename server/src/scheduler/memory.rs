@@ -26,6 +26,8 @@ pub(super) struct AppMemory {
     pub(super) told: HashSet<ReleaseNo>,
     /// Releases whose long wait was told.
     pub(super) told_wait: HashSet<ReleaseNo>,
+    /// Since when requests wait for instances that may not run yet.
+    pub(super) held_since: Option<Moment>,
     /// When the timer that is set will wake the app.
     pub(super) next_look: Option<Moment>,
     /// How far the clearing away of a destroyed app has come.

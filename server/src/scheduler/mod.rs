@@ -8,6 +8,7 @@ mod clear;
 mod collect;
 mod cron;
 mod cron_run;
+mod hold;
 mod hosts;
 mod memory;
 mod network;

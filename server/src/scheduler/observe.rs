@@ -169,8 +169,7 @@ fn state_of(o: &Observed, memory: &AppMemory, now: Moment) -> State {
         return State::Stopping;
     }
     match o.state {
-        // Made and never started: the start died with an earlier server, and nothing waits for it.
-        ObservedState::Created => State::Stopping,
+        ObservedState::Created => State::Made,
         ObservedState::Exited { at, exit } => State::Exited { at, exit },
         ObservedState::Running { .. } => {
             let Some(known) = memory.instances.get(&o.id) else {

@@ -1,10 +1,12 @@
 //! The one owner of the route table: derives each app's backends, publishes the whole, keeps a copy for the next start.
 use super::House;
 use super::hosts::Hosts;
+use super::reconcile::Sheet;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{App, AppId, AppName, ContainerId, Hostname, Moment};
+use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment};
+use crate::proxy::HoldReport;
 use crate::store;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -41,16 +43,30 @@ impl House {
     }
 
     /// Publishes who answers for an app, if that changed; the proxy acts on it before this returns.
-    pub(super) async fn publish(&self, app: &App, backends: Backends) {
+    pub(super) async fn publish(&self, sheet: &Sheet, backends: Backends) {
+        let (app, maintenance) = (&sheet.app, sheet.maintenance);
+        self.note_hold(sheet, &backends);
         self.tools.router_lines.know(app.id, app.key.clone());
-        self.publish_route(app.id, AppRoute { name: app.name.clone(), backends }).await;
+        self.publish_route(app.id, AppRoute { name: app.name.clone(), backends, maintenance }).await;
+    }
+
+    /// Changes what stands before an app's backends; whoever answers goes on to. The engine is not asked.
+    async fn publish_maintenance(&self, app: AppId, maintenance: Maintenance) {
+        {
+            let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that was never published is, by its first look.
+            let Some(route) = table.apps.get_mut(&app) else { return };
+            route.maintenance = maintenance;
+            self.tools.proxy.set_routes(&table);
+        }
+        self.save_routes_or_report().await;
     }
 
     pub(super) fn published_address(&self, app: AppId, id: &ContainerId) -> Option<SocketAddr> {
         let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
         match &table.apps.get(&app)?.backends {
             Backends::Ready(backends) => backends.iter().find(|b| b.container == *id).map(|b| b.address),
-            Backends::Starting | Backends::Crashed | Backends::Off => None,
+            Backends::Starting | Backends::Held | Backends::Crashed | Backends::Off => None,
         }
     }
 
@@ -77,6 +93,20 @@ impl super::Scheduler {
     pub fn routes(&self) -> RouteTable {
         self.0.route_table()
     }
+
+    /// Lets an app's visitors in, answers them, or makes them wait: at once, and from now on.
+    pub async fn set_maintenance(&self, app: AppId, maintenance: Maintenance) -> crate::store::Result<()> {
+        self.0.tools.store.set_maintenance(app, maintenance).await?;
+        self.0.publish_maintenance(app, maintenance).await;
+        // A pass under way may publish what it read before.
+        self.wake(app);
+        Ok(())
+    }
+
+    /// How the app's last hold went.
+    pub fn last_hold(&self, app: AppId) -> Option<HoldReport> {
+        self.0.tools.proxy.last_hold(app)
+    }
 }
 
 /// Why nobody answers for an app, when `ready` is empty; else who does.
@@ -96,12 +126,20 @@ pub(super) fn backends(
     if wanted.stopped || !wants_web || releases.is_empty() {
         return Backends::Off;
     }
+    // What is made, ends or drains has an instance to come behind it.
+    if wanted.exclusive && seen.iter().any(|s| s.slot.process.is_web() && !matches!(s.state, State::Exited { .. })) {
+        return Backends::Held;
+    }
     let is_starting = seen.iter().any(|s| s.slot.process.is_web() && matches!(s.state, State::Starting { .. }));
     let start_is_far = crashes
         .iter()
         .filter(|((release, slot), _)| releases.contains(release) && slot.process.is_web())
         .any(|(_, crash)| crash.next_start() > now.plus(WORTH_WAITING));
-    if start_is_far && !is_starting { Backends::Crashed } else { Backends::Starting }
+    match (start_is_far && !is_starting, wanted.exclusive) {
+        (true, _) => Backends::Crashed,
+        (false, true) => Backends::Held,
+        (false, false) => Backends::Starting,
+    }
 }
 
 /// The backends that `ids` name, with the address and port that the proxy connects to.

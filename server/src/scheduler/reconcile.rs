@@ -8,8 +8,7 @@ use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::limits::Limits;
 use crate::domain::plan::{Action, Candidate, CommandRun, CrashLedger, ReleaseCommand, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Moment, ProcessType, Rollout};
-use crate::engine::{Observed, ObservedState};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout, Volume};
 use crate::store::StoreError;
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -29,6 +28,8 @@ pub(super) struct Sheet {
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
     pub(super) limits: BTreeMap<ProcessType, Limits>,
+    pub(super) maintenance: Maintenance,
+    pub(super) volumes: Vec<Volume>,
 }
 
 impl Sheet {
@@ -100,7 +101,6 @@ impl House {
         self.know_hosts(app).await?;
         let sheet = self.load(app).await?;
         let observed = self.tools.engine.instances(Some(app)).await.context("ask the engine what runs")?;
-        self.remove_stillborn(&observed).await;
         if sheet.app.destroying && observed.is_empty() {
             return self.clear_away(&sheet.app).await;
         }
@@ -137,6 +137,7 @@ impl House {
         let formation = store.formation(app).await?;
         let epochs = store.epochs(app, &formation).await?;
         let (limits, health) = (store.limits(app).await?, store.health(app).await?);
+        let (volumes, exclusive) = self.volumes_of(app).await?;
         // Of an app that is being destroyed nothing is wanted any more.
         let wanted = if row.destroying {
             Wanted { stopped: true, ..Wanted::default() }
@@ -148,18 +149,12 @@ impl House {
                 stopped: row.stopped,
                 epochs,
                 health,
+                exclusive,
+                held_since: self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since,
             }
         };
-        Ok(Sheet { app: row, live, starting, wanted, limits })
-    }
-
-    /// Containers that were made and never started: the server that made them died in between.
-    async fn remove_stillborn(&self, observed: &[Observed]) {
-        for o in observed.iter().filter(|o| o.state == ObservedState::Created) {
-            if let Err(error) = self.tools.engine.remove(&o.id).await {
-                tracing::warn!("cannot remove {}, which was made and never started: {error}", o.id.short());
-            }
-        }
+        let maintenance = store.maintenance(app).await?;
+        Ok(Sheet { app: row, live, starting, wanted, limits, maintenance, volumes })
     }
 
     /// Republishes who answers: the same instances, or why there are none.
@@ -167,7 +162,7 @@ impl House {
         let routed: Vec<ContainerId> =
             seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
         let ready = ready_backends(&routed, seen, |s| self.address_of(sheet, s));
-        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, crashes, now)).await;
+        self.publish(sheet, backends(ready, &sheet.wanted, seen, crashes, now)).await;
     }
 
     /// Where the proxy reaches an instance. The port of one whose release is neither live nor starting is the published one.

@@ -4,6 +4,7 @@
 
 mod apps;
 mod audit;
+mod backups;
 mod builds;
 mod config_vars;
 mod cron;
@@ -14,7 +15,9 @@ mod releases;
 mod routes;
 mod seal;
 mod settings;
+mod volumes;
 
+pub use backups::BackupRow;
 pub use config_vars::ConfigChange;
 pub use cron::{Claim, CronTable};
 pub use names::Domain;
@@ -55,6 +58,8 @@ pub enum StoreError {
     /// Nothing is made or changed any more.
     #[error("{app} is being destroyed; its name is free again when that is done")]
     Destroying { app: String },
+    #[error("there are {max} {what} already, and no more are allowed")]
+    Full { what: &'static str, max: usize },
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]

@@ -68,6 +68,7 @@ impl Ground {
             network: self.network(app).await,
             memory_bytes: 64 << 20,
             cpu_millis: None,
+            mounts: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
 mod settings;
+mod volumes;
 
 use paas::clock::{Clock, SystemClock};
 use paas::domain::failure::Exit;
@@ -216,6 +217,16 @@ impl Drop for Town {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+async fn get_at(proxy: std::net::SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: blog.example.test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 async fn start(

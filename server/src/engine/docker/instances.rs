@@ -106,16 +106,8 @@ impl DockerEngine {
     }
 
     /// Dropped half-way it may leave a container that was made and not started: the next list shows it.
-    pub(super) async fn start_instance(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)> {
-        let id = self.create(spec, creation::body(&self.installation, spec)).await?;
-        match self.run(&id).await {
-            Ok(address) => Ok((id, address)),
-            Err(error) => {
-                // The first error is the one to tell; what stays behind is seen by the next list.
-                drop(self.remove_instance(&id).await);
-                Err(error)
-            }
-        }
+    pub(super) async fn make_instance(&self, spec: &InstanceSpec) -> Result<ContainerId> {
+        self.create(spec, creation::body(&self.installation, spec)).await
     }
 
     pub(super) async fn create(&self, spec: &InstanceSpec, body: ContainerCreateBody) -> Result<ContainerId> {
@@ -123,7 +115,13 @@ impl DockerEngine {
         let options = CreateContainerOptions { name: Some(name), ..Default::default() };
         let create = |docker: Docker| async move { docker.create_container(Some(options), body).await };
         let task = Task::new("create a container from", "image", spec.image.as_str());
-        Ok(ContainerId::new(self.link.ask(task, WRITE_TIME_MAX, create).await?.id))
+        let id = ContainerId::new(self.link.ask(task, WRITE_TIME_MAX, create).await?.id);
+        if let Err(error) = self.give_mounts(&id, &spec.mounts).await {
+            // The first error is the one to tell; what stays behind is seen by the next list.
+            drop(self.remove_instance(&id).await);
+            return Err(error);
+        }
+        Ok(id)
     }
 
     pub(super) async fn start_container(&self, id: &ContainerId) -> Result<()> {
@@ -131,7 +129,7 @@ impl DockerEngine {
         self.link.ask(Task::new("start", "container", id.short()), WRITE_TIME_MAX, start).await
     }
 
-    async fn run(&self, id: &ContainerId) -> Result<IpAddr> {
+    pub(super) async fn run_instance(&self, id: &ContainerId) -> Result<IpAddr> {
         self.start_container(id).await?;
         let inspected = self.inspect(id.as_str()).await?;
         match (address_of(&inspected), state_of(&inspected)) {

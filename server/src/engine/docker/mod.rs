@@ -12,13 +12,14 @@ mod link;
 mod networks;
 mod one_off;
 mod streams;
+mod volumes;
 
 use super::{
     BuildError, BuildEvent, BuildSpec, Engine, EngineError, EngineEvent, EngineFacts, ImageInfo, InstanceSpec,
     Inventory, LogLine, NetworkId, Observed, Result, buildkit, label,
 };
 use crate::domain::failure::Listening;
-use crate::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, Moment};
+use crate::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, Moment, VolumeKey};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use link::{Link, READ_TIME_MAX, Task};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+use streams::Start;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -107,8 +109,12 @@ impl Engine for DockerEngine {
         self.list_instances(app).await
     }
 
-    async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)> {
-        self.start_instance(spec).await
+    async fn make(&self, spec: &InstanceSpec) -> Result<ContainerId> {
+        self.make_instance(spec).await
+    }
+
+    async fn start_made(&self, id: &ContainerId) -> Result<IpAddr> {
+        self.run_instance(id).await
     }
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<()> {
@@ -135,12 +141,28 @@ impl Engine for DockerEngine {
         self.list_subnets().await
     }
 
+    async fn ensure_volume(&self, volume: &VolumeKey) -> Result<()> {
+        self.make_volume(volume).await
+    }
+
+    async fn remove_volume(&self, volume: &VolumeKey) -> Result<()> {
+        self.remove_our_volume(volume).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeKey>> {
+        self.all_volumes().await
+    }
+
     async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<()> {
         self.pass_events(to).await
     }
 
     async fn follow_logs(&self, id: &ContainerId, since: Option<Moment>, to: mpsc::Sender<LogLine>) -> Result<()> {
-        self.pass_logs(id, since, to).await
+        self.pass_logs(id, since.map_or(Start::FirstLine, Start::At), to).await
+    }
+
+    async fn follow_newest(&self, id: &ContainerId, count: usize, to: mpsc::Sender<LogLine>) -> Result<()> {
+        self.pass_logs(id, Start::Newest(count), to).await
     }
 
     async fn last_lines(&self, id: &ContainerId, count: usize) -> Result<Vec<LogLine>> {
@@ -191,6 +213,7 @@ impl Engine for DockerEngine {
             containers: self.all_containers().await?,
             networks: self.all_networks().await?,
             images: self.all_images().await?,
+            volumes: self.all_volumes().await?,
         })
     }
 }

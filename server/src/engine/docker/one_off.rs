@@ -166,6 +166,7 @@ mod tests {
             network: NetworkId("net".to_owned()),
             memory_bytes: 1 << 29,
             cpu_millis: None,
+            mounts: Vec::new(),
         };
         OneOffSpec { instance, words: None, stdio, keep: Keep::WithServer }
     }

@@ -15,6 +15,14 @@ use tokio::sync::mpsc;
 /// Within this span a step back in time is the engine repeating itself; a larger one is the clock being set.
 const REPEAT_SPAN_MAX_NANOSECONDS: i128 = 5_000_000_000;
 
+/// Where an instance's output is read from.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    FirstLine,
+    At(Moment),
+    Newest(usize),
+}
+
 impl DockerEngine {
     pub(super) async fn pass_events(&self, to: mpsc::Sender<EngineEvent>) -> Result<()> {
         let mut filters = self.ours(None);
@@ -27,20 +35,16 @@ impl DockerEngine {
         pass(events.try_filter_map(async |message| Ok(event_of(message))), &to).await
     }
 
-    pub(super) async fn pass_logs(
-        &self,
-        id: &ContainerId,
-        since: Option<Moment>,
-        to: mpsc::Sender<LogLine>,
-    ) -> Result<()> {
+    pub(super) async fn pass_logs(&self, id: &ContainerId, start: Start, to: mpsc::Sender<LogLine>) -> Result<()> {
         let mut repeats = Repeats::default();
-        self.pass_output(id, since, true, &mut repeats, &to).await?;
+        self.pass_output(id, start, true, &mut repeats, &to).await?;
         if to.is_closed() {
             return Ok(());
         }
         // Of an instance that ends while it writes a lot, the engine may break off before the last lines.
         repeats.has_ended = true;
-        match self.pass_output(id, repeats.newest_of_all().or(since), false, &mut repeats, &to).await {
+        let rest = repeats.newest_of_all().map_or(start, Start::At);
+        match self.pass_output(id, rest, false, &mut repeats, &to).await {
             // It was removed meanwhile.
             Err(EngineError::Missing(_) | EngineError::Refused(_)) => Ok(()),
             outcome => outcome,
@@ -50,18 +54,23 @@ impl DockerEngine {
     async fn pass_output(
         &self,
         id: &ContainerId,
-        since: Option<Moment>,
+        start: Start,
         follow: bool,
         repeats: &mut Repeats,
         to: &mpsc::Sender<LogLine>,
     ) -> Result<()> {
         let task = Task::new("follow logs of", "container", id.short());
         let docker = self.link.client(task, STREAM_OPEN_TIME_MAX).await?;
+        let (since, tail) = match start {
+            Start::FirstLine => (None, "all".to_owned()),
+            Start::At(since) => (Some(since), "all".to_owned()),
+            Start::Newest(count) => (None, count.to_string()),
+        };
         let options = LogsOptions {
             follow,
             // Whole seconds only: the rest is filtered here.
             since: since.map_or(0, |since| i32::try_from(since.unix_ms() / 1000).unwrap_or(i32::MAX)),
-            ..log_options("all")
+            ..log_options(&tail)
         };
         let lines = docker.logs(id.as_str(), Some(options)).map_err(|error| self.link.error(task, error));
         let lines = lines.try_filter_map(async |output| Ok(Piece::of(&output)));

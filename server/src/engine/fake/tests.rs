@@ -27,6 +27,7 @@ fn spec(image: &str) -> InstanceSpec {
         network: NetworkId("n".to_owned()),
         memory_bytes: 1,
         cpu_millis: None,
+        mounts: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What has to hold for every plan, whatever the world looks like. Said in the product's words and worked out anew here,
 //! not with the planner's own helpers.
+use super::exclusive::judge_exclusive_world;
 use super::world::World;
 use super::*;
 
@@ -8,13 +9,13 @@ const WAITS: [u64; 6] = [0, 1, 5, 30, 120, 600];
 
 /// The world that a plan was made for, and the plan.
 pub(super) struct Judge<'a> {
-    world: &'a World,
-    seen: Vec<Seen>,
-    actions: &'a [Action],
+    pub(super) world: &'a World,
+    pub(super) seen: Vec<Seen>,
+    pub(super) actions: &'a [Action],
     /// Who serves once the plan was carried out.
-    serving: Option<Spec>,
+    pub(super) serving: Option<Spec>,
     /// Who is routed once the plan was carried out.
-    routed: Vec<ContainerId>,
+    pub(super) routed: Vec<ContainerId>,
 }
 
 impl<'a> Judge<'a> {
@@ -26,6 +27,9 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn judge(&self) {
+        if self.world.wanted.exclusive {
+            return self.judge_exclusive();
+        }
         self.the_order_is_the_order_of_execution();
         self.somebody_keeps_serving();
         self.only_the_ready_are_routed();
@@ -37,22 +41,24 @@ impl<'a> Judge<'a> {
                 Action::Stop { id } => self.nobody_is_cut_short(id),
                 Action::Reap { id } => {
                     let s = self.find(id);
-                    assert!(matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed, "reaps {s:?}");
+                    let has_ended = matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed;
+                    assert!(has_ended || s.state == State::Made, "reaps {s:?}");
                 }
                 Action::RunCommand { release } => self.a_command_is_due(*release),
                 Action::EndCommand { release } => self.nobody_waits_for_the_command(*release),
+                Action::Make { .. } => panic!("makes ahead what nothing keeps from starting"),
                 Action::Fail { .. } | Action::Promote { .. } | Action::Route { .. } => {}
             }
         }
         self.it_is_the_same_again();
     }
 
-    fn the_order_is_the_order_of_execution(&self) {
+    pub(super) fn the_order_is_the_order_of_execution(&self) {
         let rank = |action: &Action| match action {
             Action::Fail { .. } => 0,
             Action::Promote { .. } => 1,
             Action::RunCommand { .. } | Action::EndCommand { .. } => 2,
-            Action::Start { .. } => 3,
+            Action::Make { .. } | Action::Start { .. } => 3,
             Action::Route { .. } => 4,
             Action::Stop { .. } => 5,
             Action::Reap { .. } => 6,
@@ -70,13 +76,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn only_the_ready_are_routed(&self) {
+    pub(super) fn only_the_ready_are_routed(&self) {
         let of_serving = self.ready_web_of_serving();
         for id in &self.routed {
             let s = self.find(id);
             assert_eq!((s.state, s.slot.process.is_web()), (State::Ready, true), "routes {s:?}");
             // Who served before may go on only while nobody of the live release can.
-            let may_go_on = of_serving.is_empty() && s.traffic == Traffic::Routed;
+            let may_go_on = of_serving.is_empty() && s.traffic == Traffic::Routed && !self.world.wanted.exclusive;
             assert!(of_serving.contains(id) || may_go_on, "routes {s:?}, which is not of the live release");
         }
         let slots: BTreeSet<(ReleaseNo, Slot)> =
@@ -84,7 +90,7 @@ impl<'a> Judge<'a> {
         assert_eq!(slots.len(), self.routed.len(), "one instance for each slot");
     }
 
-    fn the_candidate_is_judged_by_what_is_wanted(&self) {
+    pub(super) fn the_candidate_is_judged_by_what_is_wanted(&self) {
         let Some(candidate) = &self.world.wanted.starting else { return };
         let slots = self.slots(Some(&candidate.spec));
         let of = |slot: &Slot| {
@@ -95,11 +101,17 @@ impl<'a> Judge<'a> {
         let has_crashed = slots.iter().any(|slot| of(slot).iter().any(|s| matches!(s, State::Exited { .. })));
         // Other types wait for web and for their old ones, so they have longer.
         let web_is_missing = slots.iter().any(|slot| slot.process.is_web() && !of(slot).contains(&State::Ready));
-        let limit = Duration::from_secs(if web_is_missing { 60 } else { 100 });
         let prepared_at = self.prepared_at();
         let is_prepared = prepared_at.is_some();
         // Its time begins when its release command has succeeded.
-        let is_overdue = prepared_at.is_some_and(|at| self.world.now.since(at) >= limit);
+        let begun = prepared_at.unwrap_or(candidate.since);
+        let holds = self.world.wanted.exclusive && self.world.wanted.live.is_some();
+        let (since, limit) = match self.world.wanted.held_since {
+            Some(since) if holds => (since.max(begun), 30),
+            _ if web_is_missing && !holds => (begun, 60),
+            _ => (begun, 100),
+        };
+        let is_overdue = self.world.now.since(since) >= Duration::from_secs(limit);
         let has_command_failed = candidate.command == ReleaseCommand::Wanted
             && matches!(self.world.commands.get(&candidate.spec.no), Some(CommandRun::Failed { .. }));
         let (is_failed, is_promoted) = (
@@ -161,7 +173,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn a_command_is_due(&self, release: ReleaseNo) {
+    pub(super) fn its_command_has_succeeded(&self, release: ReleaseNo) {
+        let is_candidate = self.world.wanted.starting.as_ref().is_some_and(|candidate| candidate.spec.no == release);
+        assert!(!is_candidate || self.prepared_at().is_some(), "an instance of {release} before its release command");
+    }
+
+    pub(super) fn a_command_is_due(&self, release: ReleaseNo) {
         let candidate = self.world.wanted.starting.as_ref().expect("a command is a candidate's");
         assert_eq!((candidate.spec.no, candidate.command), (release, ReleaseCommand::Wanted));
         assert!(!self.world.commanded.contains(&release), "the command of {release} was run before");
@@ -169,15 +186,14 @@ impl<'a> Judge<'a> {
         assert!(!self.world.commands.values().any(is_there), "two release commands at once");
     }
 
-    fn nobody_waits_for_the_command(&self, release: ReleaseNo) {
+    pub(super) fn nobody_waits_for_the_command(&self, release: ReleaseNo) {
         assert_eq!(self.world.commands.get(&release), Some(&CommandRun::Running));
         let candidate = self.world.wanted.starting.as_ref().map(|candidate| candidate.spec.no);
         assert_ne!(candidate, Some(release), "ends the command that the candidate waits for");
     }
 
     fn a_start_is_due(&self, release: ReleaseNo, slot: &Slot, epoch: u64) {
-        let is_candidate = self.world.wanted.starting.as_ref().is_some_and(|candidate| candidate.spec.no == release);
-        assert!(!is_candidate || self.prepared_at().is_some(), "starts {slot} of {release} before its release command");
+        self.its_command_has_succeeded(release);
         let candidate = self.world.wanted.starting.as_ref().map(|c| &c.spec);
         let spec = [self.serving.as_ref(), candidate].into_iter().flatten().find(|spec| spec.no == release);
         assert!(self.slots(spec).contains(slot), "starts {slot} of {release}, which nobody wants");
@@ -187,9 +203,13 @@ impl<'a> Judge<'a> {
             let is_same = (s.release, &s.slot, s.epoch) == (release, slot, epoch);
             assert!(!(is_same && is_up), "starts {slot} of {release} beside {s:?}");
             let overlaps = s.slot == *slot || (s.slot.process == slot.process && s.release != release);
-            let is_there = !matches!(s.state, State::Exited { .. });
+            let is_there = !matches!(s.state, State::Exited { .. } | State::Made);
             assert!(slot.process.is_web() || !overlaps || !is_there, "{slot} of {release} would overlap with {s:?}");
         }
+        self.a_crash_is_waited_for(release, slot);
+    }
+
+    pub(super) fn a_crash_is_waited_for(&self, release: ReleaseNo, slot: &Slot) {
         if self.serving.as_ref().is_some_and(|spec| spec.no == release)
             && let Some(Crashes { count: count @ 1.., last }) = self.world.crashes.get(&(release, slot.clone()))
         {
@@ -198,14 +218,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn nobody_is_cut_short(&self, id: &ContainerId) {
+    pub(super) fn nobody_is_cut_short(&self, id: &ContainerId) {
         let s = self.find(id);
         assert!(matches!(s.state, State::Starting { .. } | State::Ready), "stops {s:?}");
         assert_eq!(s.traffic, Traffic::Quiet, "stops {s:?}");
         assert!(!self.routed.contains(id), "stops {s:?}, which it routes");
     }
 
-    fn it_is_the_same_again(&self) {
+    pub(super) fn it_is_the_same_again(&self) {
         assert_eq!(self.world.plan(), self.actions);
         let mut after = self.world.clone();
         after.intend(self.actions);
@@ -217,7 +237,11 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn slots(&self, spec: Option<&Spec>) -> BTreeSet<Slot> {
+    pub(super) fn has_verdict(&self) -> bool {
+        matches!(self.actions.first(), Some(Action::Fail { .. } | Action::Promote { .. }))
+    }
+
+    pub(super) fn slots(&self, spec: Option<&Spec>) -> BTreeSet<Slot> {
         let Some(spec) = spec.filter(|_| !self.world.wanted.stopped) else { return BTreeSet::new() };
         let mut slots = BTreeSet::new();
         for process in &spec.processes {
@@ -227,7 +251,7 @@ impl<'a> Judge<'a> {
         slots
     }
 
-    fn ready_web_of_serving(&self) -> BTreeSet<ContainerId> {
+    pub(super) fn ready_web_of_serving(&self) -> BTreeSet<ContainerId> {
         let (Some(spec), slots) = (&self.serving, self.slots(self.serving.as_ref())) else { return BTreeSet::new() };
         let ready = |s: &&Seen| {
             s.release == spec.no && s.slot.process.is_web() && slots.contains(&s.slot) && s.state == State::Ready
@@ -241,7 +265,7 @@ impl<'a> Judge<'a> {
         self.slots(Some(spec)).iter().filter(|slot| slot.process.is_web()).all(is_ready)
     }
 
-    fn find(&self, id: &ContainerId) -> &Seen {
+    pub(super) fn find(&self, id: &ContainerId) -> &Seen {
         self.seen.iter().find(|s| s.id == *id).expect("a plan names only what is there")
     }
 }
@@ -254,6 +278,9 @@ fn routed_by(world: &World, actions: &[Action]) -> Vec<ContainerId> {
 
 /// What holds for a world at any moment, between any two steps.
 pub(super) fn judge_world(world: &World) {
+    if world.is_always_exclusive {
+        judge_exclusive_world(world);
+    }
     for id in &world.stopping {
         assert_eq!(world.traffic(id), Traffic::Quiet, "{id} is stopping with requests under way");
     }
