@@ -170,6 +170,11 @@ pub fn host_data_dir(words: &mut Vec<String>) -> PathBuf {
     env_var("PAAS_DATA_DIR").map_or_else(|| PathBuf::from(DATA_DIR), PathBuf::from)
 }
 
+/// `TERM`: what the terminal of whoever types is called.
+pub fn terminal_name() -> Option<String> {
+    env_var("TERM")
+}
+
 /// `PAAS_LOG`: what is logged, in tracing's filter language.
 pub fn log_filter() -> String {
     env_var("PAAS_LOG").unwrap_or_else(|| "info,russh=warn,sqlx=warn".to_owned())

@@ -1,5 +1,6 @@
 //! The binary `paas`: the server, the command line on its host, and, under the name of a git hook, that hook.
-use paas::config::{Config, NoConfig, host_data_dir, log_filter};
+use paas::commands::client;
+use paas::config::{Config, NoConfig, host_data_dir, log_filter, terminal_name};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,10 +50,11 @@ fn ask(mut words: Vec<String>) -> ExitCode {
             Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
         };
     }
-    let is_terminal = std::io::stdin().is_terminal();
+    let is_program = paas::commands::is_program(&words);
+    let ask = client::Ask { words, is_program, term: terminal_name() };
     match runtime() {
         Ok(runtime) => {
-            let code = runtime.block_on(paas::commands::socket::ask(&data_dir, words, is_terminal));
+            let code = runtime.block_on(client::ask(&data_dir, ask));
             // A read of standard input may still block in its own thread; nothing waits for it.
             runtime.shutdown_background();
             ExitCode::from(code)

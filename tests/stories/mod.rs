@@ -7,6 +7,7 @@ mod destroy;
 mod faults;
 mod first_push;
 mod isolation;
+mod jobs;
 mod refused;
 mod rename;
 mod second_push;

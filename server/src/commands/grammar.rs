@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, logs, maintenance, ps, releases,
-    server, volumes,
+    Context, Done, Permission, apps, backups, builds, checks, config, cron, domains, keys, logs, maintenance, ps,
+    releases, run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -30,6 +30,8 @@ pub(super) enum Command {
     #[command(flatten)]
     Ps(ps::Verb),
     #[command(flatten)]
+    Run(run::Verb),
+    #[command(flatten)]
     Logs(logs::Verb),
     #[command(flatten)]
     Releases(releases::Verb),
@@ -43,6 +45,8 @@ pub(super) enum Command {
     Maintenance(maintenance::Verb),
     #[command(flatten)]
     Volumes(volumes::Verb),
+    #[command(flatten)]
+    Cron(cron::Verb),
     #[command(flatten)]
     Keys(keys::Verb),
     #[command(flatten)]
@@ -120,6 +124,7 @@ impl Parsed {
             Command::Apps(verb) => verb.permission(),
             Command::Config(verb) => verb.permission(),
             Command::Ps(verb) => verb.permission(),
+            Command::Run(verb) => verb.permission(),
             Command::Logs(verb) => verb.permission(),
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
@@ -127,6 +132,7 @@ impl Parsed {
             Command::Checks(verb) => verb.permission(),
             Command::Maintenance(verb) => verb.permission(),
             Command::Volumes(verb) => verb.permission(),
+            Command::Cron(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
             Command::Backups(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
@@ -138,9 +144,11 @@ impl Parsed {
             Command::Apps(verb) => verb.app(),
             Command::Config(verb) => Some(verb.app()),
             Command::Ps(verb) => Some(verb.app()),
+            Command::Run(verb) => Some(verb.app()),
             Command::Logs(verb) => Some(verb.app()),
             Command::Releases(verb) => Some(verb.app()),
             Command::Builds(verb) => Some(verb.app()),
+            Command::Cron(verb) => Some(verb.app()),
             Command::Domains(verb) => Some(verb.app()),
             Command::Checks(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
@@ -154,6 +162,7 @@ impl Parsed {
             Command::Apps(verb) => verb.run(context, console).await,
             Command::Config(verb) => verb.run(context, console).await,
             Command::Ps(verb) => verb.run(context, console).await,
+            Command::Run(verb) => verb.run(context, console).await,
             Command::Logs(verb) => verb.run(context, console).await,
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,
@@ -161,6 +170,7 @@ impl Parsed {
             Command::Checks(verb) => verb.run(context, console).await,
             Command::Maintenance(verb) => verb.run(context, console).await,
             Command::Volumes(verb) => verb.run(context, console).await,
+            Command::Cron(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
             Command::Backups(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,

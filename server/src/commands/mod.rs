@@ -7,7 +7,9 @@ mod apps;
 mod backups;
 mod builds;
 mod checks;
+pub mod client;
 mod config;
+mod cron;
 mod deploy;
 mod destroy;
 mod dns;
@@ -19,9 +21,12 @@ mod limits;
 mod logs;
 mod maintenance;
 mod ps;
+mod raw_terminal;
 mod releases;
 mod rename;
+mod run;
 mod server;
+mod session;
 pub mod socket;
 mod table;
 mod volumes;
@@ -135,6 +140,11 @@ impl From<crate::engine::EngineError> for CommandError {
     }
 }
 
+/// Whether a command line runs a program that reads what is typed and may take the terminal.
+pub fn is_program(words: &[String]) -> bool {
+    words.first().is_some_and(|first| matches!(first.as_str(), "run" | "exec"))
+}
+
 impl Commands {
     pub fn new(tools: Tools) -> Self {
         Self(Arc::new(tools))
@@ -163,7 +173,7 @@ impl Commands {
         let done = parsed.run(&context, &mut console).await;
         context.audit(permission, name, app.as_ref(), &done).await;
         match done {
-            Ok(()) => 0,
+            Ok(()) => console.exit_code,
             Err(error) => {
                 console.complain(&format!("paas: {name}: {}", error.what)).await;
                 if let Some(next) = error.next {

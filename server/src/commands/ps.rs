@@ -6,7 +6,8 @@ use crate::console::Console;
 use crate::domain::health::Health;
 use crate::domain::instance::{Probe, Slot, State, Traffic};
 use crate::domain::release::Formation;
-use crate::domain::{App, AppName, Failure, ProcessType};
+use crate::domain::{App, AppName, Failure, Moment, ProcessType};
+use crate::engine::{ObservedState, OneOffSeen};
 use crate::logs::timestamp;
 use crate::scheduler::Instance;
 use serde::Serialize;
@@ -47,6 +48,8 @@ pub(super) enum Verb {
     Stop {
         #[command(flatten)]
         of: OfApp,
+        /// One-off instance, such as run.1234, to stop in place of the app
+        one_off: Option<Slot>,
     },
     /// Start what `ps:stop` stopped
     #[command(name = "ps:start")]
@@ -59,7 +62,7 @@ pub(super) enum Verb {
     Limits {
         #[command(flatten)]
         of: OfApp,
-        /// Process type; `run` stands for one-off instances
+        /// Process type; `run`, `release` and `cron` stand for one-off instances
         #[arg(value_parser = limits::parse_process, requires = "settings", conflicts_with = "json")]
         process: Option<ProcessType>,
         /// memory=512M, cpu=0.5 (cores); `default` as a value takes it back
@@ -114,7 +117,7 @@ impl Verb {
             Self::List { of, .. }
             | Self::Scale { of, .. }
             | Self::Restart { of, .. }
-            | Self::Stop { of }
+            | Self::Stop { of, .. }
             | Self::Limits { of, .. }
             | Self::Start { of } => &of.app,
         }
@@ -126,7 +129,8 @@ impl Verb {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Scale { counts, .. } => scale(context, console, &app, counts).await,
             Self::Restart { what, .. } => restart(context, console, &app, what.as_deref()).await,
-            Self::Stop { .. } => stop(context, console, &app).await,
+            Self::Stop { one_off: Some(name), .. } => stop_one_off(context, console, &app, name).await,
+            Self::Stop { one_off: None, .. } => stop(context, console, &app).await,
             Self::Start { .. } => start(context, console, &app).await,
             Self::Limits { process: None, form, .. } => limits::list(context, console, &app, *form).await,
             Self::Limits { process: Some(process), settings, .. } => {
@@ -138,17 +142,21 @@ impl Verb {
 
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let instances = context.tools.scheduler.instances(app.id).await?;
+    let one_offs = context.tools.scheduler.one_offs(app.id).await?;
     let health = context.tools.store.health(app.id).await?;
     let now = context.tools.clock.now();
-    if form.json {
-        return print_json(console, &instances.iter().map(|instance| view(instance, &health)).collect::<Vec<_>>())
-            .await;
-    }
-    let rows: Vec<Vec<String>> = instances
+    let all: Vec<(InstanceView, Moment)> = instances
         .iter()
-        .map(|instance| {
-            let v = view(instance, &health);
-            vec![v.instance, v.release, v.state.to_owned(), v.detail, format!("{} ago", ago(now.since(instance.since)))]
+        .map(|instance| (view(instance, &health), instance.since))
+        .chain(one_offs.iter().map(|seen| (view_of_one_off(seen), seen.created_at)))
+        .collect();
+    if form.json {
+        return print_json(console, &all.into_iter().map(|(view, _)| view).collect::<Vec<_>>()).await;
+    }
+    let rows: Vec<Vec<String>> = all
+        .into_iter()
+        .map(|(v, since)| {
+            vec![v.instance, v.release, v.state.to_owned(), v.detail, format!("{} ago", ago(now.since(since)))]
         })
         .collect();
     let empty = if app.stopped { "stopped; `paas ps:start` starts it" } else { "no instances" };
@@ -177,6 +185,22 @@ fn view(instance: &Instance, health: &Health) -> InstanceView {
         detail,
         since: timestamp(instance.since),
         container: instance.id.short().to_owned(),
+    }
+}
+
+fn view_of_one_off(seen: &OneOffSeen) -> InstanceView {
+    let (state, detail) = match seen.state {
+        ObservedState::Created => ("starting", String::new()),
+        ObservedState::Running { .. } => ("up", "one-off".to_owned()),
+        ObservedState::Exited { exit, .. } => ("exited", exit.to_string()),
+    };
+    InstanceView {
+        instance: seen.name.to_string(),
+        release: seen.release.to_string(),
+        state,
+        detail,
+        since: timestamp(seen.created_at),
+        container: seen.id.short().to_owned(),
     }
 }
 
@@ -241,6 +265,20 @@ async fn stop(context: &Context, console: &Console, app: &App) -> Done {
     context.tools.scheduler.wake(app.id);
     console.say(&format!("stopped {}; `paas ps:start` starts it again", app.name)).await;
     Ok(())
+}
+
+async fn stop_one_off(context: &Context, console: &Console, app: &App, name: &Slot) -> Done {
+    if context.tools.scheduler.stop_one_off(app.id, name).await? {
+        console.say(&format!("stopped {name} of {}", app.name)).await;
+        return Ok(());
+    }
+    let is_ordinary = context.tools.scheduler.instances(app.id).await?.iter().any(|instance| instance.slot == *name);
+    let next = if is_ordinary {
+        format!("it has its place in the formation: `paas ps:scale -a {} {}=COUNT`", app.name, name.process)
+    } else {
+        format!("run `paas ps -a {}` to see what runs", app.name)
+    };
+    Err(CommandError::new(format!("{name} is no one-off instance of {}", app.name)).next(next))
 }
 
 async fn start(context: &Context, console: &Console, app: &App) -> Done {

@@ -24,6 +24,7 @@ pub mod rollout;
 pub mod route;
 pub mod secret;
 pub mod site;
+pub mod terminal;
 pub mod volume;
 
 pub use bridge::BridgePrefix;

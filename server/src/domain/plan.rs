@@ -4,6 +4,8 @@
 //! touched before its successor is ready, no instance of a candidate is started before its release command has succeeded,
 //! and nothing is stopped while the proxy still routes or drains it.
 
+pub use command::{CommandLedger, CommandRun, ReleaseCommand};
+
 use super::failure::{Failure, Listening};
 use super::health::Health;
 use super::instance::{Probe, Seen, Slot, State, Traffic};
@@ -58,49 +60,6 @@ pub struct Candidate {
     pub spec: Spec,
     pub since: Moment,
     pub command: ReleaseCommand,
-}
-
-impl Candidate {
-    /// Since when its instances may start, and its time to get ready runs; `None` until its release command has succeeded.
-    pub fn begun(&self, commands: &CommandLedger) -> Option<Moment> {
-        match (self.command, commands.get(&self.spec.no)) {
-            (ReleaseCommand::None, _) => Some(self.since),
-            (ReleaseCommand::Done { at }, _) => Some(self.since.max(at)),
-            (ReleaseCommand::Wanted, Some(CommandRun::Succeeded { at })) => Some(self.since.max(*at)),
-            (
-                ReleaseCommand::Wanted,
-                Some(CommandRun::Running | CommandRun::Ending | CommandRun::Failed { .. }) | None,
-            ) => None,
-        }
-    }
-}
-
-/// What is asked for before the candidate's first instance starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReleaseCommand {
-    #[default]
-    None,
-    Wanted,
-    /// It has succeeded, maybe under an earlier server.
-    Done {
-        at: Moment,
-    },
-}
-
-/// What is seen of the release commands that this server runs or has run.
-pub type CommandLedger = BTreeMap<ReleaseNo, CommandRun>;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommandRun {
-    Running,
-    /// It was told to end, and something of its instance is still there.
-    Ending,
-    Succeeded {
-        at: Moment,
-    },
-    Failed {
-        failure: Failure,
-    },
 }
 
 /// How often a slot of a release crashed in a row, and when last.
@@ -262,23 +221,6 @@ impl<'a> Planner<'a> {
             State::Exited { exit, .. } => Some(Failure::Crashed { process: s.slot.to_string(), exit }),
             State::Made | State::Starting { .. } | State::Ready | State::Stopping => None,
         })
-    }
-
-    /// Runs the candidate's release command once no other one runs, and ends those that nobody waits for.
-    fn command(&mut self, prepares: Option<&Candidate>) {
-        let release = prepares.map(|candidate| candidate.spec.no);
-        let is_there = |run: &CommandRun| matches!(run, CommandRun::Running | CommandRun::Ending);
-        if let Some(release) = release
-            && !self.commands.contains_key(&release)
-            && !self.commands.values().any(is_there)
-        {
-            self.actions.push(Action::RunCommand { release });
-        }
-        for (no, run) in self.commands {
-            if *run == CommandRun::Running && Some(*no) != release {
-                self.actions.push(Action::EndCommand { release: *no });
-            }
-        }
     }
 
     /// The failure of a candidate whose time is over while `slot` is not ready.
@@ -449,6 +391,8 @@ impl<'a> Planner<'a> {
             Action::Start { release, slot, epoch } => s.is_made_for(*release, slot, *epoch),
             Action::Fail { .. }
             | Action::Promote { .. }
+            | Action::RunCommand { .. }
+            | Action::EndCommand { .. }
             | Action::Make { .. }
             | Action::Route { .. }
             | Action::Stop { .. }
@@ -494,6 +438,7 @@ fn has_begun(s: &Seen) -> bool {
     }
 }
 
+mod command;
 mod exclusive;
 #[cfg(test)]
 mod tests;

@@ -10,9 +10,12 @@ mod lines;
 mod one_off;
 mod sockets;
 
+pub use crate::domain::terminal::WindowSize;
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
-pub use one_off::{Attachment, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, WindowSize, Written};
+pub use one_off::{
+    Attachment, ExecCommand, ExecId, ExecSpec, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, Written,
+};
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;

@@ -124,7 +124,10 @@ impl House {
 
     async fn record(&self, app: &App, run: &CronRun, state: Option<RunState>) {
         let Some(state) = state else { return };
-        self.say(app, &format!("{} {state}", run.no));
+        // Of an app that is being destroyed meanwhile nothing is written any more: its log goes.
+        if self.tools.store.app_by_id(app.id).await.is_ok_and(|app| !app.destroying) {
+            self.say(app, &format!("{} {state}", run.no));
+        }
         self.keep_end(app.id, run.no, &state).await;
     }
 

@@ -8,6 +8,7 @@ mod clear;
 mod collect;
 mod cron;
 mod cron_run;
+mod exec;
 mod hold;
 mod hosts;
 mod memory;
@@ -25,6 +26,7 @@ mod sweep;
 mod tell;
 
 pub use cron::CronError;
+pub use exec::Exec;
 pub use observe::Instance;
 pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;

@@ -2,6 +2,7 @@
 //! while, what answers over HTTP. Time can be moved on; nothing sleeps but to look again.
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
+mod jobs;
 mod settings;
 mod volumes;
 
