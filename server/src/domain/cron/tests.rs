@@ -143,7 +143,7 @@ fn schedule() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_minute_fits_as_a_slow_reader_reads_it(text in schedule(), minute in 0..80_000_000_i64) {
