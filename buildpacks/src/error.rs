@@ -1,5 +1,6 @@
 //! Why a tree cannot be planned: people's mistakes, each with the way out. Shown as they are.
 
+use crate::app_json::AppJsonError;
 use crate::procfile::ProcfileError;
 
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum PlanError {
 
     #[error(transparent)]
     Procfile(#[from] ProcfileError),
+
+    #[error(transparent)]
+    AppJson(#[from] AppJsonError),
 
     #[error("package.json line {line}, column {column}: {reason}: correct it, then `npm pkg get name` checks the file")]
     PackageJson { line: usize, column: usize, reason: String },

@@ -7,6 +7,7 @@
 //! One file per language (`dockerfile`, `static_site`, `node`, `python`, `shell`), each ending in the
 //! same [`BuildPlan`]; what changes with time (versions, hashes) stands in a TOML table beside it.
 
+mod app_json;
 pub mod command;
 mod detect;
 mod dockerfile;
@@ -26,6 +27,7 @@ mod static_site;
 mod text;
 mod tree;
 
+pub use app_json::{AppJsonError, CronEntry};
 pub use detect::{Detection, Language, detect};
 pub use error::PlanError;
 pub use fingerprint::fingerprint;
@@ -33,4 +35,5 @@ pub use plan::{BuildEnv, BuildPlan, DockerfileSource, ProcessTypes, Start, plan}
 pub use recipe::{EnvScope, Mount, Stage, Step};
 pub use render::{MetaFile, RenderContext, Rendered, render};
 pub use stack::StackImage;
+pub use text::excerpt;
 pub use tree::{EntryKind, MemoryTree, SourceTree, TreeEntry};

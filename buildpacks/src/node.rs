@@ -26,6 +26,7 @@ pub(crate) fn plan(
     detection: &Detection,
     tree: &dyn SourceTree,
     procfile: Option<&Procfile>,
+    once: &[&str],
 ) -> Result<BuildPlan, PlanError> {
     let text = config_text(tree, "package.json")?.unwrap_or_default();
     let package = Package::parse(&text)?;
@@ -36,7 +37,8 @@ pub(crate) fn plan(
     if let Some((name, _)) = &install.build {
         plan.notes.push(format!("npm run {name}"));
     }
-    let uses_npm = set_processes(&mut plan, tree, &package, procfile)?;
+    let uses_npm =
+        set_processes(&mut plan, tree, &package, procfile)? || once.iter().any(|line| start::needs_npm(line));
     stages::lay_out(&mut plan, &install, node, uses_npm);
     Ok(plan)
 }

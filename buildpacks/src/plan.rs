@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::app_json::CronEntry;
 use crate::detect::{Detection, Language, detect};
 use crate::ignore::IgnoreRules;
 use crate::procfile::{self, Procfile};
 use crate::recipe::{EnvScope, Stage, Step};
 use crate::stack::StackImage;
-use crate::tree::{SourceTree, config_file};
-use crate::{PlanError, command, dockerfile, hints, node, python, shell, static_site, text};
+use crate::tree::{SourceTree, config_file, config_text};
+use crate::{PlanError, app_json, command, dockerfile, hints, node, python, shell, static_site, text};
 
 /// Config vars, by name.
 pub type BuildEnv = BTreeMap<String, String>;
@@ -47,6 +48,10 @@ pub struct BuildPlan {
     /// What works now but should be mended, for the pusher.
     pub warnings: Vec<String>,
     pub processes: ProcessTypes,
+    /// What runs once before the release's first instance starts (Procfile's `release:`), as `sh -c "exec <command>"`.
+    pub release_command: Option<String>,
+    /// What runs by the clock (app.json's `cron`).
+    pub cron: Vec<CronEntry>,
     /// Images the builder must have before the build, in this order.
     pub stack: Vec<StackImage>,
     pub dockerfile: DockerfileSource,
@@ -68,6 +73,8 @@ impl BuildPlan {
             notes: Vec::new(),
             warnings: Vec::new(),
             processes: ProcessTypes::new(),
+            release_command: None,
+            cron: Vec::new(),
             stack: Vec::new(),
             dockerfile: DockerfileSource::Generated,
             stages: Vec::new(),
@@ -151,13 +158,21 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
         config_file(tree, ignore_file)?;
     }
     let procfile = config_file(tree, "Procfile")?.map(|bytes| procfile::parse(&bytes)).transpose()?;
+    let app_json = config_text(tree, "app.json")?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
+    let release = procfile.as_ref().and_then(Procfile::release);
+    let once: Vec<&str> = release.into_iter().chain(app_json.cron.iter().map(|entry| entry.command.as_str())).collect();
+    // A Procfile that says only what runs once leaves the rest to the language.
+    let processes = procfile.as_ref().filter(|procfile| procfile.has_processes());
     let mut plan = match chosen.language {
-        Language::Dockerfile => dockerfile::plan(chosen, tree, env, procfile.as_ref()),
-        Language::Node => node::plan(chosen, tree, procfile.as_ref()),
-        Language::Python => python::plan(chosen, tree, procfile.as_ref()),
-        Language::Static => static_site::plan(chosen, tree, procfile.as_ref()),
-        Language::Shell => Ok(shell::plan(chosen, procfile.as_ref())),
+        Language::Dockerfile => dockerfile::plan(chosen, tree, env, processes),
+        Language::Node => node::plan(chosen, tree, processes, &once),
+        Language::Python => python::plan(chosen, tree, processes),
+        Language::Static => static_site::plan(chosen, tree, processes),
+        Language::Shell => Ok(shell::plan(chosen, processes)),
     }?;
+    plan.release_command = release.map(command::executable);
+    plan.warnings.extend(app_json.warning());
+    plan.cron = app_json.cron;
     warn_of_the_rest(&mut plan, &detections, procfile.as_ref());
     plan.warnings.extend(hints::misspelt(tree));
     plan.settle_env(env);

@@ -8,17 +8,30 @@ use std::collections::BTreeMap;
 use crate::text::is_invisible;
 
 const BYTES_MAX: usize = 64 * 1024;
-const COMMAND_BYTES_MAX: usize = 4096;
+pub(crate) const COMMAND_BYTES_MAX: usize = 4096;
 const PROCESS_TYPES_MAX: usize = 64;
 const NAME_CHARS_MAX: usize = 31;
+/// The line that is run once for each release.
+const RELEASE: &str = "release";
 
 /// The process types of a Procfile, by name, with the command lines as they were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Procfile {
     commands: BTreeMap<String, String>,
+    release: Option<String>,
 }
 
 impl Procfile {
+    /// What runs once before a release's instances start. It is no process type: there is nothing to scale.
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
+    }
+
+    /// Whether it names what goes on running, beside what runs once.
+    pub fn has_processes(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.commands.get(name).map(String::as_str)
     }
@@ -60,10 +73,6 @@ pub enum ProcfileError {
         "Procfile line {line}: `{name}` is on line {first} already: keep one of the two, or give this one another name"
     )]
     Duplicate { line: usize, first: usize, name: String },
-    #[error(
-        "Procfile line {line}: the `release:` phase is not run by this version: remove the line and run `{command}` yourself after the push; it comes with the next version"
-    )]
-    Release { line: usize, command: String },
     #[error("Procfile line {line}: more than {PROCESS_TYPES_MAX} process types: remove some")]
     TooMany { line: usize },
 }
@@ -92,8 +101,9 @@ pub fn parse(bytes: &[u8]) -> Result<Procfile, ProcfileError> {
     if seen.is_empty() {
         return Err(ProcfileError::Empty);
     }
-    let commands = seen.into_iter().map(|(name, (_, command))| (name, command)).collect();
-    Ok(Procfile { commands })
+    let mut commands: BTreeMap<String, String> = seen.into_iter().map(|(name, (_, command))| (name, command)).collect();
+    let release = commands.remove(RELEASE);
+    Ok(Procfile { commands, release })
 }
 
 /// The name and the command of a line; `None` for a blank line and a comment.
@@ -107,9 +117,6 @@ fn parse_line(text: &str, line: usize) -> Result<Option<(&str, &str)>, ProcfileE
         return Err(ProcfileError::Name { line, name: name.chars().take(NAME_CHARS_MAX * 2).collect() });
     }
     let command = check_command(name, command.trim(), line)?;
-    if name == "release" {
-        return Err(ProcfileError::Release { line, command: command.to_owned() });
-    }
     Ok(Some((name, command)))
 }
 
@@ -174,12 +181,20 @@ mod tests {
             (b"web: a\x00\n", 1, "U+0000"),
             (b"web: a\rb\n", 1, "U+000D"),
             ("web: a\u{202e}b\n".as_bytes(), 1, "U+202E"),
-            (b"web: a\nrelease: ./migrate\n", 2, "run `./migrate` yourself"),
         ] {
             let shown = error(bytes);
             assert!(shown.contains(&format!("line {line}")), "{shown}");
             assert!(shown.contains(word), "{shown}");
         }
+    }
+
+    #[test]
+    fn the_release_command_is_no_process_type() {
+        let procfile = parse(b"release: ./migrate && ./seed\nweb: a\n").unwrap();
+        assert_eq!(procfile.release(), Some("./migrate && ./seed"));
+        assert_eq!(procfile.iter().collect::<Vec<_>>(), [("web", "a")]);
+        assert!(!parse(b"release: ./migrate\n").unwrap().has_processes());
+        assert!(error(b"release: a\nrelease: b\n").contains("line 1 already"));
     }
 
     #[test]

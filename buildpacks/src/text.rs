@@ -10,7 +10,7 @@ pub(crate) fn is_invisible(character: char) -> bool {
 }
 
 /// The text with its invisible characters spelled out, and cut where it becomes too long to read.
-pub(crate) fn excerpt(text: &str) -> String {
+pub fn excerpt(text: &str) -> String {
     let mut shown = visible(text.chars().take(CHARS_MAX));
     if text.chars().nth(CHARS_MAX).is_some() {
         shown.push('…');

@@ -28,6 +28,8 @@ fn shown(plan: &BuildPlan, env: &BuildEnv) -> String {
             Start::Command(command) => line("run   ", &format!("{name}: {command}")),
         }
     }
+    plan.release_command.iter().for_each(|command| line("once  ", command));
+    plan.cron.iter().for_each(|entry| line("cron  ", &format!("{} {}", entry.schedule, entry.command)));
     plan.stack.iter().for_each(|image| line("stack ", &image.name));
     plan.reads_env.iter().for_each(|name| line("reads ", name));
     for file in &rendered.meta {

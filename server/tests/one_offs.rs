@@ -56,6 +56,7 @@ impl Town {
             commit: Oid::zero(),
             processes: [("web".parse().unwrap(), Command::ImageDefault)].into(),
             port: 5000,
+            jobs: paas::domain::Jobs::default(),
             description: "a test".to_owned(),
             created_by: "a test".to_owned(),
             change: ConfigChange::new(),

@@ -9,6 +9,7 @@ mod faults;
 mod first_push;
 mod install;
 mod isolation;
+mod jobs;
 mod pages;
 mod refused;
 mod rename;

@@ -2,9 +2,9 @@
 use super::context::{extras, stream};
 use super::queue::Cancel;
 use super::source::GitTree;
-use super::{Workshop, base, foreign};
+use super::{Workshop, base, foreign, jobs};
 use crate::domain::release::Config;
-use crate::domain::{App, Build, BuildId, Failure, ImageId};
+use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs};
 use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
 use crate::logs::Mask;
 use buildpacks::{BuildEnv, BuildPlan, DockerfileSource, RenderContext, SourceTree, render};
@@ -27,6 +27,7 @@ const LAST_LINES: usize = 30;
 pub(super) struct Made {
     pub(super) image: ImageId,
     pub(super) plan: BuildPlan,
+    pub(super) jobs: Jobs,
 }
 
 /// Which lines of a build reach the transcript.
@@ -63,17 +64,18 @@ impl Workshop {
         let config = self.tools.store.config(app.id).await.map_err(|error| platform(error.to_string()))?;
         let env: BuildEnv = config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())).collect();
         let (tree, plan) = self.plan(app, build, &env).await?;
+        let jobs = jobs::jobs_of(&plan)?;
         self.tell(app, build.id, told(&plan));
         let fingerprint = buildpacks::fingerprint(&plan, &tree.tree_oid, &env);
         if let Some(image) = self.find_made(app, build.id, &fingerprint).await? {
             self.tell(app, build.id, ["-----> Same tree, same settings: no build needed".to_owned()]);
-            return Ok(Made { image, plan });
+            return Ok(Made { image, plan, jobs });
         }
         let inputs = Inputs { tree, plan: &plan, config: &config, env: &env };
         let image = self.build_image(app, build, inputs, cancel).await?;
         let kept = self.tools.store.remember_image(app.id, &fingerprint, &image, self.tools.clock.now()).await;
         kept.map_err(|error| platform(error.to_string()))?;
-        Ok(Made { image, plan })
+        Ok(Made { image, plan, jobs })
     }
 
     async fn plan(&self, app: &App, build: &Build, env: &BuildEnv) -> Result<(GitTree, BuildPlan), Failure> {
@@ -250,6 +252,7 @@ fn shortened(step: &str) -> String {
 fn told(plan: &BuildPlan) -> Vec<String> {
     let mut lines = vec![format!("-----> {} app detected ({})", plan.language.name(), plan.because.join(", "))];
     lines.extend(plan.notes.iter().map(|note| format!("       {note}")));
+    lines.extend(jobs::told(plan));
     lines.extend(plan.warnings.iter().map(|warning| format!(" !     {warning}")));
     lines
 }

@@ -129,6 +129,7 @@ impl Workshop {
             commit: build.moves.new.clone(),
             processes: processes(&made)?,
             port,
+            jobs: made.jobs.clone(),
             description: format!("{what} {}", build.moves.new.short()),
             created_by: build.pusher.to_string(),
             change: ConfigChange::new(),

@@ -10,6 +10,7 @@ mod heal;
 mod history;
 mod image;
 mod job;
+mod jobs;
 mod queue;
 mod rebuild;
 mod repo_pack;

@@ -244,6 +244,7 @@ pub(super) async fn apply(
         commit: live.commit.clone(),
         processes: live.processes.clone(),
         port: live.port,
+        jobs: live.jobs.clone(),
         description: format!("{verb} {words}"),
         created_by: context.caller.to_string(),
         change: change.clone(),

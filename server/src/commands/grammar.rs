@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, login, logs, maintenance, ps,
-    releases, run, server, volumes,
+    Context, Done, Permission, apps, backups, builds, checks, config, cron, domains, keys, login, logs, maintenance,
+    ps, releases, run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -45,6 +45,8 @@ pub(super) enum Command {
     Maintenance(maintenance::Verb),
     #[command(flatten)]
     Volumes(volumes::Verb),
+    #[command(flatten)]
+    Cron(cron::Verb),
     #[command(flatten)]
     Keys(keys::Verb),
     #[command(flatten)]
@@ -135,6 +137,7 @@ impl Parsed {
             Command::Checks(verb) => verb.permission(),
             Command::Maintenance(verb) => verb.permission(),
             Command::Volumes(verb) => verb.permission(),
+            Command::Cron(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
             Command::Backups(verb) => verb.permission(),
             Command::Login(verb) => verb.permission(),
@@ -151,6 +154,7 @@ impl Parsed {
             Command::Logs(verb) => Some(verb.app()),
             Command::Releases(verb) => Some(verb.app()),
             Command::Builds(verb) => Some(verb.app()),
+            Command::Cron(verb) => Some(verb.app()),
             Command::Domains(verb) => Some(verb.app()),
             Command::Checks(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
@@ -172,6 +176,7 @@ impl Parsed {
             Command::Checks(verb) => verb.run(context, console).await,
             Command::Maintenance(verb) => verb.run(context, console).await,
             Command::Volumes(verb) => verb.run(context, console).await,
+            Command::Cron(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
             Command::Backups(verb) => verb.run(context, console).await,
             Command::Login(verb) => verb.run(context, console).await,

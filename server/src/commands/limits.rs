@@ -9,8 +9,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// The type whose limits one-off instances have.
-const ONE_OFF: &str = "run";
+/// The types whose limits one-off instances have: `paas run`, release commands, and cron.
+const ONE_OFFS: [&str; 3] = ["run", "release", "cron"];
 
 /// One word of the line: `memory=512M`, `cpu=0.5`, `memory=default`.
 #[derive(Clone, Copy)]
@@ -99,11 +99,11 @@ pub(super) async fn set(
     let live = store.live_release(app.id).await?;
     if let Some(live) = &live
         && !live.processes.contains_key(process)
-        && process.as_str() != ONE_OFF
+        && !ONE_OFFS.contains(&process.as_str())
     {
         let known: Vec<&str> = live.processes.keys().map(ProcessType::as_str).collect();
         return Err(CommandError::new(format!("{} of {} has no process type `{process}`", live.no, app.name))
-            .next(format!("it has: {}; `{ONE_OFF}` stands for one-off instances", known.join(", "))));
+            .next(format!("it has: {}; one-off instances are of {}", known.join(", "), ONE_OFFS.join(", "))));
     }
     let before = store.limits(app.id).await?.get(process).copied().unwrap_or_default();
     let after = changed(before, settings)?;

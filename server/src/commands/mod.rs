@@ -10,6 +10,7 @@ mod checks;
 pub mod client;
 mod config;
 mod config_file;
+mod cron;
 mod deploy;
 mod destroy;
 mod dns;

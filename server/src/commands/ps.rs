@@ -5,6 +5,7 @@ use super::{CommandError, Context, Done, Permission, limits};
 use crate::console::Console;
 use crate::desk::words_of;
 use crate::domain::health::Health;
+use crate::domain::instance::Slot;
 use crate::domain::release::Formation;
 use crate::domain::{App, AppName, Failure, Moment, ProcessType};
 use crate::engine::{ObservedState, OneOffSeen};
@@ -62,7 +63,7 @@ pub(super) enum Verb {
     Limits {
         #[command(flatten)]
         of: OfApp,
-        /// Process type; `run` stands for one-off instances
+        /// Process type; `run`, `release` and `cron` stand for one-off instances
         #[arg(value_parser = limits::parse_process, requires = "settings", conflicts_with = "json")]
         process: Option<ProcessType>,
         /// memory=512M, cpu=0.5 (cores); `default` as a value takes it back
@@ -197,6 +198,10 @@ async fn scale(context: &Context, console: &Console, app: &App, counts: &[Count]
     let wanted: Formation = counts.iter().map(|count| (count.process.clone(), count.count)).collect();
     if wanted.len() < counts.len() {
         return Err(CommandError::new("a process type is named twice on this line"));
+    }
+    if wanted.keys().any(|process| process.as_str() == "release") {
+        return Err(CommandError::new("`release` is no process type: its command runs once before a release starts")
+            .next("`paas releases:retry` runs it again, with a new release"));
     }
     if let Some(live) = context.tools.store.live_release(app.id).await?
         && let Some(unknown) = wanted.keys().find(|process| !live.processes.contains_key(*process))

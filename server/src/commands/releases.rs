@@ -62,6 +62,7 @@ struct ReleaseView {
     image: String,
     port: u16,
     failure: Option<String>,
+    release_command: Option<String>,
     processes: std::collections::BTreeMap<String, String>,
     config_vars: Vec<String>,
 }
@@ -125,6 +126,7 @@ async fn info(context: &Context, console: &Console, app: &App, no: ReleaseNo, fo
         ("image", view.image),
         ("port", view.port.to_string()),
         ("config", view.config_vars.join(" ")),
+        ("once", view.release_command.unwrap_or_else(|| "-".to_owned())),
         ("failure", view.failure.unwrap_or_else(|| "-".to_owned())),
     ] {
         console.say(&format!("{what:<9}{value}")).await;
@@ -157,6 +159,7 @@ fn view(release: &Release) -> ReleaseView {
             Rollout::Failed { failure, .. } => Some(failure.to_string()),
             Rollout::Starting { .. } | Rollout::Live { .. } | Rollout::Replaced { .. } => None,
         },
+        release_command: release.jobs.release_command.clone(),
         processes: release.processes.iter().map(|(process, c)| (process.to_string(), command(c))).collect(),
         config_vars: release.config.keys().map(ToString::to_string).collect(),
     }
@@ -170,6 +173,7 @@ async fn retry(context: &Context, console: &Console, app: &App) -> Done {
         commit: of.commit.clone(),
         processes: of.processes.clone(),
         port: of.port,
+        jobs: of.jobs.clone(),
         description: format!("Retry of {}", of.no),
         created_by: context.caller.to_string(),
         change: ConfigChange::new(),

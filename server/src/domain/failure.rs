@@ -102,6 +102,13 @@ pub enum Failure {
     Overtaken {
         by: String,
     },
+    /// The release command ended otherwise than by success.
+    ReleaseCommand {
+        exit: Exit,
+    },
+    ReleaseCommandTimedOut {
+        limit_secs: u64,
+    },
     /// The world failed: engine, disk, database.
     Platform {
         reason: String,
@@ -148,6 +155,21 @@ impl Failure {
             Self::BuildTimedOut { .. } => {
                 "look at the last step above: does it wait for input or for the network?".to_owned()
             }
+            Self::ReleaseCommand { exit: Exit::Status(127) } => {
+                "127 means command not found: check the Procfile's `release:` line and the image's PATH".to_owned()
+            }
+            Self::ReleaseCommand { exit: Exit::Status(126) } => {
+                "126 means not executable: commit the file with `git update-index --chmod=+x FILE`".to_owned()
+            }
+            Self::ReleaseCommand { exit: Exit::OutOfMemory } => {
+                "it needs more than its memory limit; `paas ps:limits release memory=1G` raises it".to_owned()
+            }
+            Self::ReleaseCommand { .. } => {
+                "its lines above say why; mend it and push again, or run `paas releases:retry`".to_owned()
+            }
+            Self::ReleaseCommandTimedOut { .. } => {
+                "what takes longer belongs into `paas run -d`; does it wait for input or for a lock?".to_owned()
+            }
             Self::Platform { .. } => "run `paas server:doctor`".to_owned(),
             Self::Plan { .. }
             | Self::BuildStep { .. }
@@ -182,6 +204,10 @@ impl fmt::Display for Failure {
             Self::OutOfMemory { process, .. } => write!(f, "{process} {} before it was ready", Exit::OutOfMemory),
             Self::Unhealthy { process, path, status } => write!(f, "{process} answered {status} to GET {path}"),
             Self::Overtaken { by } => write!(f, "overtaken by {by}"),
+            Self::ReleaseCommand { exit } => write!(f, "the release command {exit}"),
+            Self::ReleaseCommandTimedOut { limit_secs } => {
+                write!(f, "the release command was ended after its limit of {} min", limit_secs / 60)
+            }
         }
     }
 }

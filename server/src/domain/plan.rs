@@ -1,7 +1,10 @@
 //! What to do for one app, as a pure function of what is wanted, what is seen and the time.
 //!
-//! The order of a plan is its order of execution: fail, promote, start, route, stop, reap. Nothing that serves is touched
-//! before its successor is ready, and nothing is stopped while the proxy still routes or drains it.
+//! The order of a plan is its order of execution: fail, promote, command, start, route, stop, reap. Nothing that serves is
+//! touched before its successor is ready, no instance of a candidate is started before its release command has succeeded,
+//! and nothing is stopped while the proxy still routes or drains it.
+
+pub use command::{CommandLedger, CommandRun, ReleaseCommand};
 
 use super::failure::{Failure, Listening};
 use super::health::Health;
@@ -56,6 +59,7 @@ pub struct Spec {
 pub struct Candidate {
     pub spec: Spec,
     pub since: Moment,
+    pub command: ReleaseCommand,
 }
 
 /// How often a slot of a release crashed in a row, and when last.
@@ -87,6 +91,14 @@ pub enum Action {
     Promote {
         release: ReleaseNo,
     },
+    /// Run the release command, which goes on while other plans are made.
+    RunCommand {
+        release: ReleaseNo,
+    },
+    /// End a release command that nobody waits for any more.
+    EndCommand {
+        release: ReleaseNo,
+    },
     /// Everything of a start but running it, ahead of the time when it may run.
     Make {
         release: ReleaseNo,
@@ -114,8 +126,14 @@ pub enum Action {
 
 /// Decides what to do next for one app. Calling it again after its actions took effect yields nothing more to do,
 /// or what the changed world asks for.
-pub fn plan(wanted: &Wanted, seen: &[Seen], crashes: &CrashLedger, now: Moment) -> Vec<Action> {
-    let mut planner = Planner { wanted, seen, crashes, now, actions: Vec::new() };
+pub fn plan(
+    wanted: &Wanted,
+    seen: &[Seen],
+    crashes: &CrashLedger,
+    commands: &CommandLedger,
+    now: Moment,
+) -> Vec<Action> {
+    let mut planner = Planner { wanted, seen, crashes, commands, now, actions: Vec::new() };
     if wanted.exclusive {
         planner.run_exclusive();
     } else {
@@ -128,6 +146,7 @@ struct Planner<'a> {
     wanted: &'a Wanted,
     seen: &'a [Seen],
     crashes: &'a CrashLedger,
+    commands: &'a CommandLedger,
     now: Moment,
     actions: Vec<Action>,
 }
@@ -135,6 +154,8 @@ struct Planner<'a> {
 /// The verdict on the candidate in this round.
 enum Verdict<'a> {
     None,
+    /// Its release command has not succeeded yet: for all others it is not there.
+    Prepares(&'a Candidate),
     Waits(&'a Candidate),
     Failed,
     Promoted(&'a Candidate),
@@ -144,7 +165,7 @@ impl<'a> Planner<'a> {
     fn run(&mut self) {
         let verdict = self.judge_candidate();
         let (serving, candidate) = match verdict {
-            Verdict::None | Verdict::Failed => (self.wanted.live.as_ref(), None),
+            Verdict::None | Verdict::Failed | Verdict::Prepares(_) => (self.wanted.live.as_ref(), None),
             Verdict::Waits(candidate) => (self.wanted.live.as_ref(), Some(candidate)),
             Verdict::Promoted(candidate) => (Some(&candidate.spec), None),
         };
@@ -160,14 +181,29 @@ impl<'a> Planner<'a> {
         self.reap(&[]);
     }
 
+    /// The verdict, and what it means for release commands.
     fn judge_candidate(&mut self) -> Verdict<'a> {
+        let verdict = self.verdict();
+        self.command(if let Verdict::Prepares(candidate) = verdict { Some(candidate) } else { None });
+        verdict
+    }
+
+    fn verdict(&mut self) -> Verdict<'a> {
         let Some(candidate) = &self.wanted.starting else { return Verdict::None };
         let release = candidate.spec.no;
+        let Some(begun) = candidate.begun(self.commands) else {
+            let Some(CommandRun::Failed { failure }) = self.commands.get(&release) else {
+                return Verdict::Prepares(candidate);
+            };
+            self.actions.push(Action::Fail { release, failure: failure.clone() });
+            return Verdict::Failed;
+        };
         let slots = self.slots(&candidate.spec);
         let missing = slots.iter().filter(|slot| self.find_ready(release, slot).is_none());
         // Web first: the other types wait for it.
         let missing = missing.min_by_key(|slot| !slot.process.is_web());
-        let failure = self.crash_of(candidate).or_else(|| missing.and_then(|slot| self.timeout_of(candidate, slot)));
+        let failure =
+            self.crash_of(candidate).or_else(|| missing.and_then(|slot| self.timeout_of(candidate, begun, slot)));
         if let Some(failure) = failure {
             self.actions.push(Action::Fail { release, failure });
             return Verdict::Failed;
@@ -188,8 +224,8 @@ impl<'a> Planner<'a> {
     }
 
     /// The failure of a candidate whose time is over while `slot` is not ready.
-    fn timeout_of(&self, candidate: &Candidate, slot: &Slot) -> Option<Failure> {
-        let (since, limit) = self.budget_of(candidate, slot);
+    fn timeout_of(&self, candidate: &Candidate, begun: Moment, slot: &Slot) -> Option<Failure> {
+        let (since, limit) = self.budget_of(begun, slot);
         if self.now.since(since) < limit {
             return None;
         }
@@ -215,16 +251,16 @@ impl<'a> Planner<'a> {
     }
 
     /// From when on, and for how long, a slot of the candidate may be not ready.
-    fn budget_of(&self, candidate: &Candidate, slot: &Slot) -> (Moment, Duration) {
+    fn budget_of(&self, begun: Moment, slot: &Slot) -> (Moment, Duration) {
         let budget = self.wanted.health.ready_budget();
         let longer = budget + YIELD_BUDGET;
         let holds = self.wanted.exclusive && self.wanted.live.is_some();
         match self.wanted.held_since {
-            Some(since) if holds => (since.max(candidate.since), HOLD_BUDGET),
-            None if holds => (candidate.since, longer),
+            Some(since) if holds => (since.max(begun), HOLD_BUDGET),
+            None if holds => (begun, longer),
             // Other types begin when web is ready and their old ones have ended.
-            Some(_) | None if slot.process.is_web() => (candidate.since, budget),
-            Some(_) | None => (candidate.since, longer),
+            Some(_) | None if slot.process.is_web() => (begun, budget),
+            Some(_) | None => (begun, longer),
         }
     }
 
@@ -355,6 +391,8 @@ impl<'a> Planner<'a> {
             Action::Start { release, slot, epoch } => s.is_made_for(*release, slot, *epoch),
             Action::Fail { .. }
             | Action::Promote { .. }
+            | Action::RunCommand { .. }
+            | Action::EndCommand { .. }
             | Action::Make { .. }
             | Action::Route { .. }
             | Action::Stop { .. }
@@ -400,6 +438,7 @@ fn has_begun(s: &Seen) -> bool {
     }
 }
 
+mod command;
 mod exclusive;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! An app, and its releases: immutable sets of image, config and process types.
-use super::{AppId, AppKey, AppName, BuildId, ImageId, Moment, Oid, ProcessType, ReleaseNo, Rollout, Secret, VarName};
+use super::{
+    AppId, AppKey, AppName, BuildId, ImageId, Jobs, Moment, Oid, ProcessType, ReleaseNo, Rollout, Secret, VarName,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -83,9 +85,21 @@ pub struct Release {
     pub created_by: String,
     pub created_at: Moment,
     pub rollout: Rollout,
+    pub jobs: Jobs,
+    /// When its release command succeeded.
+    pub command_done_at: Option<Moment>,
 }
 
 impl Release {
+    /// What runs once before its first instance starts. Who goes back runs nothing: the world is as the newer release
+    /// left it, and undoing that is nobody's command.
+    pub fn command(&self) -> Option<&str> {
+        match self.origin {
+            Origin::Push { .. } | Origin::Config { .. } | Origin::Retry { .. } => self.jobs.release_command.as_deref(),
+            Origin::Rollback { .. } => None,
+        }
+    }
+
     /// The build whose transcript also tells this release's rollout.
     pub fn build(&self) -> Option<BuildId> {
         match self.origin {

@@ -50,6 +50,14 @@ impl House {
         match action {
             Action::Fail { release, failure } => self.fail(sheet, seen, *release, failure.clone()).await,
             Action::Promote { release } => self.promote(sheet, seen, *release).await,
+            Action::RunCommand { release } => {
+                self.run_command(sheet, *release);
+                Ok(())
+            }
+            Action::EndCommand { release } => {
+                self.end_command(sheet, *release);
+                Ok(())
+            }
             Action::Make { release, slot, epoch } => self.make_instance(sheet, *release, slot, *epoch).await,
             Action::Start { release, slot, epoch } => self.start_instance(sheet, seen, (*release, slot, *epoch)).await,
             Action::Route { to } => {

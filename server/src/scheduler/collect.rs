@@ -7,7 +7,7 @@ use super::reconcile::Sheet;
 use crate::domain::instance::Seen;
 use crate::domain::{App, AppKey, ContainerId, Moment};
 use crate::engine::{EngineError, LogLine, Observed};
-use crate::logs::{Mask, Overlap, Said, Unread, plain};
+use crate::logs::{Mask, Overlap, Said, TranscriptOf, Unread, plain};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -50,6 +50,18 @@ pub(super) fn spawn(
     begin: Begin,
     watch: CancellationToken,
 ) -> JoinHandle<()> {
+    spawn_for(house, app, o, mask, begin, (watch, None))
+}
+
+/// [`spawn`] for somebody who waits for it: what goes into the log also goes into the transcript, indented.
+pub(super) fn spawn_for(
+    house: &Arc<House>,
+    app: &App,
+    o: &Observed,
+    mask: Mask,
+    begin: Begin,
+    (watch, transcript): (CancellationToken, Option<TranscriptOf>),
+) -> JoinHandle<()> {
     let house = Arc::clone(house);
     let (key, id, source, since) = (app.key.clone(), o.id.clone(), format!("app[{}]", o.slot), o.created_at);
     // Held open while the instance runs: whoever says something about the app finds it open.
@@ -57,6 +69,7 @@ pub(super) fn spawn(
     house.tools.tracker.clone().spawn(async move {
         let _journal = journal;
         let mut collector = Collector::new(house, key, id, source, mask);
+        collector.transcript = transcript;
         if let Begin::WhereTheLogEnds = begin {
             collector.find_the_end(since).await;
         }
@@ -81,6 +94,8 @@ struct Collector {
     /// The stream was not read for a while: what is in it already is not a flood, and can wait.
     is_behind: bool,
     backlog_until: Option<Moment>,
+    /// Gets every line that is read, too.
+    transcript: Option<TranscriptOf>,
 }
 
 /// Why a stream is read no further.
@@ -93,7 +108,8 @@ enum End {
 
 impl Collector {
     fn new(house: Arc<House>, key: AppKey, id: ContainerId, source: String, mask: Mask) -> Self {
-        Self { house, key, id, source, mask, overlap: Overlap::default(), is_behind: false, backlog_until: None }
+        let overlap = Overlap::default();
+        Self { house, key, id, source, mask, overlap, is_behind: false, backlog_until: None, transcript: None }
     }
 
     /// Takes up where the app's log ends, if any line of this instance is in it.
@@ -195,6 +211,9 @@ impl Collector {
                 has_backlog |= self.backlog_until.is_some_and(|until| line.at <= until);
                 news.push((line.at, text));
             }
+        }
+        if let Some(of) = self.transcript {
+            logs.transcribe(&self.key, of, news.iter().map(|(_, text)| format!("       {text}")));
         }
         while !news.is_empty() {
             news = logs.carry(&self.key, &self.source, news);

@@ -1,10 +1,10 @@
 //! What the scheduler remembers of an app between two looks. All of it can be lost: a restart observes anew.
 use super::probe::ProbeState;
 use crate::domain::instance::Slot;
-use crate::domain::plan::{CrashLedger, Crashes, STEADY_TIME};
+use crate::domain::plan::{CommandLedger, CommandRun, CrashLedger, Crashes, STEADY_TIME};
 use crate::domain::{ContainerId, Moment, ReleaseNo};
 use crate::proxy::DrainReport;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,8 @@ pub(super) struct AppMemory {
     pub(super) instances: HashMap<ContainerId, Known>,
     pub(super) stopping: HashSet<ContainerId>,
     pub(super) crashes: CrashLedger,
+    /// Release commands that run or have run.
+    pub(super) commands: BTreeMap<ReleaseNo, Commanded>,
     /// Instances whose end was counted already.
     pub(super) counted: HashSet<ContainerId>,
     /// What the instances of a release carried when they left the route.
@@ -32,6 +34,12 @@ pub(super) struct AppMemory {
     pub(super) clearing: Clearing,
     /// The instances of the last look, to notice in a sweep that something changed without an event.
     pub(super) last_seen: Vec<(ContainerId, bool)>,
+}
+
+pub(super) struct Commanded {
+    pub(super) run: CommandRun,
+    /// Cancelled when nobody waits for it any more.
+    pub(super) end: CancellationToken,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +78,10 @@ pub(super) struct Drained {
 }
 
 impl AppMemory {
+    pub(super) fn command_ledger(&self) -> CommandLedger {
+        self.commands.iter().map(|(no, command)| (*no, command.run.clone())).collect()
+    }
+
     pub(super) fn count_crash(
         &mut self,
         release: ReleaseNo,
@@ -102,5 +114,7 @@ impl AppMemory {
         self.told.retain(is_recent);
         self.told_wait.retain(is_recent);
         self.crashes.retain(|(no, _), _| is_recent(no));
+        let is_there = |run: &CommandRun| matches!(run, CommandRun::Running | CommandRun::Ending);
+        self.commands.retain(|no, command| is_recent(no) || is_there(&command.run));
     }
 }

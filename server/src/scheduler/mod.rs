@@ -6,6 +6,8 @@
 mod act;
 mod clear;
 mod collect;
+mod cron;
+mod cron_run;
 mod exec;
 mod freeze;
 mod hold;
@@ -18,10 +20,13 @@ mod one_off_care;
 mod probe;
 mod publish;
 mod reconcile;
+mod release_command;
+mod run_once;
 mod see_through;
 mod sweep;
 mod tell;
 
+pub use cron::CronError;
 pub use exec::Exec;
 pub use freeze::Frozen;
 pub use observe::Instance;
@@ -82,6 +87,7 @@ pub(crate) struct House {
     memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
     networks: tokio::sync::Mutex<()>,
     one_offs: one_off::InHand,
+    cron: cron::Bench,
     started_at: Moment,
     /// Apps that are held still.
     frozen: Mutex<HashSet<AppId>>,
@@ -101,10 +107,12 @@ impl Scheduler {
             networks: tokio::sync::Mutex::default(),
             frozen: Mutex::default(),
             one_offs: one_off::InHand::default(),
+            cron: cron::Bench::default(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());
         tracker.spawn(Arc::clone(&house).listen());
         tracker.spawn(Arc::clone(&house).sweep());
+        tracker.spawn(Arc::clone(&house).keep_time());
         Self(house)
     }
 

@@ -19,6 +19,8 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 const TAKE_UP_TIME: Duration = Duration::from_mins(1);
 /// The kind of one-offs that this room owns itself.
 const DETACHED: &str = "run";
+/// The kind that `cron` takes up, however late the engine comes back.
+const CRON: &str = "cron";
 
 impl House {
     /// Ends and removes a one-off, however often that must be tried. When the server stops there is no time for a grace;
@@ -95,6 +97,8 @@ impl House {
                 self.attend(&app, &release, one_off, Mask::of(&release.config), Begin::WhereTheLogEnds);
                 return Ok(());
             }
+        } else if is_wanted && seen.name.process.as_str() == CRON && !self.has_adopted_runs() {
+            return Ok(());
         } else if is_wanted && self.tools.clock.now().since(self.started_at) < TAKE_UP_TIME {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use super::publish::{backends, ready_backends};
 use crate::domain::health::Health;
 use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::limits::Limits;
-use crate::domain::plan::{Action, Candidate, CrashLedger, Spec, Wanted, plan};
+use crate::domain::plan::{Action, Candidate, CommandRun, CrashLedger, ReleaseCommand, Spec, Wanted, plan};
 use crate::domain::release::Release;
 use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout};
 use crate::store::StoreError;
@@ -66,8 +66,13 @@ impl House {
         let Ok(Some(starting)) = self.tools.store.starting_release(app).await else { return };
         let Some(candidate) = self.candidate_of(&starting) else { return };
         let Ok(health) = self.tools.store.health(app).await else { return };
+        let commands = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).command_ledger();
+        // Its release command has a limit of its own.
+        if matches!(commands.get(&starting.no), Some(CommandRun::Running | CommandRun::Ending)) {
+            return;
+        }
         let now = self.tools.clock.now();
-        if now.since(candidate.since) < health.ready_budget() {
+        if now.since(candidate.begun(&commands).unwrap_or(candidate.since)) < health.ready_budget() {
             return;
         }
         let failure = Failure::Platform { reason: format!("{} could not be started: {error:#}", starting.no) };
@@ -80,7 +85,12 @@ impl House {
     fn candidate_of(&self, release: &Release) -> Option<Candidate> {
         match release.rollout {
             Rollout::Starting { since } => {
-                Some(Candidate { spec: spec_of(release), since: since.max(self.started_at) })
+                let command = match (release.command(), release.command_done_at) {
+                    (None, _) => ReleaseCommand::None,
+                    (Some(_), None) => ReleaseCommand::Wanted,
+                    (Some(_), Some(at)) => ReleaseCommand::Done { at },
+                };
+                Some(Candidate { spec: spec_of(release), since: since.max(self.started_at), command })
             }
             Rollout::Live { .. } | Rollout::Replaced { .. } | Rollout::Failed { .. } => None,
         }
@@ -102,9 +112,13 @@ impl House {
             limits: &sheet.limits,
         };
         let seen = self.note(&context, &observed, &memory, now);
-        let crashes = memory.lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
-        let actions = plan(&sheet.wanted, &seen, &crashes, now);
-        if let Some(starting) = &sheet.starting {
+        let (crashes, commands) = {
+            let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            (memory.crashes.clone(), memory.command_ledger())
+        };
+        let actions = plan(&sheet.wanted, &seen, &crashes, &commands, now);
+        let has_begun = sheet.wanted.starting.as_ref().is_some_and(|candidate| candidate.begun(&commands).is_some());
+        if let Some(starting) = sheet.starting.as_ref().filter(|_| has_begun) {
             self.tell_start(&sheet, starting);
             self.tell_wait(&sheet, starting, &seen, now).await;
         }
@@ -160,6 +174,12 @@ impl House {
         Some(SocketAddr::new(memory.instances.get(&s.id)?.address, port))
     }
 
+    /// Whether a candidate's instances may start; until then its release command's end wakes the app.
+    fn is_getting_ready(&self, sheet: &Sheet) -> bool {
+        let commands = self.memory(sheet.app.id).lock().unwrap_or_else(PoisonError::into_inner).command_ledger();
+        sheet.wanted.starting.as_ref().is_some_and(|candidate| candidate.begun(&commands).is_some())
+    }
+
     /// What changes without an event (a settling time, a budget, a backoff) is looked at again in time.
     fn schedule_next_look(
         self: &Arc<Self>,
@@ -170,7 +190,7 @@ impl House {
         now: Moment,
     ) {
         let is_moving = !actions.is_empty()
-            || sheet.starting.is_some()
+            || self.is_getting_ready(sheet)
             || seen.iter().any(|s| matches!(s.state, State::Starting { .. }));
         let live = sheet.live.as_ref().map(|r| r.no);
         let next_start = crashes

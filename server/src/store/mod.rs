@@ -7,6 +7,7 @@ mod audit;
 mod backups;
 mod builds;
 mod config_vars;
+mod cron;
 mod destroying;
 mod keys;
 mod names;
@@ -19,6 +20,7 @@ mod volumes;
 
 pub use backups::BackupRow;
 pub use config_vars::ConfigChange;
+pub use cron::{Claim, CronTable};
 pub use names::Domain;
 pub use releases::{NewRelease, NewReleaseError};
 pub use seal::SealKey;

@@ -3,7 +3,7 @@ use super::destroying::refuse_destroying;
 use super::{ConfigChange, Result, Store, StoreError, from_json, narrow, parsed, to_json};
 use crate::domain::release::Config;
 use crate::domain::{
-    AppId, BuildId, BuildState, Command, Failure, ImageId, Moment, Oid, Origin, ProcessType, Release, ReleaseNo,
+    AppId, BuildId, BuildState, Command, Failure, ImageId, Jobs, Moment, Oid, Origin, ProcessType, Release, ReleaseNo,
     Rollout, Secret, VarName,
 };
 use sqlx::SqliteConnection;
@@ -18,6 +18,7 @@ pub struct NewRelease {
     pub commit: Oid,
     pub processes: BTreeMap<ProcessType, Command>,
     pub port: u16,
+    pub jobs: Jobs,
     pub description: String,
     pub created_by: String,
     /// Applied to the app's config vars in the same step; nothing is changed when no release is made.
@@ -46,6 +47,8 @@ struct ReleaseRow {
     created_by: String,
     created_at: i64,
     rollout: String,
+    jobs: String,
+    command_done_at: Option<i64>,
 }
 
 impl Store {
@@ -90,6 +93,7 @@ impl Store {
             commit: target.commit.clone(),
             processes: target.processes.clone(),
             port: target.port,
+            jobs: target.jobs.clone(),
             description,
             created_by: by.to_owned(),
             change: ConfigChange::new(),
@@ -117,13 +121,13 @@ impl Store {
         let plain: BTreeMap<&str, &str> =
             config.iter().map(|(name, value)| (name.as_str(), value.reveal().as_str())).collect();
         let sealed = self.seal.seal(&place(new.app, no), to_json(&plain)?.as_bytes())?;
-        let (origin, processes) = (to_json(&new.origin)?, to_json(&new.processes)?);
+        let (origin, processes, jobs) = (to_json(&new.origin)?, to_json(&new.processes)?, to_json(&new.jobs)?);
         let rollout = to_json(&Rollout::Starting { since: now })?;
         let (image, commit, port, at) = (new.image.as_str(), new.commit.as_str(), i64::from(new.port), now.unix_ms());
         sqlx::query!(
             "INSERT INTO releases (app_id, no, origin, image, commit_oid, processes, port, sealed_config, description,
-                                   created_by, created_at, rollout, word)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'starting')",
+                                   created_by, created_at, rollout, jobs, word)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'starting')",
             new.app.0,
             no,
             origin,
@@ -135,7 +139,8 @@ impl Store {
             new.description,
             new.created_by,
             at,
-            rollout
+            rollout,
+            jobs
         )
         .execute(&mut *connection)
         .await?;
@@ -204,11 +209,21 @@ impl Store {
         Ok(failed)
     }
 
+    /// Keeps that a release's command has succeeded: it is not run again for this release.
+    pub async fn command_done(&self, app: AppId, no: ReleaseNo, now: Moment) -> Result<()> {
+        let (number, at) = (i64::from(no.0), now.unix_ms());
+        sqlx::query!("UPDATE releases SET command_done_at = ? WHERE app_id = ? AND no = ?", at, app.0, number)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     pub async fn release(&self, app: AppId, no: ReleaseNo) -> Result<Release> {
         let number = i64::from(no.0);
         let row = sqlx::query_as!(
             ReleaseRow,
-            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout
+            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout,
+                    jobs, command_done_at
              FROM releases WHERE app_id = ? AND no = ?",
             app.0,
             number
@@ -239,7 +254,8 @@ impl Store {
     async fn release_by_word(&self, app: AppId, word: &str) -> Result<Option<Release>> {
         let row = sqlx::query_as!(
             ReleaseRow,
-            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout
+            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout,
+                    jobs, command_done_at
              FROM releases WHERE app_id = ? AND word = ?",
             app.0,
             word
@@ -254,7 +270,8 @@ impl Store {
         let limit = i64::from(limit);
         let rows = sqlx::query_as!(
             ReleaseRow,
-            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout
+            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout,
+                    jobs, command_done_at
              FROM releases WHERE app_id = ? ORDER BY no DESC LIMIT ?",
             app.0,
             limit
@@ -309,6 +326,8 @@ impl Store {
             created_by: row.created_by,
             created_at: Moment::from_unix_ms(row.created_at),
             rollout: from_json(&row.rollout, "releases.rollout")?,
+            jobs: from_json(&row.jobs, "releases.jobs")?,
+            command_done_at: row.command_done_at.map(Moment::from_unix_ms),
         })
     }
 }

@@ -322,6 +322,7 @@ impl ToldBuilder {
             commit: moves.new.clone(),
             processes: BTreeMap::new(),
             port: 5000,
+            jobs: paas::domain::Jobs::default(),
             description: "Deploy".to_owned(),
             created_by: "test".to_owned(),
             change: ConfigChange::new(),

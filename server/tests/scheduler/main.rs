@@ -2,6 +2,7 @@
 //! while, what answers over HTTP. Time can be moved on; nothing sleeps but to look again.
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
+mod jobs;
 mod settings;
 mod volumes;
 
@@ -9,7 +10,8 @@ use paas::clock::{Clock, SystemClock};
 use paas::domain::failure::Exit;
 use paas::domain::instance::{State, Traffic};
 use paas::domain::{
-    App, AppId, Command, ContainerId, Failure, ImageId, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site, VarName,
+    App, AppId, Command, ContainerId, Failure, ImageId, Jobs, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site,
+    VarName,
 };
 use paas::engine::FakeEngine;
 use paas::logs::{Logs, RouterLines};
@@ -120,6 +122,7 @@ impl Town {
             commit: Oid::zero(),
             processes: processes.iter().map(|p| (p.parse().unwrap(), Command::ImageDefault)).collect(),
             port: 5000,
+            jobs: Jobs::default(),
             description: "a test".to_owned(),
             created_by: "a test".to_owned(),
             change: ConfigChange::new(),

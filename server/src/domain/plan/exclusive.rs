@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 impl<'a> Planner<'a> {
     pub(super) fn run_exclusive(&mut self) {
         let (serving, candidate) = match self.judge_candidate() {
-            Verdict::None | Verdict::Failed => (self.wanted.live.as_ref(), None),
+            Verdict::None | Verdict::Failed | Verdict::Prepares(_) => (self.wanted.live.as_ref(), None),
             Verdict::Waits(candidate) => (self.wanted.live.as_ref(), Some(candidate)),
             Verdict::Promoted(candidate) => (Some(&candidate.spec), None),
         };

@@ -138,6 +138,7 @@ impl Town {
             origin: Origin::Config { changed: Vec::new() },
             image: ImageId::new(image),
             commit: Oid::zero(),
+            jobs: crate::domain::Jobs::default(),
             processes: [("web".parse().unwrap(), Command::Shell("./server $PORT".to_owned()))].into(),
             port: 5000,
             description: description.to_owned(),

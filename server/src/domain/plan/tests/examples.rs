@@ -10,6 +10,7 @@ pub(super) struct Scene {
     wanted: Wanted,
     seen: Vec<Seen>,
     crashes: CrashLedger,
+    commands: CommandLedger,
     now: Moment,
 }
 
@@ -18,7 +19,7 @@ impl Scene {
     pub(super) fn empty() -> Self {
         let formation = Formation::from([(process("web"), 1), (process("worker"), 1)]);
         let wanted = Wanted { formation, ..Wanted::default() };
-        Self { wanted, seen: Vec::new(), crashes: CrashLedger::new(), now: T0 }
+        Self { wanted, seen: Vec::new(), crashes: CrashLedger::new(), commands: CommandLedger::new(), now: T0 }
     }
 
     pub(super) fn live(no: u32, processes: &[&str]) -> Self {
@@ -28,7 +29,13 @@ impl Scene {
     }
 
     pub(super) fn starting(mut self, no: u32, processes: &[&str]) -> Self {
-        self.wanted.starting = Some(Candidate { spec: spec(no, processes), since: T0 });
+        self.wanted.starting = Some(Candidate { spec: spec(no, processes), since: T0, command: ReleaseCommand::None });
+        self
+    }
+
+    pub(super) fn with_command(mut self, command: ReleaseCommand, run: Option<(u32, CommandRun)>) -> Self {
+        self.wanted.starting.as_mut().expect("a candidate").command = command;
+        self.commands = run.into_iter().map(|(no, run)| (ReleaseNo(no), run)).collect();
         self
     }
 
@@ -81,7 +88,7 @@ impl Scene {
     }
 
     pub(super) fn plan(&self) -> Vec<Action> {
-        plan(&self.wanted, &self.seen, &self.crashes, self.now)
+        plan(&self.wanted, &self.seen, &self.crashes, &self.commands, self.now)
     }
 }
 
@@ -405,4 +412,37 @@ fn types_that_a_release_no_longer_has_end_with_its_promotion() {
     starting.wanted.live = Some(spec(1, &["web", "worker"]));
     assert_eq!(starting.plan(), [promote(2), route(&["b"]), stop("a")]);
     assert_eq!(scene(2).plan(), [stop("a")]);
+}
+
+#[test]
+fn a_release_command_runs_before_the_first_instance_and_its_failure_fails_the_release() {
+    use ReleaseCommand::{Done, Wanted};
+    let run = |no, run| Some((no, run));
+    let scene = |command, run| {
+        let live = Scene::live(1, &["web"]).with(("a", 1, "web.1"), Ready, Routed);
+        live.starting(2, &["web"]).with_command(command, run)
+    };
+    let release = ReleaseNo(2);
+    assert_eq!(scene(Wanted, None).plan(), [Action::RunCommand { release }]);
+    assert_eq!(scene(Wanted, run(2, CommandRun::Running)).plan(), []);
+    assert_eq!(scene(Wanted, run(1, CommandRun::Ending)).plan(), [], "one command at a time");
+    assert_eq!(scene(Wanted, run(2, CommandRun::Succeeded { at: T0 })).plan(), [start(2, "web.1", 0)]);
+    assert_eq!(scene(Done { at: T0 }, None).plan(), [start(2, "web.1", 0)]);
+    let failure = Failure::ReleaseCommand { exit: Exit::Status(1) };
+    let failed = run(2, CommandRun::Failed { failure: failure.clone() });
+    assert_eq!(scene(Wanted, failed).plan(), [Action::Fail { release, failure }]);
+}
+
+#[test]
+fn a_release_command_that_was_overtaken_is_ended_and_takes_none_of_the_time_to_be_ready() {
+    let running = Some((2, CommandRun::Running));
+    let overtaken = Scene::live(1, &["web"]).with(("a", 1, "web.1"), Ready, Routed).starting(3, &["web"]);
+    let plan = overtaken.with_command(ReleaseCommand::None, running).plan();
+    assert_eq!(plan, [Action::EndCommand { release: ReleaseNo(2) }, start(3, "web.1", 0)]);
+    let at = T0.plus(Duration::from_mins(9));
+    let mut late = Scene::live(1, &["web"]).starting(2, &["web"]).with_command(ReleaseCommand::Done { at }, None);
+    late.now = at.plus(Duration::from_secs(59));
+    assert!(!late.plan().iter().any(|action| matches!(action, Action::Fail { .. })));
+    late.now = at.plus(Duration::from_mins(1));
+    assert!(late.plan().iter().any(|action| matches!(action, Action::Fail { .. })));
 }

@@ -22,6 +22,8 @@ impl Judge<'_> {
                     let has_ended = matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed;
                     assert!(has_ended || s.state == Made, "reaps {s:?}");
                 }
+                Action::RunCommand { release } => self.a_command_is_due(*release),
+                Action::EndCommand { release } => self.nobody_waits_for_the_command(*release),
                 Action::Fail { .. } | Action::Promote { .. } | Action::Route { .. } => {}
             }
         }
@@ -51,6 +53,7 @@ impl Judge<'_> {
     }
 
     fn a_make_is_for_later(&self, release: ReleaseNo, slot: &Slot, epoch: u64) {
+        self.its_command_has_succeeded(release);
         assert!(self.wants(release, slot), "makes {slot} of {release}, which nobody wants");
         assert_eq!(epoch, self.world.wanted.epochs.get(slot).copied().unwrap_or(0));
         let is_there = |s: &&Seen| (s.release, &s.slot, s.epoch) == (release, slot, epoch);
@@ -59,6 +62,7 @@ impl Judge<'_> {
     }
 
     fn a_start_is_alone(&self, release: ReleaseNo, slot: &Slot, epoch: u64) {
+        self.its_command_has_succeeded(release);
         assert!(self.wants(release, slot), "starts {slot} of {release}, which nobody wants");
         assert_eq!(epoch, self.world.wanted.epochs.get(slot).copied().unwrap_or(0));
         let runs = |s: &&Seen| !matches!(s.state, Made | State::Exited { .. });

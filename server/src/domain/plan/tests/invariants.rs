@@ -44,6 +44,8 @@ impl<'a> Judge<'a> {
                     let has_ended = matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed;
                     assert!(has_ended || s.state == State::Made, "reaps {s:?}");
                 }
+                Action::RunCommand { release } => self.a_command_is_due(*release),
+                Action::EndCommand { release } => self.nobody_waits_for_the_command(*release),
                 Action::Make { .. } => panic!("makes ahead what nothing keeps from starting"),
                 Action::Fail { .. } | Action::Promote { .. } | Action::Route { .. } => {}
             }
@@ -55,14 +57,15 @@ impl<'a> Judge<'a> {
         let rank = |action: &Action| match action {
             Action::Fail { .. } => 0,
             Action::Promote { .. } => 1,
-            Action::Make { .. } | Action::Start { .. } => 2,
-            Action::Route { .. } => 3,
-            Action::Stop { .. } => 4,
-            Action::Reap { .. } => 5,
+            Action::RunCommand { .. } | Action::EndCommand { .. } => 2,
+            Action::Make { .. } | Action::Start { .. } => 3,
+            Action::Route { .. } => 4,
+            Action::Stop { .. } => 5,
+            Action::Reap { .. } => 6,
         };
-        assert!(self.actions.is_sorted_by_key(rank), "fail, promote, start, route, stop, reap");
+        assert!(self.actions.is_sorted_by_key(rank), "fail, promote, command, start, route, stop, reap");
         let count = |of: i32| self.actions.iter().filter(|a| rank(a) == of).count();
-        assert!(count(0) + count(1) <= 1 && count(3) <= 1, "one verdict, one route");
+        assert!(count(0) + count(1) <= 1 && count(4) <= 1, "one verdict, one route");
     }
 
     fn somebody_keeps_serving(&self) {
@@ -98,19 +101,26 @@ impl<'a> Judge<'a> {
         let has_crashed = slots.iter().any(|slot| of(slot).iter().any(|s| matches!(s, State::Exited { .. })));
         // Other types wait for web and for their old ones, so they have longer.
         let web_is_missing = slots.iter().any(|slot| slot.process.is_web() && !of(slot).contains(&State::Ready));
+        let prepared_at = self.prepared_at();
+        let is_prepared = prepared_at.is_some();
+        // Its time begins when its release command has succeeded.
+        let begun = prepared_at.unwrap_or(candidate.since);
         let holds = self.world.wanted.exclusive && self.world.wanted.live.is_some();
         let (since, limit) = match self.world.wanted.held_since {
-            Some(since) if holds => (since.max(candidate.since), 30),
-            _ if web_is_missing && !holds => (candidate.since, 60),
-            _ => (candidate.since, 100),
+            Some(since) if holds => (since.max(begun), 30),
+            _ if web_is_missing && !holds => (begun, 60),
+            _ => (begun, 100),
         };
         let is_overdue = self.world.now.since(since) >= Duration::from_secs(limit);
+        let has_command_failed = candidate.command == ReleaseCommand::Wanted
+            && matches!(self.world.commands.get(&candidate.spec.no), Some(CommandRun::Failed { .. }));
         let (is_failed, is_promoted) = (
             self.actions.iter().any(|a| matches!(a, Action::Fail { .. })),
             self.actions.iter().any(|a| matches!(a, Action::Promote { .. })),
         );
-        assert_eq!(is_failed, has_crashed || (is_overdue && !is_ready), "fails what failed");
-        assert_eq!(is_promoted, is_ready && !has_crashed, "promotes what is ready");
+        let has_failed = is_prepared && (has_crashed || (is_overdue && !is_ready));
+        assert_eq!(is_failed, has_command_failed || has_failed, "fails what failed");
+        assert_eq!(is_promoted, is_prepared && is_ready && !has_crashed, "promotes what is ready");
         match self.actions.first() {
             Some(Action::Fail { release, .. } | Action::Promote { release }) => {
                 assert_eq!(*release, candidate.spec.no);
@@ -130,6 +140,13 @@ impl<'a> Judge<'a> {
                 without.wanted.live = Some(candidate.spec);
                 assert_eq!(self.actions[1..], without.plan());
             }
+            _it_prepares if self.prepared_at().is_none() => {
+                let of_commands =
+                    |action: &&Action| matches!(action, Action::RunCommand { .. } | Action::EndCommand { .. });
+                let rest: Vec<&Action> = self.actions.iter().filter(|action| !of_commands(action)).collect();
+                let plan_without = without.plan();
+                assert_eq!(rest, plan_without.iter().filter(|action| !of_commands(action)).collect::<Vec<_>>());
+            }
             _it_waits => {
                 let plan_without = without.plan();
                 assert_eq!(self.routed, routed_by(&without, &plan_without));
@@ -144,7 +161,39 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Since when the candidate's instances may start.
+    fn prepared_at(&self) -> Option<Moment> {
+        let candidate = self.world.wanted.starting.as_ref()?;
+        match (candidate.command, self.world.commands.get(&candidate.spec.no)) {
+            (ReleaseCommand::None, _) => Some(candidate.since),
+            (ReleaseCommand::Done { at }, _) | (ReleaseCommand::Wanted, Some(&CommandRun::Succeeded { at })) => {
+                Some(at.max(candidate.since))
+            }
+            (ReleaseCommand::Wanted, _) => None,
+        }
+    }
+
+    pub(super) fn its_command_has_succeeded(&self, release: ReleaseNo) {
+        let is_candidate = self.world.wanted.starting.as_ref().is_some_and(|candidate| candidate.spec.no == release);
+        assert!(!is_candidate || self.prepared_at().is_some(), "an instance of {release} before its release command");
+    }
+
+    pub(super) fn a_command_is_due(&self, release: ReleaseNo) {
+        let candidate = self.world.wanted.starting.as_ref().expect("a command is a candidate's");
+        assert_eq!((candidate.spec.no, candidate.command), (release, ReleaseCommand::Wanted));
+        assert!(!self.world.commanded.contains(&release), "the command of {release} was run before");
+        let is_there = |run: &CommandRun| matches!(run, CommandRun::Running | CommandRun::Ending);
+        assert!(!self.world.commands.values().any(is_there), "two release commands at once");
+    }
+
+    pub(super) fn nobody_waits_for_the_command(&self, release: ReleaseNo) {
+        assert_eq!(self.world.commands.get(&release), Some(&CommandRun::Running));
+        let candidate = self.world.wanted.starting.as_ref().map(|candidate| candidate.spec.no);
+        assert_ne!(candidate, Some(release), "ends the command that the candidate waits for");
+    }
+
     fn a_start_is_due(&self, release: ReleaseNo, slot: &Slot, epoch: u64) {
+        self.its_command_has_succeeded(release);
         let candidate = self.world.wanted.starting.as_ref().map(|c| &c.spec);
         let spec = [self.serving.as_ref(), candidate].into_iter().flatten().find(|spec| spec.no == release);
         assert!(self.slots(spec).contains(slot), "starts {slot} of {release}, which nobody wants");
@@ -247,6 +296,8 @@ pub(super) fn judge_world(world: &World) {
 /// What holds once nothing happens any more: exactly what is wanted runs, and the web of it is routed.
 pub(super) fn judge_rest(world: &World) {
     assert!(world.wanted.starting.is_none(), "the candidate never settles");
+    let is_there = |run: &CommandRun| matches!(run, CommandRun::Running | CommandRun::Ending);
+    assert!(!world.commands.values().any(is_there), "a release command is left over");
     let judge = Judge::new(world, &[]);
     let mut wanted: Vec<(Slot, u64)> = judge
         .slots(world.wanted.live.as_ref())

@@ -24,6 +24,10 @@ fn processes() -> impl Strategy<Value = BTreeSet<ProcessType>> {
     prop::sample::select(sets).prop_map(|set| set.iter().map(|p| process(p)).collect())
 }
 
+fn command() -> impl Strategy<Value = ReleaseCommand> {
+    prop::sample::select(vec![ReleaseCommand::None, ReleaseCommand::Wanted])
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let any = any::<usize>;
     prop_oneof![
@@ -34,7 +38,8 @@ fn event() -> impl Strategy<Value = Event> {
         5 => any().prop_map(Event::StopEnds),
         4 => any().prop_map(Event::RequestBegins),
         4 => any().prop_map(Event::RequestEnds),
-        3 => processes().prop_map(|processes| Event::Push { processes }),
+        3 => (processes(), command()).prop_map(|(processes, command)| Event::Push { processes, command }),
+        6 => prop::bool::weighted(0.8).prop_map(|succeeds| Event::CommandEnds { succeeds }),
         1 => Just(Event::ConfigChange),
         1 => processes().prop_map(|processes| Event::Rollback { processes }),
         2 => (a_type(), 0..4_u16).prop_map(|(process, count)| Event::Scale { process, count }),
@@ -82,6 +87,7 @@ fn come_to_rest(world: &mut World) {
             world.happen(Event::ProbePasses(n));
         }
         world.in_flight.clear();
+        world.happen(Event::CommandEnds { succeeds: true });
         while !world.stopping.is_empty() {
             world.happen(Event::StopEnds(0));
         }

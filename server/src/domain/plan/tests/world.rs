@@ -19,6 +19,11 @@ pub(super) enum Event {
     },
     Push {
         processes: BTreeSet<ProcessType>,
+        command: ReleaseCommand,
+    },
+    /// The release command that is there ends; told to end, it never succeeds.
+    CommandEnds {
+        succeeds: bool,
     },
     /// Like a push, but it leaves a stopped app stopped.
     ConfigChange,
@@ -82,6 +87,9 @@ pub(super) struct World {
     pub(super) in_flight: BTreeMap<ContainerId, u32>,
     pub(super) stopping: BTreeSet<ContainerId>,
     pub(super) crashes: CrashLedger,
+    pub(super) commands: CommandLedger,
+    /// Releases whose command was run since the last death of paas.
+    pub(super) commanded: BTreeSet<ReleaseNo>,
     pub(super) agenda: VecDeque<Step>,
     /// The app has a volume from its beginning to its end.
     pub(super) is_always_exclusive: bool,
@@ -100,6 +108,8 @@ impl World {
             in_flight: BTreeMap::new(),
             stopping: BTreeSet::new(),
             crashes: CrashLedger::new(),
+            commands: CommandLedger::new(),
+            commanded: BTreeSet::new(),
             agenda: VecDeque::new(),
             is_always_exclusive: exclusive,
             newest: 0,
@@ -154,7 +164,7 @@ impl World {
     }
 
     pub(super) fn plan(&self) -> Vec<Action> {
-        plan(&self.wanted, &self.seen(), &self.crashes, self.now)
+        plan(&self.wanted, &self.seen(), &self.crashes, &self.commands, self.now)
     }
 
     /// Puts a plan on the agenda.
@@ -181,6 +191,15 @@ impl World {
                     self.agenda.clear();
                 }
             },
+            Some(Step::Act(Action::RunCommand { release })) => {
+                assert!(self.commanded.insert(release), "runs the command of {release} twice");
+                self.commands.insert(release, CommandRun::Running);
+            }
+            Some(Step::Act(Action::EndCommand { release })) => {
+                if let Some(run @ CommandRun::Running) = self.commands.get_mut(&release) {
+                    *run = CommandRun::Ending;
+                }
+            }
             Some(Step::Act(Action::Make { release, slot, epoch })) => self.make(release, slot, epoch),
             Some(Step::Act(Action::Start { release, slot, epoch })) => self.start(release, &slot, epoch),
             Some(Step::PublishStanding(to) | Step::Act(Action::Route { to })) => self.publish(to),
@@ -253,21 +272,22 @@ impl World {
             Event::StartFails => self.start_fails(),
             Event::PaasDies => self.paas_dies(),
             Event::Passes { seconds } => self.now = self.now.plus(Duration::from_secs(seconds)),
-            Event::Push { processes } => {
+            Event::Push { processes, command } => {
                 if self.wanted.starting.is_none() {
                     self.wanted.stopped = false;
-                    self.make_candidate(processes);
+                    self.make_candidate(processes, command);
                 }
             }
+            Event::CommandEnds { succeeds } => self.command_ends(succeeds),
             Event::ConfigChange => {
                 if let (None, Some(live)) = (&self.wanted.starting, &self.wanted.live) {
-                    self.make_candidate(live.processes.clone());
+                    self.make_candidate(live.processes.clone(), ReleaseCommand::Wanted);
                 }
             }
             Event::Rollback { processes } => {
                 if self.wanted.live.is_some() {
                     self.wanted.stopped = false;
-                    self.make_candidate(processes);
+                    self.make_candidate(processes, ReleaseCommand::None);
                 }
             }
             Event::Scale { process, count } => {
@@ -344,13 +364,27 @@ impl World {
         }
     }
 
-    fn make_candidate(&mut self, processes: BTreeSet<ProcessType>) {
+    fn make_candidate(&mut self, processes: BTreeSet<ProcessType>, command: ReleaseCommand) {
         self.newest += 1;
         for process in &processes {
             self.wanted.formation.entry(process.clone()).or_insert(1);
         }
         let spec = Spec { no: ReleaseNo(self.newest), processes, port: 5000 };
-        self.wanted.starting = Some(Candidate { spec, since: self.now });
+        self.wanted.starting = Some(Candidate { spec, since: self.now, command });
+    }
+
+    fn command_ends(&mut self, succeeds: bool) {
+        let now = self.now;
+        let is_there = |run: &CommandRun| matches!(run, CommandRun::Running | CommandRun::Ending);
+        let Some((no, run)) = self.commands.iter_mut().find(|(_, run)| is_there(run)) else { return };
+        if succeeds && *run == CommandRun::Running {
+            *run = CommandRun::Succeeded { at: now };
+            if let Some(candidate) = self.wanted.starting.as_mut().filter(|candidate| candidate.spec.no == *no) {
+                candidate.command = ReleaseCommand::Done { at: now };
+            }
+        } else {
+            *run = CommandRun::Failed { failure: Failure::ReleaseCommand { exit: Exit::Status(1) } };
+        }
     }
 
     fn restart(&mut self, process: &ProcessType, index: Option<u32>) {
@@ -365,6 +399,8 @@ impl World {
     fn paas_dies(&mut self) {
         self.agenda.clear();
         self.crashes.clear();
+        self.commands.clear();
+        self.commanded.clear();
         self.stopping.clear();
         self.in_flight.clear();
         self.wanted.held_since = None;

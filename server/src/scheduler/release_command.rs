@@ -1,0 +1,155 @@
+//! The release command: once for each release that is to run it, before its first instance, in an instance of its own.
+//!
+//! It is run once as long as this server lives, and not again after it has succeeded. A server that dies meanwhile takes
+//! its instance along (the next one removes it): a push ends as interrupted, the release of a config change or a retry
+//! goes on, and its command is run again. So it may be begun more than once, and has to bear that.
+use super::collect::Begin;
+use super::memory::Commanded;
+use super::one_off::{OneOff, OneOffError, Order, Run};
+use super::reconcile::Sheet;
+use super::run_once::{RunEnd, Watch};
+use super::{House, Scheduler};
+use crate::crash_point;
+use crate::domain::failure::{Exit, Failure};
+use crate::domain::job::{RELEASE_COMMAND_LIMIT, release_slot};
+use crate::domain::plan::CommandRun;
+use crate::domain::release::{Config, Release};
+use crate::domain::{App, ReleaseNo};
+use crate::engine::{EngineError, Keep, Stdio};
+use crate::logs::TranscriptOf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Before what cannot be started for now is tried again, and how often.
+const RETRY: Duration = Duration::from_secs(1);
+const TRIES: u32 = 60;
+
+impl House {
+    /// Begins it in the background; its end wakes the app.
+    pub(super) fn run_command(self: &Arc<Self>, sheet: &Sheet, no: ReleaseNo) {
+        let Some(release) = sheet.release(no).cloned() else { return };
+        let end = CancellationToken::new();
+        let memory = self.memory(sheet.app.id);
+        {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            if memory.commands.contains_key(&no) {
+                return;
+            }
+            memory.commands.insert(no, Commanded { run: CommandRun::Running, end: end.clone() });
+        }
+        let (house, app) = (Arc::clone(self), sheet.app.clone());
+        self.tools.tracker.spawn(async move {
+            let Some(run) = house.command_to_end(&app, &release, &end).await else { return };
+            if let CommandRun::Succeeded { at } = run
+                && let Err(error) = house.tools.store.command_done(app.id, no, at).await
+            {
+                tracing::warn!("cannot keep that the release command of {no} has succeeded: {error}");
+            }
+            if let Some(command) = memory.lock().unwrap_or_else(PoisonError::into_inner).commands.get_mut(&no) {
+                command.run = run;
+            }
+            house.wake(app.id);
+        });
+    }
+
+    pub(super) fn end_command(&self, sheet: &Sheet, no: ReleaseNo) {
+        let memory = self.memory(sheet.app.id);
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(command) = memory.commands.get_mut(&no).filter(|command| command.run == CommandRun::Running) {
+            command.run = CommandRun::Ending;
+            command.end.cancel();
+        }
+    }
+
+    /// `None` when the server stops.
+    async fn command_to_end(
+        self: &Arc<Self>,
+        app: &App,
+        release: &Release,
+        end: &CancellationToken,
+    ) -> Option<CommandRun> {
+        let line = release.command().unwrap_or_default();
+        self.transcribe(app, release, [format!("-----> Release command: {line}")]);
+        self.say(app, &format!("{}: running the release command", release.no));
+        let begun = self.tools.clock.now();
+        let one_off = tokio::select! {
+            started = self.start_command(app, release, line) => match started {
+                Ok(one_off) => one_off,
+                Err(failure) => return Some(CommandRun::Failed { failure }),
+            },
+            () = end.cancelled() => return Some(CommandRun::Failed { failure: Failure::Interrupted }),
+            () = self.tools.stop.cancelled() => return None,
+        };
+        crash_point!("release-command");
+        let watch = Watch {
+            app,
+            release,
+            created_at: begun,
+            begin: Begin::AtFirstLine,
+            transcript: Some(TranscriptOf::rollout(release)),
+            deadline: begun.plus(RELEASE_COMMAND_LIMIT),
+            cancel: end.clone(),
+        };
+        let ended = self.see_to_end(one_off, watch).await;
+        let at = self.tools.clock.now();
+        let failure = match ended {
+            RunEnd::Exited(Exit::Status(0)) => {
+                let took = format!("       release command succeeded after {:.1}s", at.since(begun).as_secs_f64());
+                self.transcribe(app, release, [took]);
+                return Some(CommandRun::Succeeded { at });
+            }
+            RunEnd::Exited(exit) => Failure::ReleaseCommand { exit },
+            RunEnd::TimedOut => Failure::ReleaseCommandTimedOut { limit_secs: RELEASE_COMMAND_LIMIT.as_secs() },
+            RunEnd::Cancelled => Failure::Interrupted,
+            RunEnd::Lost { reason } => Failure::Platform { reason: format!("the release command was lost: {reason}") },
+            RunEnd::Left => return None,
+        };
+        Some(CommandRun::Failed { failure })
+    }
+
+    /// An engine that is away for a moment, and what an earlier server has left, are waited for.
+    async fn start_command(self: &Arc<Self>, app: &App, release: &Release, line: &str) -> Result<OneOff, Failure> {
+        let failed =
+            |reason: String| Failure::Platform { reason: format!("cannot start the release command: {reason}") };
+        let name = release_slot(release.no).map_err(|error| failed(error.to_string()))?;
+        for _ in 1..TRIES {
+            let order = Order {
+                name: name.clone(),
+                run: Run::Line(line.to_owned()),
+                env: Config::new(),
+                stdio: Stdio::Logged,
+                keep: Keep::WithServer,
+            };
+            let waits = match self.remove_left_commands(app).await {
+                Err(EngineError::Unreachable(_)) => true,
+                Err(error) => return Err(failed(error.to_string())),
+                Ok(()) => match Scheduler(Arc::clone(self)).one_off(app, release, order).await {
+                    Ok((one_off, _)) => return Ok(one_off),
+                    Err(OneOffError::Taken(_)) => true,
+                    Err(OneOffError::Other(error)) if is_away(&error) => true,
+                    Err(OneOffError::Other(error)) => return Err(failed(format!("{error:#}"))),
+                    Err(error @ OneOffError::TooMany(_)) => return Err(failed(error.to_string())),
+                },
+            };
+            if waits {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        Err(failed(format!("the engine did not answer for {TRIES} s")))
+    }
+
+    /// Two release commands of an app never run at once, not even when a server died during one.
+    async fn remove_left_commands(&self, app: &App) -> Result<(), EngineError> {
+        for seen in self.tools.engine.one_offs(Some(app.id)).await? {
+            if seen.name.process.as_str() == "release" && !self.one_offs.has(app.id, &seen.name) {
+                self.tools.engine.remove(&seen.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_away(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(EngineError::Unreachable(_)))
+}
