@@ -17,7 +17,7 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
     ("data_dir", &[]),
-    ("backups", &["builder", "domain", "clock", "data_dir", "logs", "store", "crash_point"]),
+    ("backups", &["builder", "scheduler", "domain", "clock", "data_dir", "engine", "logs", "store"]),
     (
         "commands",
         &["backups", "builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"],

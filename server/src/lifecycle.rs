@@ -81,7 +81,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, saved);
     waker.0.get_or_init(|| scheduler.clone());
     let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
-    let backups = ground.start_backups(&config, cipher)?;
+    let backups = ground.start_backups(&config, cipher, &engine, &scheduler)?;
     let commands = Commands::new(commands::Tools {
         store: ground.store.clone(),
         backups,
@@ -170,10 +170,18 @@ impl Ground {
         })
     }
 
-    fn start_backups(&self, config: &Config, cipher: Cipher) -> anyhow::Result<Backups> {
+    fn start_backups(
+        &self,
+        config: &Config,
+        cipher: Cipher,
+        engine: &Arc<DockerEngine>,
+        scheduler: &Scheduler,
+    ) -> anyhow::Result<Backups> {
         Backups::start(backups::Tools {
             store: self.store.clone(),
             repos: self.repos.clone(),
+            engine: engine.clone(),
+            scheduler: scheduler.clone(),
             clock: Arc::clone(&self.clock),
             data_dir: config.data_dir.clone(),
             cipher,

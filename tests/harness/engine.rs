@@ -36,11 +36,20 @@ impl Engine {
         for id in list(&["network", "ls", "--quiet", "--no-trunc"]) {
             docker(&["network", "rm", &id]);
         }
+        for name in list(&["volume", "ls", "--quiet"]) {
+            docker(&["volume", "rm", &name]);
+        }
         let mut images = list(&["images", "--quiet", "--no-trunc", "--filter", "label=paas.app"]);
         images.dedup();
         for id in images {
             docker(&["rmi", "--force", &id]);
         }
+    }
+
+    /// Names of our volumes.
+    pub(crate) fn volumes(&self) -> Vec<String> {
+        let words = [vec!["volume".to_owned(), "ls".to_owned(), "--quiet".to_owned()], self.filters(&[])].concat();
+        lines(&docker(&words.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
     /// Ids of everything that the engine keeps for apps: containers, networks, images.

@@ -27,7 +27,7 @@ impl Wire {
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                carry(&shared, stream);
+                carry(&shared, &stream);
             }
         });
         Self { path, state }
@@ -52,18 +52,18 @@ impl Wire {
     }
 }
 
-fn carry(state: &Mutex<State>, near: UnixStream) {
+fn carry(state: &Mutex<State>, near: &UnixStream) {
     let mut state = state.lock().expect("nobody panics with it");
     if state.is_cut {
         return;
     }
     let far = UnixStream::connect(ENGINE).expect("connect to the engine");
     state.open.retain(|stream| stream.peer_addr().is_ok());
-    for (from, to) in [(&near, &far), (&far, &near)] {
+    for (from, to) in [(near, &far), (&far, near)] {
         let (mut from, mut to) = (clone(from), clone(to));
         state.open.push(clone(&from));
         std::thread::spawn(move || {
-            let mut buffer = [0; 32 << 10];
+            let mut buffer = vec![0; 32 << 10];
             while let Ok(count @ 1..) = from.read(&mut buffer) {
                 if to.write_all(&buffer[..count]).is_err() {
                     break;

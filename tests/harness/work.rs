@@ -21,10 +21,7 @@ impl Work {
     pub(super) fn of_sample(town: &Town, sample: &str, app: &str) -> Self {
         let work = Self::empty(town, app);
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps").join(sample);
-        for entry in std::fs::read_dir(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display())) {
-            let entry = entry.expect("read a sample");
-            std::fs::copy(entry.path(), work.path(&entry.file_name().to_string_lossy())).expect("copy a sample");
-        }
+        copy_folder(&source, work.folder.path());
         work.commit("first");
         work
     }
@@ -143,6 +140,19 @@ impl Work {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         Pushing::new(started.expect("start git push"))
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
+        let entry = entry.expect("read a sample");
+        let copy = to.join(entry.file_name());
+        if entry.file_type().expect("look at a sample").is_dir() {
+            std::fs::create_dir(&copy).expect("make a folder");
+            copy_folder(&entry.path(), &copy);
+        } else {
+            std::fs::copy(entry.path(), copy).expect("copy a sample");
+        }
     }
 }
 

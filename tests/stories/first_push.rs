@@ -41,6 +41,16 @@ fn the_first_push_of_a_flask_app_goes_live_without_a_procfile() {
 }
 
 #[test]
+fn the_first_push_of_a_fastapi_app_goes_live() {
+    let town = Town::start();
+    town.push("hello-fastapi", "sums").succeeds().says("-----> Python app detected").says("-----> Live: v1 serves");
+    town.shows("sums", "hello-fastapi v1");
+    assert_eq!(town.get("sums", "/sum?a=2&b=40").text(), r#"{"sum":42}"#);
+    assert_eq!(town.get("sums", "/sum?a=2&b=x").status, 422);
+    town.doctor_is_clean();
+}
+
+#[test]
 fn the_first_push_of_a_procfile_alone_goes_live() {
     goes_live("hello-shell", "Procfile", "hello-shell v1");
 }

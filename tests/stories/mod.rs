@@ -12,6 +12,8 @@ mod isolation;
 mod refused;
 mod rename;
 mod second_push;
+mod settings;
 mod swap;
 mod traffic;
+mod volumes;
 mod walls;

@@ -3,9 +3,12 @@ use super::archive::{FORMAT, Manifest, Writer};
 use super::part::{CHUNK_BYTES, Part};
 use super::{Tools, cipher::Opener};
 use crate::builder::Repos;
-use crate::domain::{App, AppKey, Oid};
+use crate::domain::volume::{Owner, Stage};
+use crate::domain::{App, AppId, AppKey, Oid, VolumeKey};
 use crate::logs::timestamp;
 use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
@@ -14,6 +17,8 @@ use tokio::sync::mpsc;
 
 /// Parts that may wait to be written: each is at most a chunk.
 const QUEUE_PARTS: usize = 1;
+/// Chunks of the engine's that may wait to be put into a part.
+const QUEUE_CHUNKS: usize = 8;
 
 /// A backup that was written.
 pub(super) struct Made<W> {
@@ -94,6 +99,30 @@ async fn send(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
     for app in &apps {
         send_repository(tools, app, items).await.with_context(|| format!("back up the repository of {}", app.name))?;
     }
+    send_volumes(tools, items).await
+}
+
+/// The volumes of an app are copied while it is held still; those of no app as they are.
+async fn send_volumes(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
+    let mut by_app: BTreeMap<Option<AppId>, Vec<VolumeKey>> = BTreeMap::new();
+    // One that was never used is not in the engine, and holds nothing.
+    for volume in tools.store.all_volumes().await?.into_iter().filter(|volume| volume.stage == Stage::Used) {
+        let app = match volume.owner {
+            Owner::App(app) => Some(app),
+            Owner::Nobody { .. } => None,
+        };
+        by_app.entry(app).or_default().push(volume.key);
+    }
+    for (app, volumes) in by_app {
+        let frozen = match app {
+            Some(app) => Some(tools.scheduler.freeze(app).await.context("hold the app still")?),
+            None => None,
+        };
+        for volume in volumes {
+            send_volume(tools, &volume, items).await.with_context(|| format!("back up the volume {volume}"))?;
+        }
+        drop(frozen);
+    }
     Ok(())
 }
 
@@ -144,6 +173,27 @@ fn pack_into(repos: &Repos, app: &AppKey, live: &[Oid], items: &mpsc::Sender<Ite
         bytes.len() < CHUNK_BYTES || flush(&mut bytes)
     })?;
     if bytes.is_empty() || flush(&mut bytes) { Ok(()) } else { Err(stopped()) }
+}
+
+async fn send_volume(tools: &Tools, volume: &VolumeKey, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
+    let (to, mut chunks) = mpsc::channel::<Bytes>(QUEUE_CHUNKS);
+    let reading = tools.engine.read_volume(volume, to);
+    // Owns the chunks: when nothing can be written any more, the reading ends too.
+    let sending = async move {
+        let (mut number, mut bytes) = (0, Vec::with_capacity(CHUNK_BYTES));
+        let part = |number| Part::Volume { volume: volume.to_string(), chunk: number };
+        while let Some(chunk) = chunks.recv().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() >= CHUNK_BYTES {
+                put(items, Item::Bytes(part(number), std::mem::take(&mut bytes))).await?;
+                number += 1;
+            }
+        }
+        put(items, Item::Bytes(part(number), bytes)).await
+    };
+    let (read, sent) = tokio::join!(reading, sending);
+    sent?;
+    Ok(read?)
 }
 
 async fn put(items: &mpsc::Sender<Item>, item: Item) -> anyhow::Result<()> {

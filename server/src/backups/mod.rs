@@ -6,6 +6,7 @@
 mod archive;
 mod cipher;
 mod contents;
+mod fill;
 mod nightly;
 pub mod offline;
 mod part;
@@ -20,6 +21,8 @@ pub use verify::Report;
 
 use crate::builder::Repos;
 use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::scheduler::Scheduler;
 use crate::store::Store;
 use anyhow::{Context, bail};
 use shelf::Shelf;
@@ -33,6 +36,8 @@ use tokio_util::task::TaskTracker;
 pub struct Tools {
     pub store: Store,
     pub repos: Repos,
+    pub engine: Arc<dyn Engine>,
+    pub scheduler: Scheduler,
     pub clock: Arc<dyn Clock>,
     pub data_dir: PathBuf,
     pub cipher: Cipher,

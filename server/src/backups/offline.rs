@@ -24,6 +24,9 @@ enum Line {
         /// Move apps that are here aside
         #[arg(long)]
         replace: bool,
+        /// Container engine, where volumes are made [default: unix:///var/run/docker.sock]
+        #[arg(long, env = "PAAS_DOCKER_HOST", value_name = "unix://SOCKET")]
+        docker_host: Option<String>,
     },
     /// Read a backup back to its end
     #[command(name = "backups:verify")]
@@ -85,8 +88,10 @@ pub async fn run(words: &[String], data_dir: &Path) -> (String, u8) {
         Err(error) => return (error.render().to_string(), if error.use_stderr() { 2 } else { 0 }),
     };
     let (name, done) = match line {
-        Line::Restore { file, keys, seal_key, replace } => {
-            ("backups:restore", restore_file(file, &keys, seal_key, replace, data_dir).await)
+        Line::Restore { file, keys, seal_key, replace, docker_host } => {
+            let order =
+                |opener| Order { backup: file, data_dir: data_dir.to_owned(), opener, seal_key, replace, docker_host };
+            ("backups:restore", restore_file(&keys, order).await)
         }
         Line::Verify { file, keys, seal_key } => ("backups:verify", verify_file(&file, &keys, seal_key).await),
     };
@@ -96,16 +101,10 @@ pub async fn run(words: &[String], data_dir: &Path) -> (String, u8) {
     }
 }
 
-async fn restore_file(
-    backup: PathBuf,
-    keys: &Keys,
-    seal_key: Option<PathBuf>,
-    replace: bool,
-    data_dir: &Path,
-) -> anyhow::Result<String> {
-    let data_dir = std::path::absolute(data_dir).context("find the data folder")?;
-    let shown = backup.display().to_string();
-    let order = Order { backup, data_dir: data_dir.clone(), opener: keys.opener()?, seal_key, replace };
+async fn restore_file(keys: &Keys, order: impl FnOnce(Opener) -> Order) -> anyhow::Result<String> {
+    let mut order = order(keys.opener()?);
+    order.data_dir = std::path::absolute(&order.data_dir).context("find the data folder")?;
+    let (data_dir, shown) = (order.data_dir.clone(), order.backup.display().to_string());
     let restored = match restore(order).await? {
         Outcome::Finished => {
             return Ok(format!("finished the interrupted restore into {}; start the server\n", data_dir.display()));

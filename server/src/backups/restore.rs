@@ -1,8 +1,11 @@
 //! Puts a backup in place of a data folder that no server uses. Everything is checked before anything is replaced, and
 //! what is replaced is moved aside, not removed. A restore that is killed is finished by the next one.
 use super::cipher::Opener;
+use super::fill::Volumes;
 use super::unpack::{check_database, unpack};
 use crate::data_dir::{RESTORE, RESTORE_BEGUN, check_whole, hold};
+use crate::domain::VolumeKey;
+use crate::domain::volume::Stage;
 use crate::store::{SealKey, Store};
 use anyhow::{Context, bail};
 use std::fs::{File, OpenOptions};
@@ -21,6 +24,8 @@ pub(super) struct Order {
     pub(super) seal_key: Option<PathBuf>,
     /// Apps that are there may be replaced.
     pub(super) replace: bool,
+    /// Where volumes are made; `None`: the usual engine.
+    pub(super) docker_host: Option<String>,
 }
 
 /// What was restored.
@@ -49,12 +54,12 @@ pub(super) async fn restore(order: Order) -> anyhow::Result<Outcome> {
     if !order.replace {
         check_empty(&data_dir).await?;
     }
-    remove_folder(&workshop)?;
-    let prepared = prepare(order, &workshop.join("new")).await;
-    let (made_at, apps) = match prepared {
+    clear(&workshop, order.docker_host.as_deref()).await?;
+    let docker_host = order.docker_host.clone();
+    let (made_at, apps) = match prepare(order, &workshop).await {
         Ok(prepared) => prepared,
         Err(error) => {
-            remove_folder(&workshop)?;
+            clear(&workshop, docker_host.as_deref()).await.with_context(|| format!("clear up after: {error:#}"))?;
             return Err(error);
         }
     };
@@ -62,6 +67,14 @@ pub(super) async fn restore(order: Order) -> anyhow::Result<Outcome> {
     begin(&data_dir)?;
     let moved_aside = put_in_place(&data_dir)?;
     Ok(Outcome::Restored(Restored { made_at, apps, moved_aside }))
+}
+
+/// Removes what a restore that did not get far has left.
+async fn clear(workshop: &Path, docker_host: Option<&str>) -> anyhow::Result<()> {
+    if let Some(volumes) = Volumes::left_behind(docker_host, workshop)? {
+        volumes.undo().await?;
+    }
+    remove_folder(workshop)
 }
 
 /// A server without apps has nothing to lose.
@@ -85,10 +98,12 @@ async fn check_empty(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Takes the backup apart and checks all of it.
-async fn prepare(order: Order, new: &Path) -> anyhow::Result<(String, usize)> {
-    let Order { backup, opener, seal_key, .. } = order;
-    let into = new.to_owned();
-    let unpacked = tokio::task::spawn_blocking(move || unpack(&backup, &opener, &into)).await??;
+async fn prepare(order: Order, workshop: &Path) -> anyhow::Result<(String, usize)> {
+    let Order { backup, opener, seal_key, docker_host, .. } = order;
+    let new = workshop.join("new");
+    let (from, into) = (backup.clone(), new.clone());
+    let (unpacked, opener) =
+        tokio::task::spawn_blocking(move || unpack(&from, &opener, &into).map(|unpacked| (unpacked, opener))).await??;
     let key = new.join("keys/seal.key");
     match (unpacked.manifest.has_seal_key, seal_key) {
         (true, _) => {}
@@ -98,10 +113,14 @@ async fn prepare(order: Order, new: &Path) -> anyhow::Result<(String, usize)> {
              give the old machine's DATA_DIR/keys/seal.key as `--seal-key FILE`"
         ),
     }
-    let store = check_database(new, Some(&key)).await?;
+    let store = check_database(&new, Some(&key)).await?;
     let apps = store.apps().await?.len();
     store.forget_routes().await?;
+    let used = store.all_volumes().await?.into_iter().filter(|volume| volume.stage == Stage::Used);
+    let volumes: Vec<VolumeKey> = used.map(|volume| volume.key).collect();
     store.close().await;
+    let installation = &unpacked.manifest.installation;
+    Volumes::new(docker_host.as_deref(), installation, workshop)?.fill(&backup, opener, volumes).await?;
     Ok((unpacked.manifest.made_at, apps))
 }
 

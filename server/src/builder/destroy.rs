@@ -13,8 +13,9 @@ use std::time::Duration;
 
 /// Who cancels and overtakes what is under way.
 const BY: &str = "apps:destroy";
-/// Wait before it is tried again.
+/// Wait before it is tried again: longer each time, up to the most.
 const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long a cancelled build may take to end before that is said.
 const BUILD_END_MAX: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -79,11 +80,13 @@ impl Workshop {
     }
 
     async fn take_down_at_last(self: &Arc<Self>, app: &App) {
+        let mut wait = RETRY;
         while let Err(error) = self.try_take_down(app).await {
             let trouble = format!("{error:#}");
             tracing::warn!(app.name = %app.name, "cannot destroy {} yet, trying again: {trouble}", app.name);
             self.destructions.note(app.id, Some(trouble));
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MAX);
         }
         self.destructions.end(app.id);
         tracing::info!(app.name = %app.name, "destroyed {}", app.name);

@@ -3,9 +3,10 @@ use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission, destroy, rename};
 use crate::console::Console;
+use crate::domain::limits::Limits;
 use crate::domain::release::Release;
 use crate::domain::route::Backends;
-use crate::domain::{App, AppName, Maintenance};
+use crate::domain::{App, AppName, Maintenance, VolumeName};
 use serde::Serialize;
 
 #[derive(clap::Subcommand)]
@@ -60,6 +61,9 @@ pub(super) enum Verb {
         /// The name once more, because it cannot be undone
         #[arg(long, value_name = "NAME")]
         confirm: Option<AppName>,
+        /// Volumes to destroy with it; others are left and can be given to another app
+        #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+        volumes: Vec<VolumeName>,
     },
 }
 
@@ -113,9 +117,9 @@ impl Verb {
                 let old = self.app().ok_or_else(unnamed)?;
                 rename::rename(context, console, old, second.as_ref().unwrap_or(first)).await
             }
-            Self::Destroy { confirm, .. } => {
+            Self::Destroy { confirm, volumes, .. } => {
                 let name = self.app().ok_or_else(unnamed)?;
-                destroy::destroy(context, console, name, confirm.as_ref()).await
+                destroy::destroy(context, console, name, (confirm.as_ref(), volumes)).await
             }
         }
     }
@@ -171,7 +175,18 @@ async fn info(context: &Context, console: &Console, name: &AppName, form: Form) 
     if form.json {
         return print_json(console, &view).await;
     }
-    let formation = context.tools.store.formation(app.id).await?;
+    let store = &context.tools.store;
+    let formation = store.formation(app.id).await?;
+    let health = store.health(app.id).await?;
+    let limits = store.limits(app.id).await?;
+    let limits: Vec<String> = limits
+        .iter()
+        .filter(|(_, limits)| **limits != Limits::default())
+        .map(|(process, limits)| {
+            let cpu = limits.cpu.map(|cpu| format!(" {cpu} cores")).unwrap_or_default();
+            format!("{process}: {}{cpu}", limits.memory())
+        })
+        .collect();
     let scale: Vec<String> = formation.iter().map(|(process, count)| format!("{process}={count}")).collect();
     let missing = || "-".to_owned();
     for (what, value) in [
@@ -182,11 +197,19 @@ async fn info(context: &Context, console: &Console, name: &AppName, form: Form) 
         ("commit", view.commit.unwrap_or_else(missing)),
         ("branch", view.deploy_branch.unwrap_or_else(missing)),
         ("scale", scale.join(" ")),
+        ("limits", if limits.is_empty() { "default".to_owned() } else { limits.join(", ") }),
+        ("check", format!("GET {} within {} s", health.path(), health.ready_budget().as_secs())),
+        ("domains", joined(&view.domains)),
+        ("formerly", joined(&view.former_names)),
         ("created", view.created_at),
     ] {
-        console.say(&format!("{what:<9}{value}")).await;
+        console.say(&format!("{what:<10}{value}")).await;
     }
     Ok(())
+}
+
+fn joined(words: &[String]) -> String {
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
 }
 
 async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<AppView, CommandError> {

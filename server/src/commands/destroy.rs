@@ -1,7 +1,7 @@
 //! `apps:destroy`: takes an app down for good, and waits until nothing is left of it.
-use super::{CommandError, Context, Done};
+use super::{CommandError, Context, Done, volumes};
 use crate::console::Console;
-use crate::domain::AppName;
+use crate::domain::{AppName, VolumeName};
 use std::time::Duration;
 
 /// Between two looks at how far it has come.
@@ -10,7 +10,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const PATIENCE_LOOKS: u32 = 15;
 
 /// Once begun it goes on by itself: whoever waits may leave.
-pub(super) async fn destroy(context: &Context, console: &Console, name: &AppName, confirm: Option<&AppName>) -> Done {
+pub(super) async fn destroy(
+    context: &Context,
+    console: &Console,
+    name: &AppName,
+    (confirm, doomed): (Option<&AppName>, &[VolumeName]),
+) -> Done {
     let tools = &context.tools;
     // Not by `Context::app`: asking again for what is under way already means to wait for it.
     let app = tools.store.app(name).await?;
@@ -21,13 +26,21 @@ pub(super) async fn destroy(context: &Context, console: &Console, name: &AppName
         };
         return Err(CommandError::new(what).next(format!("run `paas apps:destroy {0} --confirm {0}`", app.name)));
     }
+    let volumes = volumes::to_leave(context, &app, doomed).await?;
     tools.builder.destroy(&app).await?;
     console.say(&format!("destroying {}: instances drain and stop, then everything of it is removed", app.name)).await;
+    let volumes = tools.store.volumes(app.id).await?.len();
+    if volumes > 0 {
+        let line = format!(
+            "its volumes stay ({volumes}): `paas volumes --all` lists them, `paas volumes:destroy` destroys one"
+        );
+        console.say(&line).await;
+    }
     let mut troubled_looks = 0;
     loop {
         if tools.store.app_by_id(app.id).await.is_err_and(|error| is_gone(&error)) {
             console.say(&format!("destroyed {}; its name is free", app.name)).await;
-            return Ok(());
+            return volumes::leave(context, console, volumes).await;
         }
         let trouble = tools.builder.destruction_trouble(app.id);
         troubled_looks = if trouble.is_some() { troubled_looks + 1 } else { 0 };

@@ -141,6 +141,12 @@ async fn routes(tools: &Tools, apps: &[App]) -> Vec<String> {
             strangers.map(|b| format!("{}: routed to {} of {}, live is {}", app.name, b.slot, b.release, live.no)),
         );
     }
+    for app in apps.iter().filter(|app| !app.destroying && routes.apps.contains_key(&app.id)) {
+        let domains = tools.store.domains(app.id).await.unwrap_or_default();
+        let hosts = domains.into_iter().map(|domain| domain.host).chain(tools.site.host(&app.name).ok());
+        let strays = hosts.filter(|host| routes.hosts.get(host) != Some(&app.id));
+        complaints.extend(strays.map(|host| format!("{host} does not lead to {}", app.name)));
+    }
     let known: HashSet<AppId> = apps.iter().map(|app| app.id).collect();
     complaints.extend(
         routes

@@ -8,6 +8,7 @@ mod backups;
 mod builds;
 mod checks;
 mod config;
+mod config_file;
 mod deploy;
 mod destroy;
 mod dns;
@@ -19,6 +20,7 @@ mod limits;
 mod logs;
 mod maintenance;
 mod ps;
+mod rebuild;
 mod releases;
 mod rename;
 mod server;
@@ -103,6 +105,8 @@ impl From<StoreError> for CommandError {
             StoreError::Missing { what: "key", .. } => Some("run `paas keys` to see all keys"),
             StoreError::Missing { what: "build", .. } => Some("run `paas builds -a APP` to see its builds"),
             StoreError::Missing { what: "release", .. } => Some("run `paas releases -a APP` to see its releases"),
+            StoreError::Missing { what: "volume", .. } => Some("run `paas volumes -a APP` to see its volumes"),
+            StoreError::Missing { what: "volume without an app", .. } => Some("run `paas volumes --all` to see them"),
             StoreError::FormerName { name, of } => {
                 let next = format!("run `paas apps:free {name} -a {of}` to free it");
                 return Self::new(error.to_string()).next(next);
@@ -111,12 +115,7 @@ impl From<StoreError> for CommandError {
                 Some("run `paas apps:free NAME -a APP` to give one up; `paas apps:info` lists them")
             }
             StoreError::Destroying { .. } => Some("run `paas apps` to see whether it is gone"),
-            StoreError::Missing { what: "volume", .. } => Some("run `paas volumes -a APP` to see its volumes"),
-            StoreError::Missing { what: "volume without an app", .. } => Some("run `paas volumes --all` to see them"),
-            StoreError::Missing { .. }
-            | StoreError::Taken { .. }
-            | StoreError::TooMany { .. }
-            | StoreError::Full { .. } => None,
+            StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::TooMany { .. } => None,
             StoreError::Database(_) | StoreError::Other(_) => Some("run `paas server:doctor`"),
         };
         Self { what: error.to_string(), next: next.map(str::to_owned) }

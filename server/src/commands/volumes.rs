@@ -296,7 +296,7 @@ async fn destroy(context: &Context, console: &Console, app: Option<&App>, (text,
 }
 
 /// Files first: what is left when we die in between is a row without files, which the same command removes.
-pub(super) async fn remove(context: &Context, volume: &Volume) -> Result<(), CommandError> {
+async fn remove(context: &Context, volume: &Volume) -> Result<(), CommandError> {
     match context.tools.engine.remove_volume(&volume.key).await {
         Ok(()) => {}
         Err(EngineError::Refused(words)) if words.contains("in use") => {
@@ -309,6 +309,36 @@ pub(super) async fn remove(context: &Context, volume: &Volume) -> Result<(), Com
         Err(error @ EngineError::Other(_)) => return Err(error.into()),
     }
     Ok(context.tools.store.forget_volume(volume.id).await?)
+}
+
+/// What becomes of the volumes of an app that is destroyed.
+pub(super) struct Leaving {
+    doomed: Vec<Volume>,
+    kept: Vec<Volume>,
+}
+
+/// Every named volume has to be one of the app's.
+pub(super) async fn to_leave(context: &Context, app: &App, doomed: &[VolumeName]) -> Result<Leaving, CommandError> {
+    for name in doomed {
+        context.tools.store.volume(app.id, name).await?;
+    }
+    let volumes = context.tools.store.volumes(app.id).await?;
+    let (doomed, kept) = volumes.into_iter().partition(|volume| doomed.contains(&volume.name));
+    Ok(Leaving { doomed, kept })
+}
+
+/// To be called once the app is gone.
+pub(super) async fn leave(context: &Context, console: &Console, leaving: Leaving) -> Done {
+    for volume in &leaving.doomed {
+        remove(context, volume).await?;
+        console.say(&format!("destroyed volume {}", volume.name)).await;
+    }
+    for volume in &leaving.kept {
+        let (name, id) = (&volume.name, volume.id);
+        let next = format!("`paas volumes:adopt {id} -a APP` gives it to another app");
+        console.say(&format!("volume {name} is left with its files as number {id}; {next}")).await;
+    }
+    Ok(())
 }
 
 /// What doctor says of volumes: each is in the database and in the engine.

@@ -6,6 +6,7 @@
 pub mod bridge;
 pub mod build;
 pub mod card;
+pub mod dotenv;
 pub mod failure;
 pub mod health;
 pub mod hostname;

@@ -37,11 +37,11 @@ pub struct Wanted {
     pub formation: Formation,
     pub stopped: bool,
     pub epochs: BTreeMap<Slot, u64>,
-    pub health: Health,
     /// Instances of two releases may not run at the same time, because they share a volume.
     pub exclusive: bool,
     /// Since when requests wait because nobody may serve them.
     pub held_since: Option<Moment>,
+    pub health: Health,
 }
 
 /// What of a release matters here.

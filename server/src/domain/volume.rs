@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Volumes that one app may own.
-pub const VOLUMES_MAX: usize = 8;
+pub const VOLUMES_MAX: i64 = 8;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum VolumeError {

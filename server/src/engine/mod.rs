@@ -9,10 +9,12 @@ pub mod fake;
 mod lines;
 mod one_off;
 mod sockets;
+mod volume_copy;
 
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
 pub use one_off::{Attachment, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, WindowSize, Written};
+pub use volume_copy::VolumeCopies;
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
@@ -158,8 +160,17 @@ pub struct BuildSpec {
     pub dockerfile: String,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    pub cache: StepCache,
     /// The context as tar, in chunks; its first header is ustar or GNU.
     pub context: mpsc::Receiver<std::io::Result<Bytes>>,
+}
+
+/// Whether steps that ran before with the same inputs are taken from the engine's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepCache {
+    Used,
+    /// Every step runs anew.
+    Ignored,
 }
 
 /// What a build says while it runs.
@@ -213,7 +224,7 @@ pub struct EngineFacts {
 }
 
 #[async_trait]
-pub trait Engine: OneOffEngine {
+pub trait Engine: OneOffEngine + VolumeCopies {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.

@@ -67,7 +67,8 @@ pub(super) async fn claim(exchange: &mut Exchange, attempts: &mut Attempts) -> R
             }
             Way::Waits(stage) => {
                 if held.is_none() {
-                    held = Some(exchange.app.held.enter(HELD_MAX).ok_or(Fault::BacklogTooDeep)?);
+                    let wire = exchange.client.wire.clone();
+                    held = Some(exchange.app.held.enter(HELD_MAX, wire).ok_or(Fault::BacklogTooDeep)?);
                     exchange.flight.enter(stage);
                 }
                 wait_for_change(exchange).await?;

@@ -68,6 +68,13 @@ impl Flight {
         }
     }
 
+    /// Lets the connection of a held request look whether its client is still there.
+    pub(super) fn look_for_client(&self) {
+        if matches!(self.stage(), Stage::Held | Stage::Paused) {
+            self.wire.look();
+        }
+    }
+
     pub(super) fn stage(&self) -> Stage {
         self.stage.get()
     }

@@ -4,6 +4,7 @@ use super::limits::{DISCARD_BYTES_MAX, EARLY_BYTES_MAX};
 use super::refusal::Refusal;
 use super::wire::{Mood, Order, Upgrade, Wire};
 use bytes::{Buf, BytesMut};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -239,13 +240,29 @@ impl AsyncWrite for GatedIo {
         true
     }
 
+    /// hyper comes by here whenever its connection is woken, also when it reads nothing: a held request's body, say.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.wire.is_waiting() {
+            if has_left(&self.stream) {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionReset)));
+            }
+            self.wire.register_gate(cx);
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// Whether the other side has ended its half of the connection, however much of it is still to be read.
+fn has_left(stream: &TcpStream) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut looked_at = [PollFd::new(stream, PollFlags::RDHUP)];
+    let is_over = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    // A look that fails says nothing: the request's time limit stands.
+    poll(&mut looked_at, Some(&at_once)).is_ok_and(|ready| ready > 0 && looked_at[0].revents().intersects(is_over))
 }
 
 impl Drop for GatedIo {

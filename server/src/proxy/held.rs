@@ -1,6 +1,7 @@
 //! Requests of an app that wait: bounded in number here, in time by the ticks; their bodies are not read meanwhile. Who
-//! leaves while waiting is dropped at once, unless a body that nobody reads hides it: then within the time for waiting.
+//! leaves while waiting is dropped at once, or, where a body that nobody reads hides it, at the next tick.
 use super::sync::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use super::wire::Wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,19 +30,21 @@ impl Held {
     }
 
     /// One more, if there is room.
-    pub(super) fn enter(self: &Arc<Self>, max: usize) -> Option<HeldPlace> {
+    pub(super) fn enter(self: &Arc<Self>, max: usize, wire: Arc<Wire>) -> Option<HeldPlace> {
         self.entered.fetch_add(1, Relaxed);
         let entered = self.waiting.fetch_update(Relaxed, Relaxed, |held| (held < max).then_some(held + 1));
         if entered.is_err() {
             self.lost.fetch_add(1, Relaxed);
             return None;
         }
-        Some(HeldPlace { held: self.clone(), is_admitted: false })
+        wire.set_waiting(true);
+        Some(HeldPlace { held: self.clone(), wire, is_admitted: false })
     }
 }
 
 pub(super) struct HeldPlace {
     held: Arc<Held>,
+    wire: Arc<Wire>,
     is_admitted: bool,
 }
 
@@ -54,6 +57,7 @@ impl HeldPlace {
 
 impl Drop for HeldPlace {
     fn drop(&mut self) {
+        self.wire.set_waiting(false);
         self.held.waiting.fetch_sub(1, Relaxed);
         if !self.is_admitted {
             self.held.lost.fetch_add(1, Relaxed);

@@ -43,6 +43,7 @@ impl Limits {
             flight.end(fault);
             return;
         }
+        flight.look_for_client();
         let Some(target) = flight.target() else { return };
         if target.is_condemned()
             || target.closed_tick().is_some_and(|closed| self.is_overdue(flight, &target, now - closed.min(now)))

@@ -11,6 +11,8 @@ pub(super) struct Wire {
     changes: AtomicU32,
     order: AtomicU8,
     upgrade: AtomicU8,
+    /// Set while its request is held: its client may leave behind a body that nobody reads.
+    is_waiting: AtomicBool,
     /// Set when the connection ended: it needs no watching any more.
     is_gone: AtomicBool,
     gate: AtomicWaker,
@@ -110,6 +112,19 @@ impl Wire {
 
     pub(super) fn register_gate(&self, cx: &Context<'_>) {
         self.gate.register(cx.waker());
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting.load(Relaxed)
+    }
+
+    pub(super) fn set_waiting(&self, is_waiting: bool) {
+        self.is_waiting.store(is_waiting, Relaxed);
+    }
+
+    /// Lets the gate look whether the client of a held request is still there.
+    pub(super) fn look(&self) {
+        self.gate.wake();
     }
 
     pub(super) fn is_gone(&self) -> bool {

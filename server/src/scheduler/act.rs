@@ -108,7 +108,8 @@ impl House {
         if let Some(made) = seen.iter().find(|s| s.is_made_for(no, slot, epoch)) {
             return self.start_made(sheet, no, slot, &made.id).await;
         }
-        let spec = match self.spec_of(sheet, no, slot, epoch).await {
+        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
+        let spec = match self.spec(&sheet.app, release, slot, epoch).await {
             Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
         };
@@ -116,24 +117,12 @@ impl House {
         match self.tools.engine.start(&spec).await {
             Ok((id, _address)) => {
                 tracing::info!(app.name = %sheet.app.name, "started {slot} of {} {no} as {}", sheet.app.name, id.short());
-                self.note_mounted(sheet, &spec).await;
+                self.note_mounted(&spec).await;
                 self.wake(sheet.app.id);
                 Ok(())
             }
             Err(error) => self.not_started(sheet, no, slot, error.into()).await,
         }
-    }
-
-    /// What an instance of one of the sheet's releases is made of.
-    pub(super) async fn spec_of(
-        &self,
-        sheet: &Sheet,
-        no: ReleaseNo,
-        slot: &Slot,
-        epoch: u64,
-    ) -> anyhow::Result<InstanceSpec> {
-        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        self.spec(&sheet.app, release, slot, epoch).await
     }
 
     /// What an instance of a release is made of, one-off ones too; its network is made if need be.
@@ -160,7 +149,7 @@ impl House {
             network: self.network(app).await?,
             memory_bytes: limits.memory().bytes(),
             cpu_millis: limits.cpu.map(Cpu::millis),
-            mounts: self.mounts(&self.volumes_of(app.id).await?.0).await?,
+            mounts: self.mounts(app.id).await?,
         })
     }
 

@@ -3,10 +3,12 @@
 //! It is the usual pass that does it: of an app that is being destroyed nothing is wanted. Passes for one app never run at
 //! once, so that none which saw the app alive can start something behind the back of the one that cleared it away.
 use super::memory::Clearing;
+use super::one_off::GRACE;
 use super::{House, Scheduler};
 use crate::crash_point;
 use crate::domain::{App, AppId};
 use anyhow::{Context, bail};
+use futures_util::future::try_join_all;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -41,10 +43,13 @@ impl House {
     /// Removes what is left once no instance is there any more.
     pub(super) async fn clear_away(&self, app: &App) -> anyhow::Result<()> {
         let inventory = self.tools.engine.inventory().await.context("ask the engine what is left")?;
-        // Containers that are no instances: what somebody ran beside the formation, or what was never started.
-        for (id, _) in inventory.containers.iter().filter(|(_, of)| *of == Some(app.id)) {
-            self.tools.engine.remove(id).await.with_context(|| format!("remove the container {}", id.short()))?;
-        }
+        // One-off instances: whoever runs them sees them end.
+        let left = inventory.containers.iter().filter(|(_, of)| *of == Some(app.id));
+        let ending = left.map(|(id, _)| async move {
+            let ended = self.tools.engine.stop(id, GRACE).await;
+            ended.with_context(|| format!("end the container {}", id.short()))
+        });
+        try_join_all(ending).await?;
         self.remove_network(app).await?;
         self.retract(app.id).await?;
         crash_point!("app-destroying");

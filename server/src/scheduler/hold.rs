@@ -19,17 +19,16 @@ use std::time::Duration;
 pub(super) const HOLD_GRACE: Duration = Duration::from_secs(10);
 
 impl House {
-    /// The app's volumes, and whether its releases may not run side by side because of them.
-    pub(super) async fn volumes_of(&self, app: AppId) -> Result<(Vec<Volume>, bool), StoreError> {
-        let volumes = self.tools.store.volumes(app).await?;
-        let is_mounted = volumes.iter().any(|volume| volume.path.is_some());
-        let exclusive = is_mounted && !self.tools.store.overlaps(app).await?;
-        Ok((volumes, exclusive))
+    /// Whether the app's releases may not run side by side, because they share a volume.
+    pub(super) async fn is_exclusive(&self, app: AppId) -> Result<bool, StoreError> {
+        let is_mounted = self.tools.store.volumes(app).await?.iter().any(|volume| volume.path.is_some());
+        Ok(is_mounted && !self.tools.store.overlaps(app).await?)
     }
 
     /// The mounts of a new instance. A volume that held data and is gone is not made anew: an app that finds its folder
     /// empty would begin from nothing, and nobody would notice that its data is lost.
-    pub(super) async fn mounts(&self, volumes: &[Volume]) -> anyhow::Result<Vec<Mount>> {
+    pub(super) async fn mounts(&self, app: AppId) -> anyhow::Result<Vec<Mount>> {
+        let volumes = self.tools.store.volumes(app).await?;
         let mounted: Vec<(&Volume, &MountPath)> =
             volumes.iter().filter_map(|volume| Some((volume, volume.path.as_ref()?))).collect();
         if mounted.is_empty() {
@@ -57,13 +56,10 @@ impl House {
     }
 
     /// From now on the owners of these volumes' roots are left alone.
-    pub(super) async fn note_mounted(&self, sheet: &Sheet, spec: &InstanceSpec) {
-        let is_given = |volume: &&Volume| {
-            spec.mounts.iter().any(|mount| mount.volume == volume.key && mount.root == MountRoot::GivenToUser)
-        };
-        for volume in sheet.volumes.iter().filter(is_given) {
-            if let Err(error) = self.tools.store.set_volume_used(volume.id).await {
-                tracing::warn!("cannot note that volume {} was mounted: {error}", volume.key);
+    pub(super) async fn note_mounted(&self, spec: &InstanceSpec) {
+        for mount in spec.mounts.iter().filter(|mount| mount.root == MountRoot::GivenToUser) {
+            if let Err(error) = self.tools.store.set_volume_used(&mount.volume).await {
+                tracing::warn!("cannot note that volume {} was mounted: {error}", mount.volume);
             }
         }
     }
@@ -77,9 +73,10 @@ impl House {
         epoch: u64,
     ) -> anyhow::Result<()> {
         let made = async {
-            let spec = self.spec_of(sheet, no, slot, epoch).await?;
+            let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
+            let spec = self.spec(&sheet.app, release, slot, epoch).await?;
             let id = self.tools.engine.make(&spec).await?;
-            self.note_mounted(sheet, &spec).await;
+            self.note_mounted(&spec).await;
             anyhow::Ok(id)
         };
         match made.await {
@@ -125,7 +122,7 @@ impl House {
     /// How the hold of a release that replaced another one went; `None` where there was none.
     pub(super) async fn hold_of(&self, app: &App, replaced: Option<ReleaseNo>) -> Option<HoldReport> {
         replaced?;
-        let (_, exclusive) = self.volumes_of(app.id).await.ok()?;
+        let exclusive = self.is_exclusive(app.id).await.ok()?;
         self.tools.proxy.last_hold(app.id).filter(|_| exclusive)
     }
 }

@@ -59,11 +59,18 @@ impl House {
         if row.destroying {
             return Ok(());
         }
-        let domains = self.tools.store.domains(app).await?;
+        let mut domains = BTreeSet::new();
+        for domain in self.tools.store.domains(app).await? {
+            if self.is_of_another(app, &domain.host).await? {
+                tracing::warn!("{} is another app's own host; {} does not answer there", domain.host, row.name);
+            } else {
+                domains.insert(domain.host);
+            }
+        }
         let former = self.tools.store.former_names(app).await?;
         let hosts = Hosts {
             own: self.host_of(&row.name),
-            domains: domains.into_iter().map(|domain| domain.host).collect(),
+            domains,
             former: former.iter().filter_map(|name| self.host_of(name)).collect(),
         };
         hosting.insert(app, hosts.clone());
@@ -83,6 +90,12 @@ impl House {
             self.save_routes_or_report().await;
         }
         Ok(())
+    }
+
+    /// A domain that was added when the server had another base domain may be an app's own host by now.
+    async fn is_of_another(&self, app: AppId, host: &Hostname) -> store::Result<bool> {
+        let Some(name) = self.tools.site.app_of(host) else { return Ok(false) };
+        Ok(self.tools.store.find_app(&name).await?.is_some_and(|owner| owner.id != app))
     }
 
     /// Publishes a route under the app's hosts, if either changed.

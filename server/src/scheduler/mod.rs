@@ -6,6 +6,7 @@
 mod act;
 mod clear;
 mod collect;
+mod freeze;
 mod hold;
 mod hosts;
 mod memory;
@@ -20,6 +21,7 @@ mod see_through;
 mod sweep;
 mod tell;
 
+pub use freeze::Frozen;
 pub use observe::Instance;
 pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;
@@ -79,6 +81,8 @@ pub(crate) struct House {
     networks: tokio::sync::Mutex<()>,
     one_offs: one_off::InHand,
     started_at: Moment,
+    /// Apps that are held still.
+    frozen: Mutex<HashSet<AppId>>,
 }
 
 impl Scheduler {
@@ -93,6 +97,7 @@ impl Scheduler {
             woken: Notify::new(),
             memories: Mutex::default(),
             networks: tokio::sync::Mutex::default(),
+            frozen: Mutex::default(),
             one_offs: one_off::InHand::default(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());

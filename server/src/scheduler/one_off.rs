@@ -195,7 +195,9 @@ impl House {
         };
         instance.shell_command = line;
         let spec = OneOffSpec { instance, words, stdio: order.stdio, keep: order.keep };
-        Ok(self.tools.engine.create_one_off(&spec).await?)
+        let id = self.tools.engine.create_one_off(&spec).await?;
+        self.note_mounted(&spec.instance).await;
+        Ok(id)
     }
 
     /// Takes a name, if it is free and the app has not too many.

@@ -8,7 +8,7 @@ use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::limits::Limits;
 use crate::domain::plan::{Action, Candidate, CrashLedger, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout, Volume};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout};
 use crate::store::StoreError;
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -27,9 +27,8 @@ pub(super) struct Sheet {
     pub(super) live: Option<Release>,
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
-    pub(super) limits: BTreeMap<ProcessType, Limits>,
     pub(super) maintenance: Maintenance,
-    pub(super) volumes: Vec<Volume>,
+    pub(super) limits: BTreeMap<ProcessType, Limits>,
 }
 
 impl Sheet {
@@ -123,8 +122,9 @@ impl House {
         let (live, starting) = (store.live_release(app).await?, store.starting_release(app).await?);
         let formation = store.formation(app).await?;
         let epochs = store.epochs(app, &formation).await?;
+        let (exclusive, maintenance) = (self.is_exclusive(app).await?, store.maintenance(app).await?);
+        let held_since = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since;
         let (limits, health) = (store.limits(app).await?, store.health(app).await?);
-        let (volumes, exclusive) = self.volumes_of(app).await?;
         // Of an app that is being destroyed nothing is wanted any more.
         let wanted = if row.destroying {
             Wanted { stopped: true, ..Wanted::default() }
@@ -137,11 +137,10 @@ impl House {
                 epochs,
                 health,
                 exclusive,
-                held_since: self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since,
+                held_since,
             }
         };
-        let maintenance = store.maintenance(app).await?;
-        Ok(Sheet { app: row, live, starting, wanted, limits, maintenance, volumes })
+        Ok(Sheet { app: row, live, starting, wanted, maintenance, limits })
     }
 
     /// Republishes who answers: the same instances, or why there are none.

@@ -32,7 +32,7 @@ impl Scheduler {
     }
 
     async fn until_back(&self, app: &App) -> store::Result<()> {
-        let (_, exclusive) = self.0.volumes_of(app.id).await?;
+        let exclusive = self.0.is_exclusive(app.id).await?;
         let is_wanted = self.0.tools.store.live_release(app.id).await?.is_some();
         let mut waited = Duration::ZERO;
         while exclusive && is_wanted && waited < HOLD_BUDGET {

@@ -10,6 +10,7 @@ impl House {
         self.wake_all().await;
         loop {
             self.sweep_one_offs().await;
+            self.thaw().await;
             tokio::select! {
                 () = self.tools.stop.cancelled() => return,
                 () = tokio::time::sleep(SWEEP_EVERY) => {}

@@ -1,4 +1,5 @@
 //! Apps, their formation and their restarts.
+use super::destroying::refuse_destroying;
 use super::names::refuse_former_name;
 use super::{Result, Store, StoreError, is_unique_violation, narrow, parsed, random_hex};
 use crate::domain::instance::Slot;
@@ -51,6 +52,11 @@ impl Store {
         let (key, text, at) = (random_hex(16)?, name.as_str(), now.unix_ms());
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         refuse_former_name(name, None, &mut transaction).await?;
+        if let Some(id) =
+            sqlx::query_scalar!("SELECT id FROM apps WHERE name = ?", text).fetch_optional(&mut *transaction).await?
+        {
+            refuse_destroying(AppId(id), &mut transaction).await?;
+        }
         let inserted = sqlx::query!(
             "INSERT INTO apps (key, name, provisional, created_at) VALUES (?, ?, ?, ?)",
             key,

@@ -52,7 +52,7 @@ mod tests {
         let renamed = store.rename_app(app.id, &"other".parse().unwrap()).await;
         assert!(matches!(renamed, Err(StoreError::Destroying { .. })), "{renamed:?}");
         let taken = store.create_app(&name, Moment::default()).await;
-        assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
+        assert!(matches!(taken, Err(StoreError::Destroying { .. })), "{taken:?}");
         assert_eq!(store.apps_being_destroyed().await.unwrap().len(), 1);
         store.delete_destroyed_app(app.id).await.unwrap();
         let again = store.create_app(&name, Moment::default()).await.unwrap();

@@ -56,8 +56,6 @@ pub enum StoreError {
     /// Nothing is made or changed any more.
     #[error("{app} is being destroyed; its name is free again when that is done")]
     Destroying { app: String },
-    #[error("there are {max} {what} already, and no more are allowed")]
-    Full { what: &'static str, max: usize },
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]

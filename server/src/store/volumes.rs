@@ -69,15 +69,16 @@ impl Store {
         found.ok_or_else(|| StoreError::Missing { what: "volume without an app", name: id.to_string() })
     }
 
-    /// Writes down a new volume; `Taken` when the app has one of that name, `Full` when it has too many.
+    /// Writes down a new volume; `Taken` when the app has one of that name, `TooMany` when it has too many.
     pub async fn add_volume(&self, app: AppId, key: &AppKey, name: &VolumeName, now: Moment) -> Result<Volume> {
         let (text, at) = (name.as_str(), now.unix_ms());
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let count = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "count!" FROM volumes WHERE app_id = ?"#, app.0)
             .fetch_one(&mut *transaction)
             .await?;
-        if usize::try_from(count).is_ok_and(|count| count >= VOLUMES_MAX) {
-            return Err(StoreError::Full { what: "volumes", max: VOLUMES_MAX });
+        if count >= VOLUMES_MAX {
+            let name = self.app_by_id(app).await?.name;
+            return Err(StoreError::TooMany { what: "volumes", app: name.to_string(), max: VOLUMES_MAX });
         }
         // Its key holds the number that only the row gives it.
         let placeholder = super::random_hex(16)?;
@@ -122,9 +123,10 @@ impl Store {
     }
 
     /// An instance has had it.
-    pub async fn set_volume_used(&self, id: i64) -> Result<()> {
-        let done = sqlx::query!("UPDATE volumes SET used = 1 WHERE id = ?", id).execute(&self.pool).await?;
-        one_changed(done.rows_affected(), id)
+    pub async fn set_volume_used(&self, key: &VolumeKey) -> Result<()> {
+        let key = key.as_str();
+        sqlx::query!("UPDATE volumes SET used = 1 WHERE key = ?", key).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// Gives a volume that was left to an app.
@@ -207,7 +209,7 @@ mod tests {
         let volume = store.add_volume(app.id, &app.key, &name("data"), Moment::default()).await.unwrap();
         assert_eq!(volume.key.as_str(), format!("paas-{}-{}", app.key, volume.id));
         store.mount_volume(volume.id, Some(&"/data".parse().unwrap())).await.unwrap();
-        store.set_volume_used(volume.id).await.unwrap();
+        store.set_volume_used(&volume.key).await.unwrap();
         sqlx::query("DELETE FROM apps").execute(&store.pool).await.unwrap();
         let left = store.left_volume(volume.id).await.unwrap();
         assert_eq!((left.owner, left.path, left.stage), (Owner::Nobody { was: "blog".to_owned() }, None, Stage::Used));
@@ -231,7 +233,7 @@ mod tests {
         for n in 2..VOLUMES_MAX {
             add(&format!("v{n}")).await.unwrap();
         }
-        assert!(matches!(add("one-more").await, Err(StoreError::Full { .. })));
+        assert!(matches!(add("one-more").await, Err(StoreError::TooMany { .. })));
         store.forget_volume(b.id).await.unwrap();
         // A number is never given out twice.
         assert_ne!(add("b").await.unwrap().key, b.key);

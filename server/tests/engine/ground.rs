@@ -1,14 +1,15 @@
 //! What every test stands on: an engine, an installation of its own, and the sweeping up.
 use bollard::Docker;
 use bollard::query_parameters::{
-    ListContainersOptions, ListImagesOptions, ListNetworksOptions, RemoveContainerOptions, RemoveImageOptions,
+    ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
+    RemoveImageOptions, RemoveVolumeOptions,
 };
 use bytes::Bytes;
 use paas::domain::instance::Slot;
 use paas::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, ReleaseNo};
 use paas::engine::{
     BuildError, BuildEvent, BuildSpec, DockerEngine, Engine, EngineError, InstanceSpec, NetworkId, Observed,
-    ObservedState, label,
+    ObservedState, StepCache, label,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -67,8 +68,8 @@ impl Ground {
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
             network: self.network(app).await,
             memory_bytes: 64 << 20,
-            cpu_millis: None,
             mounts: Vec::new(),
+            cpu_millis: None,
         }
     }
 
@@ -122,6 +123,7 @@ impl Ground {
             dockerfile: "Dockerfile".to_owned(),
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
+            cache: StepCache::Used,
             context: context(&[("Dockerfile", dockerfile.as_bytes())]),
         }
     }
@@ -151,6 +153,10 @@ async fn sweep(installation: &InstallationId) {
     let options = ListNetworksOptions { filters: Some(ours.clone()) };
     for network in docker.list_networks(Some(options)).await.unwrap() {
         docker.remove_network(&network.id.unwrap()).await.unwrap();
+    }
+    let options = ListVolumesOptions { filters: Some(ours.clone()) };
+    for volume in docker.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
+        drop(docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await);
     }
     let options = ListImagesOptions { filters: Some(ours), ..Default::default() };
     for image in docker.list_images(Some(options)).await.unwrap() {

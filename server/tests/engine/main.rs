@@ -9,4 +9,5 @@ mod engine_logs;
 mod engine_networks;
 mod engine_one_offs;
 mod engine_outage;
+mod engine_volumes;
 mod ground;

@@ -183,13 +183,7 @@ impl Town {
     }
 
     async fn get_of(&self, host: &str, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.proxy.local_addr()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        get_at(self.proxy.local_addr(), host, path).await
     }
 
     async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
@@ -217,9 +211,9 @@ impl Drop for Town {
     }
 }
 
-async fn get_at(proxy: std::net::SocketAddr, path: &str) -> (u16, String) {
+async fn get_at(proxy: std::net::SocketAddr, host: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(proxy).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: blog.example.test\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -148,7 +148,7 @@ async fn a_scheduler_that_dies_in_a_hold_is_followed_by_one_that_ends_it() {
         town.until("it waits", async || proxy.waiting(app) == 1).await;
         town.scheduler_comes_back().await;
     };
-    let (answer, ()) = tokio::join!(super::get_at(proxy.local_addr(), "/"), comes_back);
+    let (answer, ()) = tokio::join!(super::get_at(proxy.local_addr(), "blog.example.test", "/"), comes_back);
     assert_eq!((answer, town.settled(no).await), ((200, "v2/web.1".to_owned()), Settled::Live));
     town.is_at_rest(no).await;
     let next = town.release_by("ok", &["web"], Origin::Retry { of: no }).await;

@@ -124,8 +124,8 @@ mod tests {
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
             network: NetworkId("net".to_owned()),
             memory_bytes: 1 << 29,
-            cpu_millis: Some(500),
             mounts: Vec::new(),
+            cpu_millis: Some(500),
         }
     }
 

@@ -12,6 +12,7 @@ mod link;
 mod networks;
 mod one_off;
 mod streams;
+mod volume_copy;
 mod volumes;
 
 use super::{

@@ -6,6 +6,7 @@ mod instance;
 mod one_off;
 #[cfg(test)]
 mod tests;
+mod volume_copy;
 mod world;
 
 pub use behaviour::Behaviour;
@@ -86,11 +87,6 @@ impl FakeEngine {
         self.world().builds.push_back(outcome);
     }
 
-    /// Memory in bytes and processor time in thousandths of a core that an instance may use.
-    pub fn limits(&self, id: &ContainerId) -> Option<(u64, Option<u32>)> {
-        self.world().instances.get(id).map(|instance| (instance.spec.memory_bytes, instance.spec.cpu_millis))
-    }
-
     /// Somebody's `docker volume rm`, with or without force.
     pub fn lose_volume(&self, volume: &VolumeKey) {
         self.world().volumes.remove(volume);
@@ -99,6 +95,11 @@ impl FakeEngine {
     /// What an instance was made with.
     pub fn mounts(&self, id: &ContainerId) -> Vec<super::Mount> {
         self.world().instances.get(id).map(|instance| instance.spec.mounts.clone()).unwrap_or_default()
+    }
+
+    /// Memory in bytes and processor time in thousandths of a core that an instance may use.
+    pub fn limits(&self, id: &ContainerId) -> Option<(u64, Option<u32>)> {
+        self.world().instances.get(id).map(|instance| (instance.spec.memory_bytes, instance.spec.cpu_millis))
     }
 
     /// Environment an instance was started with.

@@ -5,6 +5,7 @@ use super::{
 };
 use super::{ImageId, Moment, ObservedState};
 use crate::domain::{AppId, ContainerId, VolumeKey};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,14 +29,16 @@ pub(super) struct World {
     pub(super) stops: usize,
     pub(super) clashes: usize,
     pub(super) volumes: BTreeSet<VolumeKey>,
+    pub(super) contents: BTreeMap<VolumeKey, Bytes>,
+    pub(super) paused: BTreeMap<ContainerId, AppId>,
 }
 
 pub(super) struct Instance {
     pub(super) spec: InstanceSpec,
+    address: IpAddr,
     /// It runs once and has no place in the formation.
     pub(super) one_off: Option<OneOff>,
     pub(super) created_at: Moment,
-    address: IpAddr,
     state: ObservedState,
     pub(super) lines: Vec<LogLine>,
     /// SIGTERM: no new connections, those open finish what they carry.
@@ -47,17 +50,12 @@ pub(super) struct Instance {
 
 impl Instance {
     fn new(spec: InstanceSpec, one_off: Option<OneOff>, address: IpAddr, now: Moment) -> Self {
-        // A one-off notes by itself whether it was started.
-        let state = match one_off {
-            Some(_) => ObservedState::Running { address, started_at: now },
-            None => ObservedState::Created,
-        };
         Self {
             spec,
             one_off,
             created_at: now,
             address,
-            state,
+            state: ObservedState::Running { address, started_at: now },
             lines: Vec::new(),
             close: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -86,6 +84,8 @@ impl Default for World {
             stops: 0,
             clashes: 0,
             volumes: BTreeSet::new(),
+            contents: BTreeMap::new(),
+            paused: BTreeMap::new(),
         }
     }
 }
@@ -97,7 +97,9 @@ impl World {
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let id = ContainerId::new(format!("{number:064x}"));
-        self.instances.insert(id.clone(), Instance::new(spec, None, address_of(number), now));
+        let mut instance = Instance::new(spec, None, address_of(number), now);
+        instance.state = ObservedState::Created;
+        self.instances.insert(id.clone(), instance);
         Ok(id)
     }
 

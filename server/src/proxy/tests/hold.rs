@@ -99,12 +99,19 @@ fn a_client_that_leaves_while_it_waits_is_dropped_at_once() {
     eventually("both wait", || town.proxy.waiting(BLOG) == 2);
     drop(leaves);
     eventually("one waits", || town.proxy.waiting(BLOG) == 1);
-    town.line_with(&["code=H27", "status=499"]);
+    town.line_with(&["code=H27", "status=499", "method=GET"]);
+    // A body that nobody reads does not hide it.
+    let mut uploads = town.client();
+    uploads.send(format!("POST / HTTP/1.1\r\nhost: blog.test\r\ncontent-length: 30000\r\n\r\n{}", "x".repeat(20_000)));
+    eventually("two wait", || town.proxy.waiting(BLOG) == 2);
+    drop(uploads);
+    eventually("one waits", || town.proxy.waiting(BLOG) == 1);
+    town.line_with(&["code=H27", "status=499", "method=POST"]);
     let app = Instance::named("one");
     serve(&town, &app);
     assert_eq!((stays.answer().text().as_str(), app.count()), ("one", 1));
     let report = town.proxy.last_hold(BLOG).expect("a hold is over");
-    assert_eq!((report.requests, report.lost), (2, 1));
+    assert_eq!((report.requests, report.lost), (3, 2));
 }
 
 #[test]

@@ -1,0 +1,1 @@
+"""A notice board: one table, one page."""
