@@ -52,7 +52,8 @@ impl DockerEngine {
             ..NetworkCreateRequest::default()
         };
         let create = |docker: Docker| async move { docker.create_network(request).await };
-        let made = self.link.ask(Task::new("create", "network", &name), WRITE_TIME_MAX, create).await?;
+        let made = self.link.ask(Task::new("create", "network", &name), WRITE_TIME_MAX, create).await;
+        let made = made.map_err(flushed)?;
         Ok(NetworkId(made.id))
     }
 
@@ -84,6 +85,17 @@ impl DockerEngine {
     }
 }
 
+/// Docker makes its own chains of the firewall when it starts, and cannot make a network without them.
+fn flushed(error: EngineError) -> EngineError {
+    let words = format!("{error:#}");
+    if words.contains("iptables") && words.contains("No chain/target/match") {
+        let text =
+            "somebody flushed the firewall and Docker's own rules with it; `systemctl restart docker` brings them back";
+        return EngineError::Refused(text.to_owned());
+    }
+    error
+}
+
 /// `None` for IPv6 and what is no subnet.
 fn subnet_of(text: &str) -> Option<(Ipv4Addr, u8)> {
     let (address, length) = text.split_once('/')?;
@@ -101,6 +113,14 @@ fn gateway_of(subnet: &str) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flushed_firewall_is_named_with_its_cure() {
+        let docker = |words: &str| flushed(EngineError::Refused(words.to_owned())).to_string();
+        let words = "iptables --wait -t nat -I DOCKER: iptables: No chain/target/match by that name. (exit status 1)";
+        assert!(docker(words).contains("systemctl restart docker"));
+        assert_eq!(docker("Pool overlaps"), "Pool overlaps");
+    }
 
     #[test]
     fn the_gateway_is_the_subnets_first_address() {
