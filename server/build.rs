@@ -47,7 +47,11 @@ fn pack(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
         packer.write_all(&bytes)?;
         let packed = out.join(format!("{name}.gz"));
         std::fs::write(&packed, packer.finish()?)?;
-        let hash: String = Sha256::digest(&bytes)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut hash = String::new();
+        for byte in &Sha256::digest(&bytes)[..6] {
+            write!(hash, "{byte:02x}")?;
+        }
+        let (file, packed) = (file.to_str().ok_or("a path of UTF-8")?, packed.to_str().ok_or("a path of UTF-8")?);
         let (stem, ending) = name.rsplit_once('.').ok_or("a file without an ending")?;
         writeln!(
             table,
