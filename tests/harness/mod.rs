@@ -2,6 +2,7 @@
 pub(crate) mod engine;
 mod http;
 mod outcome;
+mod own_engine;
 pub(crate) mod private_engine;
 mod server;
 mod town;
@@ -12,8 +13,9 @@ mod work;
 pub(crate) use engine::Engine;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;
+pub(crate) use own_engine::OwnEngine;
 pub(crate) use server::paas;
 pub(crate) use town::{Town, host_command, run};
 pub(crate) use wait::eventually;
 pub(crate) use wire::Wire;
-pub(crate) use work::{Push, Work};
+pub(crate) use work::{Push, Pushing, Work};
