@@ -21,7 +21,7 @@ impl RouteTable {
     pub fn without_instances(mut self) -> Self {
         for route in self.apps.values_mut() {
             match route.backends {
-                Backends::Ready(_) | Backends::Crashed => route.backends = Backends::Starting,
+                Backends::Ready(_) | Backends::Held | Backends::Crashed => route.backends = Backends::Starting,
                 Backends::Starting | Backends::Off => {}
             }
         }
