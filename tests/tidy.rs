@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 15] = [
+const MAY_KNOW: [(&str, &[&str]); 19] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -12,22 +12,30 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("engine", &["domain", "crash_point"]),
     ("guard", &["domain"]),
     ("logs", &["domain", "clock"]),
-    ("proxy", &["domain", "clock"]),
+    ("visit", &[]),
+    ("proxy", &["domain", "clock", "visit"]),
     ("scheduler", &["proxy", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
+    ("laptop", &["commands", "domain"]),
     ("data_dir", &[]),
     ("backups", &["builder", "scheduler", "domain", "clock", "data_dir", "engine", "logs", "store"]),
+    ("desk", &["builder", "scheduler", "domain", "clock", "engine", "logs", "store"]),
+    ("web", &["desk", "builder", "scheduler", "domain", "logs", "store", "visit"]),
     (
         "commands",
-        &["backups", "builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"],
+        &["backups", "desk", "builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"],
     ),
 ];
 /// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does.
 const MAY_KNOW_TOO: [(&str, &str); 1] = [("server/src/engine/fake/", "clock")];
-/// git, mmdebstrap and nft.
-const STARTS_PROCESSES: [&str; 3] =
-    ["server/src/receiver/child.rs", "server/src/builder/base.rs", "server/src/guard/firewall.rs"];
+/// git, mmdebstrap, a laptop's ssh, and nft.
+const STARTS_PROCESSES: [&str; 4] = [
+    "server/src/receiver/child.rs",
+    "server/src/builder/base.rs",
+    "server/src/laptop/ssh.rs",
+    "server/src/guard/firewall.rs",
+];
 const LINES_MAX: usize = 500;
 
 struct Source {

@@ -1,5 +1,6 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
 use crate::domain::Hostname;
+use crate::domain::site::LOCAL_ADMIN_HOST;
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -125,10 +126,17 @@ impl Config {
         })
     }
 
+    /// Where the dashboard answers: its own host, and the one that a tunnel's end or this machine goes by.
+    pub fn admin_hosts(&self) -> Vec<Hostname> {
+        let mut hosts = vec![self.admin_host.clone()];
+        hosts.extend(LOCAL_ADMIN_HOST.parse().ok().filter(|local| *local != self.admin_host));
+        hosts
+    }
+
     /// Names that no app may have, because the dashboard answers there.
     pub fn reserved_names(&self) -> Vec<String> {
         let suffix = format!(".{}", self.base_domain);
-        self.admin_host.as_str().strip_suffix(&suffix).map(str::to_owned).into_iter().collect()
+        self.admin_hosts().iter().filter_map(|host| host.as_str().strip_suffix(&suffix)).map(str::to_owned).collect()
     }
 }
 
@@ -156,18 +164,28 @@ fn minute(key: &str, given: Option<String>, default: &str) -> anyhow::Result<Opt
     parse().map(Some).with_context(|| format!("{key}: `{text}` is no time; write it like {default}, or off"))
 }
 
-/// Takes `--data-dir D` from the front of a host command line, else `PAAS_DATA_DIR`, else the default.
-pub fn host_data_dir(words: &mut Vec<String>) -> PathBuf {
+/// Takes `--data-dir D` from the front of a host command line, else `PAAS_DATA_DIR`.
+pub fn named_data_dir(words: &mut Vec<String>) -> Option<PathBuf> {
     if let Some(value) = words.first().and_then(|first| first.strip_prefix("--data-dir=")).map(PathBuf::from) {
         words.remove(0);
-        return value;
+        return Some(value);
     }
     if words.first().is_some_and(|first| first == "--data-dir") && words.len() > 1 {
         let dir = PathBuf::from(words.remove(1));
         words.remove(0);
-        return dir;
+        return Some(dir);
     }
-    env_var("PAAS_DATA_DIR").map_or_else(|| PathBuf::from(DATA_DIR), PathBuf::from)
+    env_var("PAAS_DATA_DIR").map(PathBuf::from)
+}
+
+/// Where the server's folder is when nobody says.
+pub fn usual_data_dir() -> PathBuf {
+    PathBuf::from(DATA_DIR)
+}
+
+/// `TERM`: what the terminal of whoever types is called.
+pub fn terminal_name() -> Option<String> {
+    env_var("TERM")
 }
 
 /// `LISTEN_FDNAMES`: what the sockets that systemd hands over are called, in their order.

@@ -4,12 +4,16 @@ pub mod config;
 pub mod lifecycle;
 pub mod listeners;
 
+pub mod laptop;
+
 pub mod receiver;
 
 pub mod backups;
 pub mod builder;
 pub mod commands;
+pub mod desk;
 pub mod scheduler;
+pub mod web;
 
 pub mod proxy;
 
@@ -24,3 +28,4 @@ pub mod data_dir;
 pub mod engine;
 pub mod logs;
 pub mod store;
+pub mod visit;

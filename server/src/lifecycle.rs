@@ -9,6 +9,7 @@ use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
 use crate::data_dir;
+use crate::desk::Desk;
 use crate::domain::route::RouteTable;
 use crate::domain::{AppId, BridgePrefix, Pusher, Site};
 use crate::engine::DockerEngine;
@@ -19,6 +20,8 @@ use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
 use crate::scheduler::{self, Scheduler};
 use crate::store::{SealKey, Store};
+use crate::visit::{QUEUE_VISITS, Visit};
+use crate::web;
 use anyhow::{Context, bail};
 use async_trait::async_trait;
 use sd_notify::NotifyState;
@@ -29,6 +32,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,7 +70,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
-    let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, &saved).await?;
+    let (dashboard, visits) = mpsc::channel(QUEUE_VISITS);
+    let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, (&saved, dashboard)).await?;
     let site = Site {
         base_domain: config.base_domain.clone(),
         http_port: proxy.local_addr().port(),
@@ -86,8 +91,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         store: ground.store.clone(),
         backups,
         builder: builder.clone(),
-        scheduler,
-        engine,
+        scheduler: scheduler.clone(),
+        engine: engine.clone(),
         repos: ground.repos.clone(),
         logs: ground.logs.clone(),
         clock: Arc::clone(&ground.clock),
@@ -98,7 +103,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         admin_host: config.admin_host.clone(),
         data_dir: config.data_dir.clone(),
     });
-    let receiver = ground.start_receiver(&config, ssh, builder, &commands, &site).await?;
+    let receiver = ground.start_receiver(&config, ssh, builder.clone(), &commands, &site).await?;
+    ground.start_web(&engine, builder, scheduler, &site, visits);
     commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
@@ -191,6 +197,27 @@ impl Ground {
         })
     }
 
+    fn start_web(
+        &self,
+        engine: &Arc<DockerEngine>,
+        builder: Builder,
+        scheduler: Scheduler,
+        site: &Site,
+        visits: mpsc::Receiver<Visit>,
+    ) {
+        let desk = Desk {
+            store: self.store.clone(),
+            builder,
+            scheduler,
+            engine: engine.clone(),
+            logs: self.logs.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
+        let repos = self.repos.clone();
+        web::start(web::Tools { desk, repos, site: site.clone(), tracker, stop }, visits);
+    }
+
     async fn close(self) {
         self.tracker.close();
         if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
@@ -243,12 +270,13 @@ async fn serve_saved(
     ground: &Ground,
     router_lines: &RouterLines,
     waker: &Arc<LateWaker>,
-    saved: &RouteTable,
+    (saved, dashboard): (&RouteTable, mpsc::Sender<Visit>),
 ) -> anyhow::Result<ProxyHandle> {
     for app in ground.store.apps().await? {
         router_lines.know(app.id, app.key);
     }
-    let settings = ProxySettings { admin_hosts: vec![config.admin_host.clone()], ..ProxySettings::default() };
+    let (admin_hosts, dashboard) = (config.admin_hosts(), Some(dashboard));
+    let settings = ProxySettings { admin_hosts, dashboard, ..ProxySettings::default() };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
     let proxy = proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")?;

@@ -1,5 +1,7 @@
 //! The binary `paas`: the server, the command line on its host, and, under the name of a git hook, that hook.
-use paas::config::{Config, NoConfig, host_data_dir, log_filter};
+use paas::commands::{self, client};
+use paas::config::{Config, NoConfig, log_filter, named_data_dir, terminal_name, usual_data_dir};
+use paas::laptop::{self, Way};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,25 +39,40 @@ fn serve(words: &[String]) -> ExitCode {
     }
 }
 
-/// A command for the server on this host.
+/// A command: for the server that a checkout's remote leads to, or for the one on this host.
 fn ask(mut words: Vec<String>) -> ExitCode {
-    let data_dir = host_data_dir(&mut words);
-    if paas::backups::offline::takes(&words) {
-        return match runtime() {
-            Ok(runtime) => {
-                let (text, code) = runtime.block_on(paas::backups::offline::run(&words, &data_dir));
-                if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
-            }
-            Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
-        };
+    let named = named_data_dir(&mut words);
+    if let Some(text) = commands::help(&words) {
+        return say(&mut std::io::stdout(), &text, 0);
     }
-    let is_terminal = std::io::stdin().is_terminal();
+    if paas::backups::offline::takes(&words) {
+        return run_offline(&words, &named.unwrap_or_else(usual_data_dir));
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let looked_for = match laptop::choose(&mut words, &here, named.is_some()) {
+        Ok(Way::Remote(remote)) => return ExitCode::from(laptop::run(&remote, words)),
+        Ok(Way::Local { looked_for }) => looked_for,
+        Err(refusal) => return say(&mut std::io::stderr(), &format!("paas: {refusal}\n"), 2),
+    };
+    let is_program = commands::outline(&words).is_some_and(|outline| outline.is_program);
+    let ask = client::Ask { words, is_program, term: terminal_name(), looked_for };
     match runtime() {
         Ok(runtime) => {
-            let code = runtime.block_on(paas::commands::socket::ask(&data_dir, words, is_terminal));
+            let code = runtime.block_on(client::ask(&named.unwrap_or_else(usual_data_dir), ask));
             // A read of standard input may still block in its own thread; nothing waits for it.
             runtime.shutdown_background();
             ExitCode::from(code)
+        }
+        Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
+    }
+}
+
+/// A command that needs no server, and may be all that is left of one.
+fn run_offline(words: &[String], data_dir: &Path) -> ExitCode {
+    match runtime() {
+        Ok(runtime) => {
+            let (text, code) = runtime.block_on(paas::backups::offline::run(words, data_dir));
+            if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
         }
         Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
     }

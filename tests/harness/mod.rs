@@ -1,4 +1,5 @@
 //! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
+mod browser;
 pub(crate) mod engine;
 mod http;
 mod outcome;
@@ -10,6 +11,7 @@ mod wait;
 mod wire;
 mod work;
 
+pub(crate) use browser::Browser;
 pub(crate) use engine::Engine;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;

@@ -7,6 +7,7 @@ mod context;
 mod destroy;
 mod foreign;
 mod heal;
+mod history;
 mod image;
 mod job;
 mod queue;
@@ -18,6 +19,7 @@ mod stack;
 mod transcript;
 
 pub use heal::heal;
+pub use history::Said;
 pub use rebuild::Rebuild;
 pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};

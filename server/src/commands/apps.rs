@@ -5,7 +5,6 @@ use super::{CommandError, Context, Done, Permission, destroy, rename};
 use crate::console::Console;
 use crate::domain::limits::Limits;
 use crate::domain::release::Release;
-use crate::domain::route::Backends;
 use crate::domain::{App, AppName, Maintenance, VolumeName};
 use serde::Serialize;
 
@@ -27,6 +26,12 @@ pub(super) enum Verb {
         of: OfApp,
         #[command(flatten)]
         form: Form,
+    },
+    /// Print the address of an app; in a checkout, open it too
+    #[command(name = "apps:open", visible_alias = "open")]
+    Open {
+        #[command(flatten)]
+        of: OfApp,
     },
     /// Give an app another name: `apps:rename NEW -a OLD`, or `apps:rename OLD NEW`
     #[command(name = "apps:rename")]
@@ -86,7 +91,7 @@ impl Verb {
         match self {
             Self::List(_) => Permission::ReadServer,
             Self::Create { .. } => Permission::ChangeServer,
-            Self::Info { .. } => Permission::ReadApp,
+            Self::Info { .. } | Self::Open { .. } => Permission::ReadApp,
             Self::Rename { .. } | Self::Free { .. } | Self::Destroy { .. } => Permission::ChangeApp,
         }
     }
@@ -95,7 +100,7 @@ impl Verb {
         match self {
             Self::List(_) => None,
             Self::Create { name } => Some(name),
-            Self::Info { of, .. } | Self::Free { of, .. } => Some(&of.app),
+            Self::Info { of, .. } | Self::Open { of } | Self::Free { of, .. } => Some(&of.app),
             Self::Rename { first, second, app } => {
                 if second.is_some() {
                     Some(first)
@@ -112,6 +117,11 @@ impl Verb {
             Self::List(form) => list(context, console, *form).await,
             Self::Create { name } => create(context, console, name).await,
             Self::Info { of, form } => info(context, console, &of.app, *form).await,
+            Self::Open { of } => {
+                let app = context.app(&of.app).await?;
+                console.say(&context.tools.site.url(&app.name)).await;
+                Ok(())
+            }
             Self::Free { name, of } => rename::free(context, console, &of.app, name).await,
             Self::Rename { first, second, .. } => {
                 let old = self.app().ok_or_else(unnamed)?;
@@ -214,12 +224,12 @@ fn joined(words: &[String]) -> String {
 
 async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<AppView, CommandError> {
     let store = &context.tools.store;
-    let is_starting = store.starting_release(app.id).await?.is_some();
+    let state = context.desk().state(app, live, &context.tools.scheduler.routes()).await?;
     let domains = store.domains(app.id).await?;
     let former_names = store.former_names(app.id).await?;
     Ok(AppView {
         name: app.name.to_string(),
-        state: state(context, app, live, is_starting),
+        state: state.word(),
         maintenance: context.tools.store.maintenance(app.id).await?,
         url: context.tools.site.url(&app.name),
         release: live.map(|release| release.no.to_string()),
@@ -237,20 +247,5 @@ fn shown_state(view: &AppView) -> String {
         Maintenance::Off => view.state.to_owned(),
         Maintenance::On => format!("{}, maintenance", view.state),
         Maintenance::Pause => format!("{}, paused", view.state),
-    }
-}
-
-/// One word for how an app is.
-fn state(context: &Context, app: &App, live: Option<&Release>, is_starting: bool) -> &'static str {
-    let backends = context.tools.scheduler.routes().apps.get(&app.id).map(|route| route.backends.clone());
-    match (live, backends) {
-        _ if app.destroying => "being destroyed",
-        _ if app.stopped => "stopped",
-        _ if is_starting => "deploying",
-        (None, _) => "empty",
-        (Some(_), Some(Backends::Ready(_))) => "live",
-        (Some(_), Some(Backends::Starting | Backends::Held)) => "starting",
-        (Some(_), Some(Backends::Crashed)) => "crashed",
-        (Some(_), Some(Backends::Off) | None) => "no web",
     }
 }

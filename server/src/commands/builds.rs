@@ -186,11 +186,7 @@ async fn next_line(follower: &mut crate::logs::Follower, console: &Console) -> a
 
 async fn cancel(context: &Context, console: &Console, app: &App, id: Option<BuildId>) -> Done {
     let build = find(context, app, id).await?;
-    if context.tools.builder.cancel(app.id, build.id, &context.caller.to_string()).await? {
-        console.say(&format!("cancelled build {}", build.id)).await;
-        return Ok(());
-    }
-    let state = context.tools.store.build(app.id, build.id).await?.state.word();
-    Err(CommandError::new(format!("build {} is over already ({state})", build.id))
-        .next("`paas rollback -a APP` goes back to the release before"))
+    let cancelled = context.desk().cancel(app, &build, &context.caller.to_string()).await?;
+    console.say(&format!("cancelled build {cancelled}")).await;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 use super::config::changed;
 use super::{CommandError, Context, Done};
 use crate::console::Console;
+use crate::desk::Made;
 use crate::domain::card::one_line;
 use crate::domain::{App, Release, ReleaseNo, release};
 use crate::logs::{From, TranscriptOf, printable};
@@ -81,15 +82,8 @@ impl Context {
             }
             anyhow::Ok(())
         };
-        let settling = async {
-            let settled = self.tools.scheduler.settled(app, no).await;
-            if matches!(settled, Ok(Settled::Live)) {
-                // It is live whatever can be told about its first seconds.
-                let _ = self.tools.scheduler.probation(app, no, replaced).await;
-            }
-            transcript.close();
-            settled
-        };
+        let desk = self.desk();
+        let settling = desk.see_through(app, Made { no, replaced });
         let (settled, shown) = tokio::join!(settling, showing);
         shown?;
         match settled? {

@@ -29,13 +29,6 @@ pub(super) async fn destroy(
     let volumes = volumes::to_leave(context, &app, doomed).await?;
     tools.builder.destroy(&app).await?;
     console.say(&format!("destroying {}: instances drain and stop, then everything of it is removed", app.name)).await;
-    let volumes = tools.store.volumes(app.id).await?.len();
-    if volumes > 0 {
-        let line = format!(
-            "its volumes stay ({volumes}): `paas volumes --all` lists them, `paas volumes:destroy` destroys one"
-        );
-        console.say(&line).await;
-    }
     let mut troubled_looks = 0;
     loop {
         if tools.store.app_by_id(app.id).await.is_err_and(|error| is_gone(&error)) {

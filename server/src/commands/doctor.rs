@@ -48,6 +48,7 @@ async fn look(tools: &Tools) -> Vec<Finding> {
         Finding { check: SOUND, complaints: database(tools).await },
         Finding { check: ANSWERS, complaints: engine(tools).await },
         Finding { check: "every wanted instance runs and nothing else", complaints: instances(tools, &apps).await },
+        Finding { check: "every one-off instance has somebody who waits for it", complaints: one_offs(tools).await },
         Finding { check: "every web app is routed to its live release", complaints: routes(tools, &apps).await },
         Finding { check: "nothing of a vanished app is left in the engine", complaints: leftovers(tools, &apps).await },
         Finding {
@@ -139,6 +140,15 @@ async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
             .map(|i| format!("{}: {} of {} runs and is not wanted", app.name, i.slot, i.release)),
     );
     Ok(complaints)
+}
+
+async fn one_offs(tools: &Tools) -> Vec<String> {
+    let seen = match tools.engine.one_offs(None).await {
+        Ok(seen) => seen,
+        Err(error) => return vec![error.to_string()],
+    };
+    let strays = seen.iter().filter(|one| !tools.scheduler.looks_after(one.app, &one.name));
+    strays.map(|one| format!("{} of app {} ({}) is left over", one.name, one.app.0, one.id.short())).collect()
 }
 
 async fn routes(tools: &Tools, apps: &[App]) -> Vec<String> {

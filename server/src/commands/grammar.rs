@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, logs, maintenance, ps, releases,
-    server, volumes,
+    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, login, logs, maintenance, ps,
+    releases, run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -15,7 +15,7 @@ use clap::{CommandFactory, Parser};
     about = "Apps by `git push`: build, release, run, route.",
     after_help = "Commands are written `topic:verb` or `topic verb`; `paas COMMAND --help` explains one."
 )]
-struct Line {
+pub(super) struct Line {
     #[command(subcommand)]
     command: Command,
 }
@@ -29,6 +29,8 @@ pub(super) enum Command {
     Config(config::Verb),
     #[command(flatten)]
     Ps(ps::Verb),
+    #[command(flatten)]
+    Run(run::Verb),
     #[command(flatten)]
     Logs(logs::Verb),
     #[command(flatten)]
@@ -47,6 +49,8 @@ pub(super) enum Command {
     Keys(keys::Verb),
     #[command(flatten)]
     Backups(backups::Verb),
+    #[command(flatten)]
+    Login(login::Verb),
     #[command(flatten)]
     Server(server::Verb),
 }
@@ -77,20 +81,23 @@ pub(super) struct Parsed {
 pub(super) struct Refusal {
     pub(super) text: String,
     pub(super) code: u8,
+    /// An option stands there twice, or beside one that excludes it.
+    pub(super) is_conflict: bool,
 }
 
 pub(super) fn parse(words: Vec<String>) -> Result<Parsed, Refusal> {
     let words = joined(words);
     let name = words.first().cloned().unwrap_or_default();
     if words.is_empty() {
-        return Err(Refusal { text: Line::command().render_help().to_string(), code: 0 });
+        return Err(Refusal { text: Line::command().render_help().to_string(), code: 0, is_conflict: false });
     }
     let line = std::iter::once("paas".to_owned()).chain(words);
     match Line::try_parse_from(line) {
         Ok(line) => Ok(Parsed { name, command: line.command }),
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
-            Err(Refusal { text: error.render().to_string(), code })
+            let is_conflict = error.kind() == clap::error::ErrorKind::ArgumentConflict;
+            Err(Refusal { text: error.render().to_string(), code, is_conflict })
         }
     }
 }
@@ -120,6 +127,7 @@ impl Parsed {
             Command::Apps(verb) => verb.permission(),
             Command::Config(verb) => verb.permission(),
             Command::Ps(verb) => verb.permission(),
+            Command::Run(verb) => verb.permission(),
             Command::Logs(verb) => verb.permission(),
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
@@ -129,6 +137,7 @@ impl Parsed {
             Command::Volumes(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
             Command::Backups(verb) => verb.permission(),
+            Command::Login(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
         }
     }
@@ -138,6 +147,7 @@ impl Parsed {
             Command::Apps(verb) => verb.app(),
             Command::Config(verb) => Some(verb.app()),
             Command::Ps(verb) => Some(verb.app()),
+            Command::Run(verb) => Some(verb.app()),
             Command::Logs(verb) => Some(verb.app()),
             Command::Releases(verb) => Some(verb.app()),
             Command::Builds(verb) => Some(verb.app()),
@@ -145,7 +155,7 @@ impl Parsed {
             Command::Checks(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
-            Command::Keys(_) | Command::Backups(_) | Command::Server(_) => None,
+            Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) => None,
         }
     }
 
@@ -154,6 +164,7 @@ impl Parsed {
             Command::Apps(verb) => verb.run(context, console).await,
             Command::Config(verb) => verb.run(context, console).await,
             Command::Ps(verb) => verb.run(context, console).await,
+            Command::Run(verb) => verb.run(context, console).await,
             Command::Logs(verb) => verb.run(context, console).await,
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,
@@ -163,6 +174,7 @@ impl Parsed {
             Command::Volumes(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
             Command::Backups(verb) => verb.run(context, console).await,
+            Command::Login(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
         }
     }

@@ -7,6 +7,7 @@ mod apps;
 mod backups;
 mod builds;
 mod checks;
+pub mod client;
 mod config;
 mod config_file;
 mod deploy;
@@ -17,13 +18,18 @@ mod domains;
 mod grammar;
 mod keys;
 mod limits;
+mod login;
 mod logs;
 mod maintenance;
+mod outline;
 mod ps;
+mod raw_terminal;
 mod rebuild;
 mod releases;
 mod rename;
+mod run;
 mod server;
+mod session;
 pub mod socket;
 mod table;
 mod volumes;
@@ -32,6 +38,7 @@ use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
+use crate::desk::{Desk, Refusal};
 use crate::domain::{App, AppName, Hostname, Pusher, Site};
 use crate::engine::Engine;
 use crate::guard::GuardWatch;
@@ -41,19 +48,12 @@ use crate::store::{Store, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use crate::domain::Permission;
 pub use keys::KeyParser;
+pub use outline::{Outline, help, outline};
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 1;
-
-/// What a command may do. Until there are users, every key is an owner and may do all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Permission {
-    ReadApp,
-    ChangeApp,
-    ReadServer,
-    ChangeServer,
-}
 
 /// What commands work with.
 pub struct Tools {
@@ -130,6 +130,16 @@ impl From<anyhow::Error> for CommandError {
     }
 }
 
+impl From<Refusal> for CommandError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Said { what, next } => Self { what, next },
+            Refusal::Store(error) => error.into(),
+            Refusal::World(error) => error.into(),
+        }
+    }
+}
+
 impl From<crate::engine::EngineError> for CommandError {
     fn from(error: crate::engine::EngineError) -> Self {
         Self::new(error.to_string()).next("run `paas server:doctor`")
@@ -153,7 +163,7 @@ impl Commands {
         };
         let context = Context { tools: Arc::clone(&self.0), caller };
         let (name, permission) = (parsed.name(), parsed.permission());
-        if !context.allows(permission) {
+        if !permission.is_granted_to(&context.caller) {
             console.complain(&format!("paas: {name}: not allowed for this key")).await;
             return FAILED;
         }
@@ -164,7 +174,7 @@ impl Commands {
         let done = parsed.run(&context, &mut console).await;
         context.audit(permission, name, app.as_ref(), &done).await;
         match done {
-            Ok(()) => 0,
+            Ok(()) => console.exit_code,
             Err(error) => {
                 console.complain(&format!("paas: {name}: {}", error.what)).await;
                 if let Some(next) = error.next {
@@ -183,13 +193,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Every authenticated key and everybody who may open the local socket is an owner.
-    fn allows(&self, permission: Permission) -> bool {
-        match (permission, &self.caller) {
-            (
-                Permission::ReadApp | Permission::ChangeApp | Permission::ReadServer | Permission::ChangeServer,
-                Pusher::Key { .. } | Pusher::Host { .. },
-            ) => true,
+    /// The verbs that are shared with the pages.
+    fn desk(&self) -> Desk {
+        let tools = &self.tools;
+        Desk {
+            store: tools.store.clone(),
+            builder: tools.builder.clone(),
+            scheduler: tools.scheduler.clone(),
+            engine: Arc::clone(&tools.engine),
+            logs: tools.logs.clone(),
+            clock: Arc::clone(&tools.clock),
         }
     }
 

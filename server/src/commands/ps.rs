@@ -3,10 +3,11 @@ use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission, limits};
 use crate::console::Console;
+use crate::desk::words_of;
 use crate::domain::health::Health;
-use crate::domain::instance::{Probe, Slot, State, Traffic};
 use crate::domain::release::Formation;
-use crate::domain::{App, AppName, Failure, ProcessType};
+use crate::domain::{App, AppName, Failure, Moment, ProcessType};
+use crate::engine::{ObservedState, OneOffSeen};
 use crate::logs::timestamp;
 use crate::scheduler::Instance;
 use serde::Serialize;
@@ -47,6 +48,8 @@ pub(super) enum Verb {
     Stop {
         #[command(flatten)]
         of: OfApp,
+        /// One-off instance, such as run.1234, to stop in place of the app
+        one_off: Option<Slot>,
     },
     /// Start what `ps:stop` stopped
     #[command(name = "ps:start")]
@@ -114,7 +117,7 @@ impl Verb {
             Self::List { of, .. }
             | Self::Scale { of, .. }
             | Self::Restart { of, .. }
-            | Self::Stop { of }
+            | Self::Stop { of, .. }
             | Self::Limits { of, .. }
             | Self::Start { of } => &of.app,
         }
@@ -126,7 +129,8 @@ impl Verb {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Scale { counts, .. } => scale(context, console, &app, counts).await,
             Self::Restart { what, .. } => restart(context, console, &app, what.as_deref()).await,
-            Self::Stop { .. } => stop(context, console, &app).await,
+            Self::Stop { one_off: Some(name), .. } => stop_one_off(context, console, &app, name).await,
+            Self::Stop { one_off: None, .. } => stop(context, console, &app).await,
             Self::Start { .. } => start(context, console, &app).await,
             Self::Limits { process: None, form, .. } => limits::list(context, console, &app, *form).await,
             Self::Limits { process: Some(process), settings, .. } => {
@@ -138,17 +142,21 @@ impl Verb {
 
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let instances = context.tools.scheduler.instances(app.id).await?;
+    let one_offs = context.tools.scheduler.one_offs(app.id).await?;
     let health = context.tools.store.health(app.id).await?;
     let now = context.tools.clock.now();
-    if form.json {
-        return print_json(console, &instances.iter().map(|instance| view(instance, &health)).collect::<Vec<_>>())
-            .await;
-    }
-    let rows: Vec<Vec<String>> = instances
+    let all: Vec<(InstanceView, Moment)> = instances
         .iter()
-        .map(|instance| {
-            let v = view(instance, &health);
-            vec![v.instance, v.release, v.state.to_owned(), v.detail, format!("{} ago", ago(now.since(instance.since)))]
+        .map(|instance| (view(instance, &health), instance.since))
+        .chain(one_offs.iter().map(|seen| (view_of_one_off(seen), seen.created_at)))
+        .collect();
+    if form.json {
+        return print_json(console, &all.into_iter().map(|(view, _)| view).collect::<Vec<_>>()).await;
+    }
+    let rows: Vec<Vec<String>> = all
+        .into_iter()
+        .map(|(v, since)| {
+            vec![v.instance, v.release, v.state.to_owned(), v.detail, format!("{} ago", ago(now.since(since)))]
         })
         .collect();
     let empty = if app.stopped { "stopped; `paas ps:start` starts it" } else { "no instances" };
@@ -158,25 +166,30 @@ async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Do
 }
 
 fn view(instance: &Instance, health: &Health) -> InstanceView {
-    let (state, detail) = match (instance.state, instance.traffic) {
-        (State::Ready, Traffic::Routed) => ("up", "serves".to_owned()),
-        (State::Ready, Traffic::Draining) => ("draining", "finishes its requests".to_owned()),
-        (State::Ready, Traffic::Quiet) => ("up", String::new()),
-        (State::Starting { probe: Probe::Status(status), .. }, _) => {
-            ("starting", format!("GET {} → {status}", health.path()))
-        }
-        (State::Starting { probe: Probe::NoAnswer, .. }, _) => ("starting", String::new()),
-        (State::Made, _) => ("made", "waits for its turn".to_owned()),
-        (State::Stopping, _) => ("stopping", String::new()),
-        (State::Exited { exit, .. }, _) => ("exited", exit.to_string()),
-    };
+    let words = words_of(instance, health);
     InstanceView {
         instance: instance.slot.to_string(),
         release: instance.release.to_string(),
-        state,
-        detail,
+        state: words.state,
+        detail: words.detail,
         since: timestamp(instance.since),
         container: instance.id.short().to_owned(),
+    }
+}
+
+fn view_of_one_off(seen: &OneOffSeen) -> InstanceView {
+    let (state, detail) = match seen.state {
+        ObservedState::Created => ("starting", String::new()),
+        ObservedState::Running { .. } => ("up", "one-off".to_owned()),
+        ObservedState::Exited { exit, .. } => ("exited", exit.to_string()),
+    };
+    InstanceView {
+        instance: seen.name.to_string(),
+        release: seen.release.to_string(),
+        state,
+        detail,
+        since: timestamp(seen.created_at),
+        container: seen.id.short().to_owned(),
     }
 }
 
@@ -201,30 +214,9 @@ async fn scale(context: &Context, console: &Console, app: &App, counts: &[Count]
 }
 
 async fn restart(context: &Context, console: &Console, app: &App, what: Option<&str>) -> Done {
-    let live = context.tools.store.live_release(app.id).await?;
-    let live = live.ok_or_else(|| CommandError::new(format!("{} has no release to restart", app.name)))?;
-    let (types, index) = match what {
-        None => (live.processes.keys().cloned().collect(), None),
-        Some(text) => parse_what(text)?,
-    };
-    for process in &types {
-        if !live.processes.contains_key(process) {
-            return Err(CommandError::new(format!("{} of {} has no process type `{process}`", live.no, app.name)));
-        }
-        context.tools.store.restart(app.id, process, index).await?;
-    }
-    context.tools.scheduler.wake(app.id);
+    context.desk().restart(app, what).await?;
     console.say(&format!("restarting {} of {}", what.unwrap_or("everything"), app.name)).await;
     Ok(())
-}
-
-fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u32>), CommandError> {
-    if text.contains('.') {
-        let slot: Slot = text.parse().map_err(CommandError::new)?;
-        return Ok((vec![slot.process], Some(slot.index)));
-    }
-    let process = text.parse().map_err(|error: crate::domain::name::NameError| CommandError::new(error.to_string()))?;
-    Ok((vec![process], None))
 }
 
 async fn stop(context: &Context, console: &Console, app: &App) -> Done {
@@ -237,6 +229,20 @@ async fn stop(context: &Context, console: &Console, app: &App) -> Done {
     context.tools.scheduler.wake(app.id);
     console.say(&format!("stopped {}; `paas ps:start` starts it again", app.name)).await;
     Ok(())
+}
+
+async fn stop_one_off(context: &Context, console: &Console, app: &App, name: &Slot) -> Done {
+    if context.tools.scheduler.stop_one_off(app.id, name).await? {
+        console.say(&format!("stopped {name} of {}", app.name)).await;
+        return Ok(());
+    }
+    let is_ordinary = context.tools.scheduler.instances(app.id).await?.iter().any(|instance| instance.slot == *name);
+    let next = if is_ordinary {
+        format!("it has its place in the formation: `paas ps:scale -a {} {}=COUNT`", app.name, name.process)
+    } else {
+        format!("run `paas ps -a {}` to see what runs", app.name)
+    };
+    Err(CommandError::new(format!("{name} is no one-off instance of {}", app.name)).next(next))
 }
 
 async fn start(context: &Context, console: &Console, app: &App) -> Done {

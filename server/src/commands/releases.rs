@@ -182,28 +182,9 @@ async fn retry(context: &Context, console: &Console, app: &App) -> Done {
 }
 
 async fn rollback(context: &Context, console: &Console, app: &App, no: Option<ReleaseNo>) -> Done {
-    let store = &context.tools.store;
-    let live = store.live_release(app.id).await?;
-    let target = match no {
-        Some(no) => store.release(app.id, no).await?,
-        None => store.previous_live_release(app.id).await?.ok_or_else(|| {
-            CommandError::new(format!("{} has no earlier release that was live", app.name))
-                .next("run `paas releases -a APP` to see all")
-        })?,
-    };
-    match target.rollout {
-        Rollout::Replaced { .. } => {}
-        Rollout::Live { .. } => return Err(CommandError::new(format!("{} is live already", target.no))),
-        Rollout::Starting { .. } | Rollout::Failed { .. } => {
-            return Err(CommandError::new(format!("{} was never live, so it is no way back", target.no))
-                .next("`paas releases:retry` tries the newest release again"));
-        }
-    }
-    if context.tools.engine.image(target.image.as_str()).await?.is_none() {
-        return Err(CommandError::new(format!("the image of {} is gone", target.no)).next("push that commit again"));
-    }
-    let made = store.create_rollback(&target, &context.caller.to_string(), context.tools.clock.now()).await?;
-    context.tools.scheduler.wake(app.id);
+    let desk = context.desk();
+    let target = desk.rollback_target(app, no).await?;
+    let made = desk.roll_back(app, &target, &context.caller.to_string()).await?;
     console.say(&format!("-----> Rolling back to {}: {}", target.no, target.description)).await;
-    context.see_through(console, app, made, live.map(|release| release.no)).await
+    context.see_through(console, app, made.no, made.replaced).await
 }

@@ -1,10 +1,11 @@
-//! The local socket: `paas` on the host talks to the server; the file's permission is the authority.
+//! The local socket: `paas` on the host (`client`) talks to the server; the file's permission is the authority.
 //!
 //! Newline-delimited JSON both ways: the client sends one [`Request`], then [`Input`] chunks; the server answers with
 //! [`Answer`]s, the last of which is the exit code.
 use super::Commands;
-use crate::console::{Console, Output, QUEUE_CHUNKS};
+use crate::console::{Console, Output, QUEUE_CHUNKS, Terminal};
 use crate::domain::Pusher;
+use crate::domain::terminal::WindowSize;
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,10 +14,11 @@ use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,36 +27,53 @@ use tokio_util::task::TaskTracker;
 pub const SOCKET: &str = "paas.sock";
 /// A frame holds one chunk, encoded; a command line is far shorter.
 const FRAME_BYTES_MAX: usize = 256 << 10;
-const CHUNK_BYTES: usize = 32 << 10;
-/// Exit code when the server cannot be reached.
-const UNREACHABLE: u8 = 1;
+
+/// How often a client that sends more than its command reads is looked at: has it gone?
+const HANG_UP_LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Serialize, Deserialize)]
-struct Request {
-    words: Vec<String>,
-    terminal: bool,
+pub(super) struct Request {
+    pub(super) words: Vec<String>,
+    pub(super) terminal: bool,
+    /// A terminal that a program may take.
+    #[serde(default)]
+    pub(super) window: Option<Window>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Window {
+    pub(super) name: String,
+    pub(super) columns: u16,
+    pub(super) rows: u16,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Input {
+pub(super) enum Input {
     /// Base64.
     Chunk(String),
     End,
+    /// The terminal has another size.
+    Size {
+        columns: u16,
+        rows: u16,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Answer {
+pub(super) enum Answer {
     /// Base64.
     Standard(String),
     /// Base64.
     Error(String),
+    /// A program has taken the terminal.
+    TerminalTaken,
     Exit(u8),
 }
 
-type Reader = FramedRead<OwnedReadHalf, LinesCodec>;
-type Writer = FramedWrite<OwnedWriteHalf, LinesCodec>;
+pub(super) type Reader = FramedRead<OwnedReadHalf, LinesCodec>;
+pub(super) type Writer = FramedWrite<OwnedWriteHalf, LinesCodec>;
 
 /// Listens until `stop`. A stale socket of a server that died is replaced; the data folder's lock keeps a second away.
 pub fn serve(run_dir: &Path, commands: Commands, tracker: &TaskTracker, stop: CancellationToken) -> anyhow::Result<()> {
@@ -90,7 +109,8 @@ async fn converse(stream: UnixStream, commands: &Commands, stop: &CancellationTo
     let (to_input, input) = mpsc::channel(QUEUE_CHUNKS);
     let (output, mut from_output) = mpsc::channel(QUEUE_CHUNKS);
     let left = stop.child_token();
-    let console = Console { input, output, is_terminal: request.terminal, left: left.clone() };
+    let (terminal, size) = request.window.as_ref().and_then(terminal_of).unzip();
+    let console = Console { input, output, is_terminal: request.terminal, left: left.clone(), terminal, exit_code: 0 };
     let running = commands.run(request.words, caller, console);
     let listening = async {
         let mut to_input = Some(to_input);
@@ -98,11 +118,18 @@ async fn converse(stream: UnixStream, commands: &Commands, stop: &CancellationTo
             match (frame, &to_input) {
                 (Input::Chunk(text), Some(to)) => {
                     let Ok(bytes) = BASE64.decode(text) else { break };
-                    // A command that reads no input drops its end.
-                    let _ = to.send(Bytes::from(bytes)).await;
+                    tokio::select! {
+                        // A command that reads no input drops its end.
+                        _ = to.send(Bytes::from(bytes)) => {}
+                        // News of this stand behind input that nobody reads.
+                        () = hung_up(reader.get_ref()) => break,
+                    }
                 }
                 (Input::Chunk(_), None) => {}
                 (Input::End, _) => to_input = None,
+                (Input::Size { columns, rows }, _) => {
+                    size.as_ref().map(|size| size.send_replace(WindowSize { columns, rows }));
+                }
             }
         }
         left.cancel();
@@ -114,6 +141,7 @@ async fn converse(stream: UnixStream, commands: &Commands, stop: &CancellationTo
             let answer = match chunk {
                 Output::Standard(bytes) => Answer::Standard(BASE64.encode(bytes)),
                 Output::Error(bytes) => Answer::Error(BASE64.encode(bytes)),
+                Output::TerminalTaken => Answer::TerminalTaken,
             };
             write(&mut writer, &answer).await?;
         }
@@ -127,90 +155,32 @@ async fn converse(stream: UnixStream, commands: &Commands, stop: &CancellationTo
     write(&mut writer, &Answer::Exit(code)).await
 }
 
-/// The client: runs a command line in the server and returns its exit code.
-pub async fn ask(data_dir: &Path, words: Vec<String>, terminal: bool) -> u8 {
-    let path = data_dir.join("run").join(SOCKET);
-    let stream = match UnixStream::connect(&path).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            let text = format!(
-                "paas: cannot reach the server at {}: {error}\n      start it with `paas server`, or name its folder: `paas --data-dir DIR …`\n",
-                path.display()
-            );
-            // Nobody is left to tell when standard error is gone.
-            let _ = complain(text.as_bytes()).await;
-            return UNREACHABLE;
-        }
-    };
-    match talk(stream, words, terminal).await {
-        Ok(code) => code,
-        Err(error) => {
-            let _ = complain(format!("paas: lost the server: {error:#}\n").as_bytes()).await;
-            UNREACHABLE
-        }
+/// Returns once the client has closed its end, whatever of it is still to be read.
+async fn hung_up(socket: &OwnedReadHalf) {
+    while socket.ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed()) {
+        // Input that waits makes it ready again at once.
+        tokio::time::sleep(HANG_UP_LOOK).await;
     }
 }
 
-/// To standard error, and out of tokio's hands before the process may end.
-async fn complain(text: &[u8]) -> std::io::Result<()> {
-    let mut err = tokio::io::stderr();
-    err.write_all(text).await?;
-    err.flush().await
+fn terminal_of(window: &Window) -> Option<(Terminal, watch::Sender<WindowSize>)> {
+    let (to, size) = watch::channel(WindowSize { columns: window.columns, rows: window.rows });
+    Some((Terminal { name: window.name.parse().ok()?, size }, to))
 }
 
-async fn talk(stream: UnixStream, words: Vec<String>, terminal: bool) -> anyhow::Result<u8> {
-    let (mut reader, mut writer) = framed(stream);
-    write(&mut writer, &Request { words, terminal }).await?;
-    let feeding = async {
-        if !terminal {
-            let mut input = tokio::io::stdin();
-            let mut buffer = vec![0; CHUNK_BYTES];
-            loop {
-                let read = input.read(&mut buffer).await.unwrap_or(0);
-                if read == 0 {
-                    break;
-                }
-                if write(&mut writer, &Input::Chunk(BASE64.encode(&buffer[..read]))).await.is_err() {
-                    break;
-                }
-            }
-        }
-        let _ = write(&mut writer, &Input::End).await;
-        std::future::pending::<()>().await;
-    };
-    let showing = async {
-        while let Some(answer) = read::<Answer>(&mut reader).await? {
-            match answer {
-                Answer::Standard(text) => {
-                    let mut out = tokio::io::stdout();
-                    out.write_all(&BASE64.decode(text)?).await?;
-                    out.flush().await?;
-                }
-                Answer::Error(text) => complain(&BASE64.decode(text)?).await?,
-                Answer::Exit(code) => return Ok(code),
-            }
-        }
-        anyhow::bail!("it closed the connection")
-    };
-    tokio::select! {
-        code = showing => code,
-        () = feeding => anyhow::bail!("standard input ended the command"),
-    }
-}
-
-fn framed(stream: UnixStream) -> (Reader, Writer) {
+pub(super) fn framed(stream: UnixStream) -> (Reader, Writer) {
     let (reader, writer) = stream.into_split();
     let codec = || LinesCodec::new_with_max_length(FRAME_BYTES_MAX);
     (FramedRead::new(reader, codec()), FramedWrite::new(writer, codec()))
 }
 
-async fn read<T: for<'a> Deserialize<'a>>(reader: &mut Reader) -> anyhow::Result<Option<T>> {
+pub(super) async fn read<T: for<'a> Deserialize<'a>>(reader: &mut Reader) -> anyhow::Result<Option<T>> {
     match reader.next().await {
         Some(line) => Ok(Some(serde_json::from_str(&line?)?)),
         None => Ok(None),
     }
 }
 
-async fn write(writer: &mut Writer, frame: &impl Serialize) -> anyhow::Result<()> {
+pub(super) async fn write(writer: &mut Writer, frame: &impl Serialize) -> anyhow::Result<()> {
     Ok(writer.send(serde_json::to_string(frame)?).await?)
 }

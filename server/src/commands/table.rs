@@ -3,6 +3,8 @@ use super::{CommandError, Done};
 use crate::console::Console;
 use serde::Serialize;
 
+pub(super) use crate::domain::moment::ago;
+
 /// Prints rows in aligned columns under `heads`; nothing but `empty` when there are none.
 pub(super) async fn print(console: &Console, heads: &[&str], rows: &[Vec<String>], empty: &str) {
     if rows.is_empty() {
@@ -24,14 +26,4 @@ pub(super) async fn print_json(console: &Console, value: &impl Serialize) -> Don
     let text = serde_json::to_string_pretty(value).map_err(|error| CommandError::new(error.to_string()))?;
     console.say(&text).await;
     Ok(())
-}
-
-/// `3 min`, `2 h`, `5 d`: how long ago.
-pub(super) fn ago(span: std::time::Duration) -> String {
-    match span.as_secs() {
-        secs @ 0..60 => format!("{secs} s"),
-        secs @ 60..3600 => format!("{} min", secs / 60),
-        secs @ 3600..86_400 => format!("{} h", secs / 3600),
-        secs => format!("{} d", secs / 86_400),
-    }
 }

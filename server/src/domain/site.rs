@@ -5,6 +5,9 @@ use super::{AppName, Hostname};
 /// The port that a URL leaves out.
 const USUAL_PORT: u16 = 80;
 
+/// Always a host of the dashboard: browsers take it for this machine, or for a tunnel's end, and trust it as they trust HTTPS.
+pub const LOCAL_ADMIN_HOST: &str = "paas.localhost";
+
 #[derive(Clone, Debug)]
 pub struct Site {
     pub base_domain: Hostname,

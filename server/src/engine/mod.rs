@@ -11,9 +11,12 @@ mod one_off;
 mod sockets;
 mod volume_copy;
 
+pub use crate::domain::terminal::WindowSize;
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
-pub use one_off::{Attachment, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, WindowSize, Written};
+pub use one_off::{
+    Attachment, ExecCommand, ExecId, ExecSpec, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, Written,
+};
 pub use volume_copy::VolumeCopies;
 
 use crate::domain::failure::{Exit, Listening};

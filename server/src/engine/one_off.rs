@@ -1,4 +1,5 @@
-//! The part of the seam for what runs once: one-off instances of a release's image (`paas run`, release phases, cron).
+//! The part of the seam for what runs once: one-off instances of a release's image (`paas run`, release phases, cron),
+//! and for commands inside an instance that runs (`paas exec`).
 //!
 //! A one-off instance is made like any other (same hardening, network, limits and labels) but for its name: `paas.job`
 //! stands in place of its slot in the formation, so [`super::Engine::instances`] never lists it. `stop`, `remove`,
@@ -6,11 +7,14 @@
 use super::{InstanceSpec, ObservedState, Result};
 use crate::domain::failure::Exit;
 use crate::domain::instance::Slot;
+use crate::domain::terminal::WindowSize;
 use crate::domain::{AppId, ContainerId, Moment, ReleaseNo};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 
 /// A one-off instance to make.
@@ -44,12 +48,6 @@ pub enum Keep {
     Always,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowSize {
-    pub columns: u16,
-    pub rows: u16,
-}
-
 /// A chunk of what it wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -77,6 +75,27 @@ pub struct OneOffSeen {
     pub state: ObservedState,
 }
 
+/// A command to run inside an instance that runs.
+#[derive(Clone)]
+pub struct ExecSpec {
+    pub command: ExecCommand,
+    /// `Streams` or `Terminal`.
+    pub stdio: Stdio,
+    /// Added to the instance's environment.
+    pub env: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecCommand {
+    /// As Procfile lines run.
+    Line(String),
+    Words(Vec<String>),
+}
+
+/// The engine's id of a command that runs inside an instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecId(pub String);
+
 #[async_trait]
 pub trait OneOffEngine: Send + Sync {
     /// Makes one without starting it, so that it can be attached to before it says its first word.
@@ -96,4 +115,16 @@ pub trait OneOffEngine: Send + Sync {
 
     /// All one-offs of ours; with `app`, of that app alone.
     async fn one_offs(&self, app: Option<AppId>) -> Result<Vec<OneOffSeen>>;
+
+    /// Starts a command inside an instance, attached.
+    async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<(ExecId, Attachment)>;
+
+    async fn resize_exec(&self, exec: &ExecId, size: WindowSize) -> Result<()>;
+
+    /// Waits for the end of a command that was started inside an instance. `Missing` when the instance is gone.
+    async fn wait_exec(&self, exec: &ExecId) -> Result<Exit>;
+
+    /// Ends a command inside an instance: its process group gets SIGTERM (SIGHUP on a terminal), later SIGKILL. One
+    /// that has ended is no error. Engines know no such thing: it needs `sh` in the image.
+    async fn end_exec(&self, id: &ContainerId, exec: &ExecId, grace: Duration) -> Result<()>;
 }

@@ -27,7 +27,7 @@ struct Inner {
 
 /// What followers wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Growth {
+pub(super) struct Growth {
     /// Rotations so far.
     generation: u64,
     length_bytes: u64,
@@ -142,6 +142,7 @@ impl Journal {
             generation,
             state,
             batch: std::collections::VecDeque::new(),
+            told_bytes: position,
         })
     }
 
@@ -159,14 +160,18 @@ pub struct Follower {
     position: u64,
     generation: u64,
     state: watch::Receiver<Growth>,
-    batch: std::collections::VecDeque<String>,
+    /// Lines, each with the byte where it ends.
+    batch: std::collections::VecDeque<(u64, String)>,
+    /// Where the last line that was told ends.
+    told_bytes: u64,
 }
 
 impl Follower {
     /// The next line; `None` once the journal is closed and read to its end. Dropping the future loses nothing.
     pub async fn next(&mut self) -> anyhow::Result<Option<String>> {
         loop {
-            if let Some(line) = self.batch.pop_front() {
+            if let Some((end_bytes, line)) = self.batch.pop_front() {
+                self.told_bytes = end_bytes;
                 return Ok(Some(line));
             }
             // Seen before reading: what comes after the read changes the state again.
@@ -192,17 +197,24 @@ impl Follower {
         }
     }
 
+    /// Where the last line that was told ends: the rotations before its file, and the byte in it.
+    pub(super) fn told(&self) -> (u64, u64) {
+        (self.generation, self.told_bytes)
+    }
+
+    pub(super) fn file(&self) -> &File {
+        self.reader.get_ref()
+    }
+
     fn fill(&mut self, end: u64) -> std::io::Result<()> {
         // Seeking forgets what was read ahead, which may have been half a line.
         self.reader.seek(SeekFrom::Start(self.position))?;
         let mut reader = self.reader.by_ref().take(end.saturating_sub(self.position));
         while self.batch.len() < BATCH_LINES {
             let before = reader.limit();
-            match read_line(&mut reader)? {
-                Some(line) => self.batch.push_back(line),
-                None => break,
-            }
+            let Some(line) = read_line(&mut reader)? else { break };
             self.position += before - reader.limit();
+            self.batch.push_back((self.position, line));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod history;
 mod journal;
 mod mask;
 mod overlap;
+mod placed;
 mod printable;
 mod router_lines;
 mod voice;
@@ -15,7 +16,8 @@ pub use history::History;
 pub use journal::{Follower, From, Journal};
 pub use mask::Mask;
 pub use overlap::Overlap;
-pub use printable::printable;
+pub use placed::{Place, Reader};
+pub use printable::{is_unsafe, printable};
 pub use router_lines::RouterLines;
 pub use voice::{Said, Unread, plain};
 

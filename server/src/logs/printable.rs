@@ -30,7 +30,8 @@ fn skip_colour(text: &str) -> Option<&str> {
     parameters[end..].strip_prefix('m')
 }
 
-fn is_unsafe(c: char) -> bool {
+/// Whether a character does more than show itself.
+pub fn is_unsafe(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }

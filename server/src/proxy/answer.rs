@@ -9,7 +9,7 @@ use super::forward::{self, Reply};
 use super::host::{self, Found};
 use super::refusal::Refusal;
 use super::snapshot::Destination;
-use super::{headers, redirect, request_id, tunnel};
+use super::{admin, headers, redirect, request_id, tunnel};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -32,7 +32,19 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
             let exchange = Exchange::new(client.clone(), app, host, &head, id);
             return closing_unless_running(&client, redirect::answer(exchange, &head, &to));
         }
-        Found::Destination(Destination::Admin) | Found::Unknown => {
+        Found::Destination(Destination::Admin) => {
+            if has_upgrade {
+                client.wire.decline_upgrade();
+            }
+            let response = match admin::answer(&client, request, &id).await {
+                Ok(response) => response,
+                // A body that was not read stands in the way of the next request.
+                Err(StatusCode::NOT_FOUND) => refuse(&client, StatusCode::NOT_FOUND, format, &id),
+                Err(status) => closing(refuse(&client, status, format, &id)),
+            };
+            return if worker.stop.get() == Stop::Running { response } else { closing(response) };
+        }
+        Found::Unknown => {
             if has_upgrade {
                 client.wire.decline_upgrade();
             }

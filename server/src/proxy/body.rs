@@ -1,4 +1,5 @@
 //! Bodies both ways: streamed frame by frame with hyper's back-pressure, never collected. Enums instead of boxes.
+use super::admin::AdminBody;
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::flight::{Flight, Side, Stage};
@@ -67,6 +68,8 @@ pub(super) enum ReplyBody {
     Empty,
     Page(Option<Bytes>),
     App(AppBody),
+    /// A stream of the dashboard.
+    Admin(AdminBody),
 }
 
 /// An app's answer on its way to the client.
@@ -134,13 +137,14 @@ impl Body for ReplyBody {
             Self::Empty => Poll::Ready(None),
             Self::Page(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
             Self::App(body) => body.poll_frame(cx),
+            Self::Admin(body) => body.poll_chunk(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty | Self::Page(None) => true,
-            Self::Page(Some(_)) => false,
+            Self::Page(Some(_)) | Self::Admin(_) => false,
             Self::App(body) => body.incoming.is_end_stream(),
         }
     }
@@ -150,6 +154,7 @@ impl Body for ReplyBody {
             Self::Empty | Self::Page(None) => SizeHint::with_exact(0),
             Self::Page(Some(page)) => SizeHint::with_exact(page.len() as u64),
             Self::App(body) => body.incoming.size_hint(),
+            Self::Admin(_) => SizeHint::default(),
         }
     }
 }

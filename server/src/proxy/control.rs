@@ -5,16 +5,17 @@ use super::held::{HoldReport, Holds};
 use super::limits::{INSTANCES_MAX, Spans};
 use super::snapshot::{App, Destination, Serving, Snapshot};
 use super::target::Target;
-use super::{DrainReport, RouterLog, Waker};
+use super::{DrainReport, ProxySettings, RouterLog, Waker};
 use crate::clock::Clock;
 use crate::domain::instance::Traffic;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::{AppId, ContainerId, Hostname};
+use crate::visit::Visit;
 use arc_swap::ArcSwap;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub(super) struct Shared {
     pub(super) snapshot: ArcSwap<Snapshot>,
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) log: Arc<dyn RouterLog>,
     waker: Arc<dyn Waker>,
     admin_hosts: Vec<Hostname>,
+    pub(super) dashboard: Option<mpsc::Sender<Visit>>,
     registry: Mutex<Registry>,
 }
 
@@ -59,7 +61,7 @@ struct Registry {
 
 impl Shared {
     pub(super) fn new(
-        admin_hosts: Vec<Hostname>,
+        settings: ProxySettings,
         spans: Spans,
         clock: Arc<dyn Clock>,
         log: Arc<dyn RouterLog>,
@@ -73,7 +75,8 @@ impl Shared {
             clock,
             log,
             waker,
-            admin_hosts,
+            admin_hosts: settings.admin_hosts,
+            dashboard: settings.dashboard,
             registry: Mutex::default(),
         };
         shared.set_routes(&RouteTable::default());

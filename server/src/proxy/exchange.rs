@@ -7,7 +7,7 @@ use super::target::Target;
 use super::wire::Wire;
 use super::worker::Worker;
 use http::{HeaderValue, Method, Uri, Version, header};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,10 @@ impl Client {
     pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>, peer: SocketAddr) -> Self {
         let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
         Self { worker, wire, address: address.unwrap_or(HeaderValue::from_static("-")) }
+    }
+
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.address.to_str().ok()?.parse().ok()
     }
 }
 

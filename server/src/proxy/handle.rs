@@ -49,9 +49,10 @@ pub(super) fn start_with(
 ) -> io::Result<ProxyHandle> {
     listener.set_nonblocking(true)?;
     let local_addr = listener.local_addr()?;
-    let shared = Arc::new(Shared::new(settings.admin_hosts, spans, clock, log, waker));
+    let wanted_threads = settings.threads;
+    let shared = Arc::new(Shared::new(settings, spans, clock, log, waker));
     let threads = Arc::new(watch::Sender::new(()));
-    let count = match settings.threads {
+    let count = match wanted_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count,
     };

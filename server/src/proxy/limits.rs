@@ -45,6 +45,10 @@ pub(super) const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// First wait after all instances refused a connection, and the longest.
 pub(super) const CONNECT_BACKOFF_MIN: Duration = Duration::from_millis(20);
 pub(super) const CONNECT_BACKOFF_MAX: Duration = Duration::from_millis(250);
+/// The body of a request for the admin hosts: 408 beyond.
+pub(super) const ADMIN_BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// A page of the admin hosts: 504 beyond.
+pub(super) const ADMIN_ANSWER_MAX: Duration = Duration::from_secs(30);
 /// A thread that comes this late to its own tick was stuck.
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(2);
 

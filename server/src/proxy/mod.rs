@@ -9,6 +9,7 @@
 //! `body` streams back · `tunnel` after an upgrade. `exchange` accounts for it, `flight` is what `watch` looks at every
 //! tick: all time limits but that of a connect are kept there, without a timer per request.
 
+mod admin;
 mod answer;
 mod balance;
 mod body;
@@ -48,6 +49,8 @@ mod sync {
 }
 
 use crate::domain::{AppId, Hostname};
+use crate::visit::Visit;
+use tokio::sync::mpsc;
 
 pub use handle::{ProxyHandle, start};
 pub use held::HoldReport;
@@ -59,6 +62,8 @@ pub struct ProxySettings {
     pub threads: usize,
     /// Hosts of the dashboard; they win over an app's.
     pub admin_hosts: Vec<Hostname>,
+    /// Where requests for them go; without it they find nothing.
+    pub dashboard: Option<mpsc::Sender<Visit>>,
 }
 
 /// Takes the router's lines, one per request. Called from the proxy's threads: must not block.

@@ -26,7 +26,7 @@ pub(super) enum Destination {
         host: Arc<str>,
         to: Arc<str>,
     },
-    /// The dashboard's host: nothing answers there yet.
+    /// A host of the dashboard.
     Admin,
 }
 

@@ -1,9 +1,13 @@
 //! The SSH side of one connection: who it is, and what its channels ask for.
+use super::backlog::Backlog;
 use super::client::Client;
 use super::exec_line::{self, ExecLine};
+use super::limits::WINDOW_BYTES;
 use super::public_key::fingerprint;
 use super::sessions::{Listed, Sessions};
 use super::{Room, console, transport};
+use crate::console::Terminal;
+use crate::domain::terminal::WindowSize;
 use crate::domain::{Key, Pusher};
 use russh::keys::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
@@ -11,7 +15,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) struct Connection {
@@ -27,6 +31,7 @@ pub(super) struct Connection {
     identity: Option<(Pusher, Listed)>,
     channels: HashMap<ChannelId, Opened>,
     places: Arc<Semaphore>,
+    backlog: Backlog,
 }
 
 /// A channel of the client's.
@@ -34,6 +39,10 @@ struct Opened {
     /// Until something runs on it.
     waiting: Option<(Channel<Msg>, OwnedSemaphorePermit)>,
     git_protocol: Option<String>,
+    /// The terminal that the client offers.
+    terminal: Option<Terminal>,
+    /// Where news of its size go.
+    window: Option<watch::Sender<WindowSize>>,
     left: CancellationToken,
 }
 
@@ -43,6 +52,9 @@ pub(super) struct Call {
     pub(super) caller: Pusher,
     /// `version=N`, if the client asked for it.
     pub(super) git_protocol: Option<String>,
+    /// Offered by the client. Nothing is allocated for it here: only an instance ever has a terminal (security rule R3).
+    pub(super) terminal: Option<Terminal>,
+    pub(super) backlog: Backlog,
     pub(super) client: Client,
 }
 
@@ -55,7 +67,17 @@ impl Connection {
         known: CancellationToken,
     ) -> Self {
         let places = Arc::new(Semaphore::new(room.settings.limits.channels));
-        Self { room, peer, over, removed, known, identity: None, channels: HashMap::new(), places }
+        Self {
+            room,
+            peer,
+            over,
+            removed,
+            known,
+            identity: None,
+            channels: HashMap::new(),
+            places,
+            backlog: Backlog::default(),
+        }
     }
 
     /// The stored key, as it is now. What cannot be looked up is not let in.
@@ -78,9 +100,16 @@ impl Connection {
             room: Arc::clone(&self.room),
             caller: caller.clone(),
             git_protocol: opened.git_protocol.take(),
+            terminal: opened.terminal.take(),
+            backlog: self.backlog.clone(),
             client: Client::new(channel, opened.left.clone(), place),
         })
     }
+}
+
+fn window_size(columns: u32, rows: u32) -> WindowSize {
+    let narrow = |cells: u32| u16::try_from(cells).unwrap_or(u16::MAX);
+    WindowSize { columns: narrow(columns), rows: narrow(rows) }
 }
 
 impl Drop for Connection {
@@ -131,9 +160,10 @@ impl Handler for Connection {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
-        let opened = Opened { left: self.over.child_token(), git_protocol: None, waiting: None };
         let id = channel.id();
-        self.channels.insert(id, Opened { waiting: Some((channel, place)), ..opened });
+        let left = self.over.child_token();
+        let waiting = Some((channel, place));
+        self.channels.insert(id, Opened { waiting, git_protocol: None, terminal: None, window: None, left });
         reply.accept().await;
         Ok(())
     }
@@ -143,6 +173,10 @@ impl Handler for Connection {
             opened.left.cancel();
         }
         Ok(())
+    }
+
+    fn adjust_window(&mut self, _channel: ChannelId, _current: u32) -> u32 {
+        self.backlog.window(WINDOW_BYTES)
     }
 
     async fn env_request(
@@ -193,18 +227,38 @@ impl Handler for Connection {
         session.channel_failure(id)
     }
 
+    /// Taken note of: which command wants one is known only when its line has come. Clients wait for this answer first.
     async fn pty_request(
         &mut self,
         id: ChannelId,
-        _term: &str,
-        _columns: u32,
-        _rows: u32,
+        term: &str,
+        columns: u32,
+        rows: u32,
         _width: u32,
         _height: u32,
         _modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        session.channel_failure(id)
+        let opened = self.channels.get_mut(&id).filter(|opened| opened.waiting.is_some() && opened.window.is_none());
+        let (Some(opened), Ok(name)) = (opened, term.parse()) else { return session.channel_failure(id) };
+        let (window, size) = watch::channel(window_size(columns, rows));
+        (opened.terminal, opened.window) = (Some(Terminal { name, size }), Some(window));
+        session.channel_success(id)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        columns: u32,
+        rows: u32,
+        _width: u32,
+        _height: u32,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if let Some(window) = self.channels.get(&id).and_then(|opened| opened.window.as_ref()) {
+            window.send_replace(window_size(columns, rows));
+        }
+        Ok(())
     }
 
     async fn x11_request(

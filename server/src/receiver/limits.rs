@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The exec line of an SSH client, in bytes.
 pub(super) const EXEC_LINE_BYTES_MAX: usize = 4 << 10;
+/// What a client may send on a channel before it hears that it may send more.
+pub(super) const WINDOW_BYTES: u32 = 2 << 20;
 /// A pasted public key, in bytes; the longest RSA keys are below 3 KiB.
 pub(super) const PUBLIC_KEY_BYTES_MAX: usize = 16 << 10;
 /// One frame between a hook and the server, in bytes; a log line is at most 16 KiB and escapes to at most six times that.
@@ -31,8 +33,6 @@ pub(super) const TERMINATE_GRACE: Duration = Duration::from_secs(3);
 pub(super) const DISCONNECT_GRACE: Duration = Duration::from_secs(2);
 /// How long sessions have to end by themselves when the server stops.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(5);
-/// A command that reads no input for this long while more is coming counts as left by its user.
-pub(super) const INPUT_STALL: Duration = Duration::from_mins(1);
 /// Answering an unknown key takes at least this long, so that guessing stays slow; a person with five keys waits a second.
 pub(super) const REJECTION: Duration = Duration::from_millis(200);
 

@@ -1,7 +1,7 @@
 //! Accepts connections, bounds how many there are and how long one may take to log in.
 use super::Room;
 use super::connection::Connection;
-use super::limits::{DISCONNECT_GRACE, Limits, REJECTION, STOP_GRACE};
+use super::limits::{DISCONNECT_GRACE, Limits, REJECTION, STOP_GRACE, WINDOW_BYTES};
 use super::quick_ack::QuickAck;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::server::{Config, RunningSession};
@@ -49,6 +49,7 @@ pub(super) fn config(host_key: PrivateKey, limits: &Limits) -> Arc<Config> {
             compression: Cow::Borrowed(&[compression::NONE]),
             ..Preferred::DEFAULT
         },
+        window_size: WINDOW_BYTES,
         max_auth_attempts: limits.auth_attempts,
         inactivity_timeout: None,
         keepalive_interval: Some(KEEPALIVE),

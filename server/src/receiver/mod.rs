@@ -6,6 +6,7 @@
 //! builder and sends its transcript back (`deploy`). `pushes` knows the sessions under way, and what a refused first
 //! push must not leave behind.
 
+mod backlog;
 mod child;
 mod client;
 mod connection;

@@ -21,7 +21,7 @@ const FAILED: u8 = 1;
 
 /// `git-receive-pack`: a push to an app, which is made by its first one.
 pub(super) async fn receive(call: Call, name: AppName) {
-    let Call { room, caller, git_protocol, mut client } = call;
+    let Call { room, caller, git_protocol, mut client, .. } = call;
     if room.settings.reserved_names.iter().any(|reserved| reserved == name.as_str()) {
         let error = NameError::AppReserved(name.to_string());
         return client.refuse(format!("paas: cannot push to `{name}`: {error}\n"), FAILED).await;

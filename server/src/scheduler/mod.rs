@@ -6,6 +6,7 @@
 mod act;
 mod clear;
 mod collect;
+mod exec;
 mod freeze;
 mod hold;
 mod hosts;
@@ -21,6 +22,7 @@ mod see_through;
 mod sweep;
 mod tell;
 
+pub use exec::Exec;
 pub use freeze::Frozen;
 pub use observe::Instance;
 pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};

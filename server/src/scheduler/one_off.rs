@@ -75,6 +75,7 @@ pub struct OneOff {
     name: Slot,
     pub(super) id: ContainerId,
     keep: Keep,
+    memory_bytes: u64,
     /// Until it is removed.
     place: Option<Place>,
 }
@@ -101,8 +102,16 @@ impl Scheduler {
         let house = &self.0;
         // Taken before anything is made: a sweep must not find it without an owner.
         let place = house.take(app, &order.name)?;
-        let id = house.create_one_off(app, release, &order).await.with_context(|| format!("make {}", order.name))?;
-        let one_off = OneOff { house: Arc::clone(house), name: order.name, id, keep: order.keep, place: Some(place) };
+        let made = house.create_one_off(app, release, &order).await;
+        let (id, memory_bytes) = made.with_context(|| format!("make {}", order.name))?;
+        let one_off = OneOff {
+            house: Arc::clone(house),
+            name: order.name,
+            id,
+            keep: order.keep,
+            memory_bytes,
+            place: Some(place),
+        };
         let attachment = one_off.start(order.stdio).await.with_context(|| format!("start {}", one_off.name))?;
         tracing::info!(app.name = %app.name, "started {} of {} as {}", one_off.name, app.name, one_off.id.short());
         Ok((one_off, attachment))
@@ -146,6 +155,11 @@ impl OneOff {
         &self.name
     }
 
+    /// The most that it may use.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     pub async fn resize(&self, size: WindowSize) -> Result<(), EngineError> {
         self.house.tools.engine.resize(&self.id, size).await
     }
@@ -185,7 +199,7 @@ impl Drop for OneOff {
 }
 
 impl House {
-    async fn create_one_off(&self, app: &App, release: &Release, order: &Order) -> anyhow::Result<ContainerId> {
+    async fn create_one_off(&self, app: &App, release: &Release, order: &Order) -> anyhow::Result<(ContainerId, u64)> {
         let mut instance = self.spec(app, release, &order.name, 0).await?;
         instance.env.extend(order.env.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())));
         let (line, words) = match &order.run {
@@ -197,7 +211,7 @@ impl House {
         let spec = OneOffSpec { instance, words, stdio: order.stdio, keep: order.keep };
         let id = self.tools.engine.create_one_off(&spec).await?;
         self.note_mounted(&spec.instance).await;
-        Ok(id)
+        Ok((id, spec.instance.memory_bytes))
     }
 
     /// Takes a name, if it is free and the app has not too many.
@@ -223,7 +237,7 @@ impl House {
         let house = || Arc::clone(self);
         let place = Place { house: house(), app: seen.app, name: seen.name.clone() };
         let (name, id, keep) = (seen.name.clone(), seen.id.clone(), seen.keep);
-        Some(OneOff { house: house(), name, id, keep, place: Some(place) })
+        Some(OneOff { house: house(), name, id, keep, memory_bytes: 0, place: Some(place) })
     }
 }
 

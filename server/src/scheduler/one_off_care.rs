@@ -5,7 +5,7 @@ use super::collect::{self, Begin};
 use super::one_off::{GRACE, OneOff};
 use crate::domain::instance::Slot;
 use crate::domain::release::Release;
-use crate::domain::{App, ContainerId};
+use crate::domain::{App, ContainerId, Moment};
 use crate::engine::{Keep, Observed, ObservedState, OneOffSeen};
 use crate::logs::Mask;
 use std::sync::Arc;
@@ -43,14 +43,14 @@ impl House {
     /// Follows a one-off to its end in the background.
     pub(super) fn attend(self: &Arc<Self>, app: &App, release: &Release, one_off: OneOff, mask: Mask, begin: Begin) {
         let watch = self.tools.stop.child_token();
-        let now = self.tools.clock.now();
+        // As old as can be: whatever the log holds of this name was said before.
         let seen = Observed {
             id: one_off.id.clone(),
             app: app.id,
             release: release.no,
             slot: one_off.name().clone(),
             epoch: 0,
-            created_at: now,
+            created_at: Moment::default(),
             state: ObservedState::Created,
         };
         let collecting = collect::spawn(self, app, &seen, mask, begin, watch.clone());

@@ -12,6 +12,14 @@ impl Store {
         self.config_in(app, &mut *self.pool.acquire().await?).await
     }
 
+    /// Names only: nothing is unsealed.
+    pub async fn config_names(&self, app: AppId) -> Result<Vec<VarName>> {
+        let names = sqlx::query_scalar!("SELECT name FROM config_vars WHERE app_id = ? ORDER BY name", app.0)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(names.iter().map(|name| parsed(name, "config_vars.name")).collect::<anyhow::Result<_>>()?)
+    }
+
     pub(super) async fn config_in(&self, app: AppId, connection: &mut sqlx::SqliteConnection) -> Result<Config> {
         let rows = sqlx::query!("SELECT name, sealed_value FROM config_vars WHERE app_id = ?", app.0)
             .fetch_all(connection)

@@ -13,6 +13,7 @@ mod names;
 mod releases;
 mod routes;
 mod seal;
+mod sessions;
 mod settings;
 mod trouble;
 mod volumes;

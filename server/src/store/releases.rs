@@ -219,6 +219,15 @@ impl Store {
         self.to_release(row)
     }
 
+    /// When a release went live, if it ever did.
+    pub async fn live_at(&self, app: AppId, no: ReleaseNo) -> Result<Option<Moment>> {
+        let number = i64::from(no.0);
+        let at = sqlx::query_scalar!("SELECT live_at FROM releases WHERE app_id = ? AND no = ?", app.0, number)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(at.flatten().map(Moment::from_unix_ms))
+    }
+
     pub async fn live_release(&self, app: AppId) -> Result<Option<Release>> {
         self.release_by_word(app, "live").await
     }

@@ -5,6 +5,7 @@
 //! debug level: never connect `log` to `tracing` here (R9).
 mod command;
 mod creation;
+mod exec;
 mod hijack;
 mod images;
 mod instances;

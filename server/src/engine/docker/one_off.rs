@@ -6,8 +6,8 @@ use crate::domain::failure::Exit;
 use crate::domain::instance::Slot;
 use crate::domain::{AppId, ContainerId, InstallationId, ReleaseNo};
 use crate::engine::{
-    Attachment, EngineError, Keep, ObservedState, OneOffEngine, OneOffSeen, OneOffSpec, Result, Stdio, WindowSize,
-    label,
+    Attachment, EngineError, ExecId, ExecSpec, Keep, ObservedState, OneOffEngine, OneOffSeen, OneOffSpec, Result,
+    Stdio, WindowSize, label,
 };
 use async_trait::async_trait;
 use bollard::Docker;
@@ -69,6 +69,22 @@ impl OneOffEngine for DockerEngine {
             seen.extend(self.observe_one_off(summary).await?);
         }
         Ok(seen)
+    }
+
+    async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<(ExecId, Attachment)> {
+        self.start_exec(id, spec).await
+    }
+
+    async fn resize_exec(&self, exec: &ExecId, size: WindowSize) -> Result<()> {
+        self.resize_exec_terminal(exec, size).await
+    }
+
+    async fn wait_exec(&self, exec: &ExecId) -> Result<Exit> {
+        self.wait_for_exec(exec).await
+    }
+
+    async fn end_exec(&self, id: &ContainerId, exec: &ExecId, grace: Duration) -> Result<()> {
+        self.kill_exec(id, exec, grace).await
     }
 }
 

@@ -4,15 +4,17 @@
 use super::{ContainerId, Exit, FOLLOW_PAUSE, FakeEngine};
 use crate::domain::AppId;
 use crate::engine::{
-    Attachment, EngineError, Keep, ObservedState, OneOffEngine, OneOffSeen, OneOffSpec, Result, Stdio, WindowSize,
-    Written,
+    Attachment, EngineError, ExecCommand, ExecId, ExecSpec, Keep, ObservedState, OneOffEngine, OneOffSeen, OneOffSpec,
+    Result, Stdio, WindowSize, Written,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, DuplexStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 const PIPE_BYTES: usize = 64 << 10;
 /// Chunks that wait for a reader.
@@ -27,6 +29,12 @@ pub(super) struct OneOff {
     pub(super) size: Option<WindowSize>,
     /// Its ends of the pipes, until it starts.
     pipes: Arc<Mutex<Option<Pipes>>>,
+}
+
+/// A command inside an instance.
+pub(super) struct Exec {
+    cut: CancellationToken,
+    end: watch::Receiver<Option<Exit>>,
 }
 
 struct Pipes {
@@ -45,11 +53,9 @@ impl OneOffEngine for FakeEngine {
     async fn attach(&self, id: &ContainerId, _stdio: Stdio) -> Result<Attachment> {
         let world = self.reach()?;
         let one_off = world.one_off(id)?;
-        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        let (output, from) = mpsc::channel(QUEUE_CHUNKS);
-        *one_off.pipes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Pipes { input: theirs, output });
-        let output = stream::unfold(from, |mut from| async { from.recv().await.map(|written| (Ok(written), from)) });
-        Ok(Attachment { input: Box::new(ours), output: Box::pin(output) })
+        let (pipes, attachment) = pipes();
+        *one_off.pipes.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipes);
+        Ok(attachment)
     }
 
     async fn start_one_off(&self, id: &ContainerId) -> Result<()> {
@@ -109,6 +115,58 @@ impl OneOffEngine for FakeEngine {
         });
         Ok(seen.collect())
     }
+
+    async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<(ExecId, Attachment)> {
+        let mut world = self.reach()?;
+        let instance = world.instances.get(id).filter(|one| !one.has_ended());
+        let (cut, tracker) = match instance {
+            Some(instance) => (instance.cut.child_token(), instance.connections.clone()),
+            None => return Err(EngineError::Missing("container")),
+        };
+        let exec = ExecId(format!("{}-{}", id.short(), world.execs.len()));
+        let (ended, end) = watch::channel(None);
+        world.execs.insert(exec.clone(), Exec { cut: cut.clone(), end });
+        drop(world);
+        let (pipes, attachment) = pipes();
+        let line = match &spec.command {
+            ExecCommand::Line(line) => line.clone(),
+            ExecCommand::Words(words) => words.join(" "),
+        };
+        let (engine, id) = (self.clone(), id.clone());
+        tracker.spawn(async move {
+            let exit = tokio::select! {
+                exit = live(&engine, &id, &line, Some(pipes)) => exit,
+                () = cut.cancelled() => Exit::Status(137),
+            };
+            ended.send_replace(Some(exit));
+        });
+        Ok((exec, attachment))
+    }
+
+    async fn resize_exec(&self, _exec: &ExecId, _size: WindowSize) -> Result<()> {
+        self.reach().map(drop)
+    }
+
+    async fn wait_exec(&self, exec: &ExecId) -> Result<Exit> {
+        let end = self.reach()?.execs.get(exec).map(|exec| exec.end.clone());
+        let mut end = end.ok_or(EngineError::Missing("command"))?;
+        let ended = end.wait_for(Option::is_some).await.ok().and_then(|exit| *exit);
+        ended.ok_or(EngineError::Missing("command"))
+    }
+
+    async fn end_exec(&self, _id: &ContainerId, exec: &ExecId, _grace: Duration) -> Result<()> {
+        if let Some(exec) = self.reach()?.execs.get(exec) {
+            exec.cut.cancel();
+        }
+        Ok(())
+    }
+}
+
+fn pipes() -> (Pipes, Attachment) {
+    let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+    let (output, from) = mpsc::channel(QUEUE_CHUNKS);
+    let from = stream::unfold(from, |mut from| async { from.recv().await.map(|written| (Ok(written), from)) });
+    (Pipes { input: theirs, output }, Attachment { input: Box::new(ours), output: Box::pin(from) })
 }
 
 /// Does what the line says.

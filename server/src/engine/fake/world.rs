@@ -1,10 +1,11 @@
 //! What the fake engine holds: instances, networks, images, and who listens to events.
-use super::one_off::OneOff;
+use super::one_off::{Exec, OneOff};
 use super::{
     EngineError, EngineEvent, EventKind, Exit, ImageInfo, InstanceSpec, Inventory, LogLine, NetworkId, Observed,
 };
 use super::{ImageId, Moment, ObservedState};
 use crate::domain::{AppId, ContainerId, VolumeKey};
+use crate::engine::ExecId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,6 +22,7 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 
 pub(super) struct World {
     pub(super) instances: BTreeMap<ContainerId, Instance>,
+    pub(super) execs: BTreeMap<ExecId, Exec>,
     pub(super) networks: BTreeMap<AppId, (String, String)>,
     pub(super) references: BTreeMap<String, ImageId>,
     pub(super) builds: VecDeque<Result<ImageId, (String, String)>>,
@@ -76,6 +78,7 @@ impl Default for World {
     fn default() -> Self {
         Self {
             instances: BTreeMap::new(),
+            execs: BTreeMap::new(),
             networks: BTreeMap::new(),
             references: BTreeMap::new(),
             builds: VecDeque::new(),

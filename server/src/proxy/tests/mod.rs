@@ -62,7 +62,8 @@ impl Town {
     fn with(spans: Spans) -> Self {
         let told = Arc::new(Told::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let settings = ProxySettings { threads: 2, admin_hosts: vec!["admin.test".parse().unwrap()] };
+        let settings =
+            ProxySettings { threads: 2, admin_hosts: vec!["admin.test".parse().unwrap()], ..ProxySettings::default() };
         let proxy = start_with(&listener, settings, spans, SystemClock::shared(), told.clone(), told.clone()).unwrap();
         Self { proxy, told }
     }

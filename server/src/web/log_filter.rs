@@ -1,0 +1,71 @@
+//! Which lines of an app's log a page shows: by source, by process and by text, all from its address.
+use super::fields::Fields;
+use super::problem::Problem;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct LogFilter {
+    pub(super) source: String,
+    pub(super) process: String,
+    pub(super) search: String,
+}
+
+/// `2026-11-23T14:50:36.123Z app[web.1]: text` in its three parts.
+pub(super) fn parts(line: &str) -> (&str, &str, &str) {
+    let (at, rest) = line.split_once(' ').unwrap_or(("", line));
+    let (source, text) = rest.split_once(": ").unwrap_or((rest.trim_end_matches(':'), ""));
+    (at, source, text)
+}
+
+impl LogFilter {
+    pub(super) fn of(query: &Fields) -> Result<Self, Problem> {
+        let word = |name: &str| Ok::<_, Problem>(query.one(name)?.unwrap_or_default().trim().to_owned());
+        Ok(Self { source: word("source")?, process: word("process")?, search: word("search")? })
+    }
+
+    pub(super) fn keeps(&self, line: &str) -> bool {
+        let (_, source, text) = parts(line);
+        (self.source.is_empty() || source.split('[').next() == Some(self.source.as_str()))
+            && (self.process.is_empty() || is_of_process(source, &self.process))
+            && (self.search.is_empty() || text.contains(&self.search))
+    }
+
+    /// As the end of an address, from its `?` on; empty when nothing is filtered.
+    pub(super) fn query(&self) -> String {
+        let fields = [("source", &self.source), ("process", &self.process), ("search", &self.search)];
+        let given = fields.into_iter().filter(|(_, value)| !value.is_empty());
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+        if query.is_empty() { query } else { format!("?{query}") }
+    }
+
+    /// The same as flags of `paas logs`.
+    pub(super) fn flags(&self) -> String {
+        let flags = [("-s", &self.source), ("-p", &self.process), ("--search", &self.search)];
+        let given = flags.into_iter().filter(|(_, value)| !value.is_empty());
+        given.map(|(flag, value)| format!(" {flag} {}", shlex::try_quote(value).unwrap_or_default())).collect()
+    }
+}
+
+/// Whether `app[web.1]` is of `web.1` or of `web`.
+fn is_of_process(source: &str, wanted: &str) -> bool {
+    let Some(slot) = source.strip_prefix("app[").and_then(|rest| rest.strip_suffix(']')) else { return false };
+    slot == wanted || slot.rsplit_once('.').is_some_and(|(process, _)| process == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_reads_its_address_and_writes_it_again() {
+        let fields = Fields::parse(b"source=app&process=web&search=it%27s+%26+%3Cb%3E");
+        let filter = LogFilter::of(&fields).ok().unwrap();
+        assert_eq!(filter.query(), "?source=app&process=web&search=it%27s+%26+%3Cb%3E");
+        assert_eq!(filter.flags(), " -s app -p web --search \"it's & <b>\"");
+        assert!(filter.keeps("T app[web.1]: x it's & <b>"));
+        for other in ["T app[worker.1]: it's & <b>", "T router: it's & <b>", "T app[web.1]: its", "T app: it's & <b>"] {
+            assert!(!filter.keeps(other), "{other}");
+        }
+        assert_eq!(LogFilter::default().query(), "");
+        assert!(LogFilter::default().keeps("anything"));
+    }
+}
