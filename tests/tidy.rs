@@ -9,7 +9,7 @@ const MAY_KNOW: [(&str, &[&str]); 19] = [
     ("console", &["domain"]),
     ("config", &["domain"]),
     ("store", &["domain"]),
-    ("engine", &["domain"]),
+    ("engine", &["domain", "crash_point"]),
     ("guard", &["domain"]),
     ("logs", &["domain", "clock"]),
     ("visit", &[]),
@@ -277,9 +277,47 @@ fn migrations_are_numbered_without_a_gap_and_tables_are_strict() {
     assert_none(complaints);
 }
 
+/// What stands between `before` and `after` in a text, every time.
+fn between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(before).skip(1).filter_map(move |rest| Some(rest.split_once(after)?.0))
+}
+
+#[test]
+fn every_crash_point_has_a_story() {
+    let stories: String = sources("tests/stories", ".rs").into_iter().map(|source| source.text).collect();
+    let code: String = sources("server/src", ".rs")
+        .iter()
+        .flat_map(|source| source.code().map(|(_, line)| format!("{line}\n")).collect::<Vec<_>>())
+        .collect();
+    let points: BTreeSet<&str> = between(&code, "crash_point!(\"", "\")").collect();
+    assert!(points.len() >= 15, "{points:?}");
+    let without = points.into_iter().filter(|point| !stories.contains(&format!("\"{point}\"")));
+    assert_none(without.map(|point| format!("no story dies at the crash point {point}")));
+}
+
+#[test]
+fn every_fault_names_a_test_that_exists() {
+    let faults = std::fs::read_to_string(root().join("FAULTS.md")).expect("read FAULTS.md");
+    let tests: String =
+        all_rust().into_iter().filter(|source| source.path != "tests/tidy.rs").map(|source| source.text).collect();
+    let rows: Vec<&str> = faults.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 15, "{} rows", rows.len());
+    let mut complaints = Vec::new();
+    for row in rows {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let named: Vec<&str> = between(last, "`", "`").step_by(2).collect();
+        if named.is_empty() {
+            complaints.push(format!("no test stands in the row {row}"));
+        }
+        let is_test = |name: &&str| tests.contains(&format!("#[test]\nfn {name}("));
+        complaints.extend(named.iter().filter(|name| !is_test(name)).map(|name| format!("there is no test {name}")));
+    }
+    assert_none(complaints);
+}
+
 #[test]
 fn the_papers_of_the_house_are_there() {
-    for paper in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+    for paper in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "FAULTS.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         assert!(root().join(paper).is_file(), "{paper} is missing");
     }
     let changes = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("read CHANGELOG.md");

@@ -100,10 +100,21 @@ class House:
     def start(self):
         key = self.folder / "key"
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
-        words = ["server", "--data-dir", self.data, "--http-listen", "127.0.0.1:0", "--ssh-listen", "127.0.0.1:0"]
+        self.launch("127.0.0.1:0", "127.0.0.1:0")
+        self.command("keys:add", "bench", given=key.with_suffix(".pub").read_text())
+        self.env = dict(os.environ, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null")
+        self.env |= {f"GIT_{who}_{what}": "bench" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        self.env["GIT_SSH_COMMAND"] = (
+            f"ssh -F /dev/null -i {key} -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new"
+            f" -o UserKnownHostsFile={self.folder}/known_hosts -o LogLevel=ERROR"
+        )
+
+    def launch(self, http, ssh):
+        """Starts the server and reads its ready line."""
+        words = ["server", "--data-dir", self.data, "--http-listen", http, "--ssh-listen", ssh]
         if os.path.exists(CA_BUNDLE):
             words += ["--ca-bundle", CA_BUNDLE]
-        with open(self.folder / "server.log", "wb") as log:
+        with open(self.folder / "server.log", "ab") as log:
             command = [str(word) for word in [self.paas, *words]]
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         line = self.process.stdout.readline()
@@ -112,13 +123,6 @@ class House:
         ready = json.loads(line)
         self.http = int(ready["http"].rsplit(":", 1)[1])
         self.ssh = int(ready["ssh"].rsplit(":", 1)[1])
-        self.command("keys:add", "bench", given=key.with_suffix(".pub").read_text())
-        self.env = dict(os.environ, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null")
-        self.env |= {f"GIT_{who}_{what}": "bench" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        self.env["GIT_SSH_COMMAND"] = (
-            f"ssh -F /dev/null -i {key} -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new"
-            f" -o UserKnownHostsFile={self.folder}/known_hosts -o LogLevel=ERROR"
-        )
 
     def __exit__(self, *_):
         if self.process:

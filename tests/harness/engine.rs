@@ -6,6 +6,8 @@ use std::process::Command;
 /// The engine, as far as one installation goes.
 pub(crate) struct Engine {
     pub(crate) installation: String,
+    /// `None`: the one that all share.
+    pub(super) host: Option<String>,
 }
 
 impl Engine {
@@ -13,7 +15,8 @@ impl Engine {
     pub(crate) fn instances(&self, filters: &[&str]) -> Vec<String> {
         let mut words = vec!["ps".to_owned(), "--all".to_owned(), "--quiet".to_owned(), "--no-trunc".to_owned()];
         words.extend(self.filters(filters));
-        lines(&docker(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+        let host = self.host.iter().flat_map(|host| ["--host", host.as_str()]);
+        lines(&docker(&host.chain(words.iter().map(String::as_str)).collect::<Vec<_>>()))
     }
 
     /// A stray container that carries our label and names an app that does not exist.

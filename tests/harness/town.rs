@@ -1,6 +1,6 @@
 //! A server of its own on a folder of its own, with a user who has a key; gone without a trace at the end.
 use super::server::{self, Server};
-use super::{Connection, Engine, Outcome, Push, Response, Work, eventually};
+use super::{Connection, Engine, Outcome, OwnEngine, Push, Response, Work, eventually};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ const CONFINED_ID: u32 = 64_999;
 pub(crate) struct Town {
     server: Server,
     pub(crate) engine: Engine,
+    own: Option<OwnEngine>,
     home: TempDir,
 }
 
@@ -50,8 +51,8 @@ impl Town {
         command.args(["--reuid", &id, "--regid", &id, "--groups", engine_group, "--no-new-privs"]);
         command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--"]).arg(program).current_dir("/");
         let server = Server::start_by(command, home.path(), None, &[]);
-        let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
-        let town = Self { server, engine, home };
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
+        let town = Self { server, engine, own: None, home };
         town.make_key("key");
         town.add_key("laptop", "key").succeeds();
         town
@@ -65,8 +66,30 @@ impl Town {
     /// Starts a server on what `home` holds already, keys included.
     pub(crate) fn in_folder(home: TempDir, environment: &[(&str, &str)]) -> Self {
         let server = Server::start(home.path(), None, environment);
-        let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
-        Self { server, engine, home }
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
+        Self { server, engine, own: None, home }
+    }
+
+    /// A town beside an engine of its own, which it may harm.
+    pub(crate) fn start_on(engine: OwnEngine) -> Self {
+        Self::start_on_disks(engine, &[])
+    }
+
+    /// The same with small disks: folders of the data folder (`.` is itself), and how many MiB each has.
+    pub(crate) fn start_on_disks(own: OwnEngine, disks: &[(&str, u32)]) -> Self {
+        let home = Self::make_home();
+        for (folder, size_mb) in disks {
+            own.mount_disk(&home.path().join("data").join(folder), *size_mb);
+        }
+        let environment = own.environment();
+        let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let server = Server::start_by(own.command(&server::program()), home.path(), None, &environment);
+        let installation = own.installation(&home.path().join("data/paas.db"));
+        let engine = Engine { installation, host: Some(own.host()) };
+        let town = Self { server, engine, own: Some(own), home };
+        town.make_key("key");
+        town.add_key("laptop", "key").succeeds();
+        town
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -99,7 +122,34 @@ impl Town {
     pub(crate) fn start_again(&mut self, environment: &[(&str, &str)]) {
         self.server.stop();
         let ports = (self.server.http, self.server.ssh);
-        self.server = Server::start(self.home.path(), Some(ports), environment);
+        let Some(own) = &self.own else {
+            self.server = Server::start(self.home.path(), Some(ports), environment);
+            return;
+        };
+        let its = own.environment();
+        let its = its.iter().map(|(name, value)| (*name, value.as_str()));
+        let environment: Vec<(&str, &str)> = its.chain(environment.iter().copied()).collect();
+        let command = own.command(&server::program());
+        self.server = Server::start_by(command, self.home.path(), Some(ports), &environment);
+    }
+
+    /// The engine of its own.
+    pub(crate) fn own(&mut self) -> &mut OwnEngine {
+        self.own.as_mut().expect("the town was started with an engine of its own")
+    }
+
+    /// Lends the engine out, to be harmed while others use the town.
+    pub(crate) fn take_own(&mut self) -> OwnEngine {
+        self.own.take().expect("the town was started with an engine of its own")
+    }
+
+    pub(crate) fn give_own(&mut self, engine: OwnEngine) {
+        self.own = Some(engine);
+    }
+
+    /// Does something to the disks that the engine and `paas` were given.
+    pub(crate) fn disk(&self, act: impl FnOnce(&OwnEngine)) {
+        act(self.own.as_ref().expect("the town was started with an engine of its own"));
     }
 
     /// What the app and the platform said of it.
@@ -133,7 +183,10 @@ impl Town {
     }
 
     pub(crate) fn paas_command(&self, words: &[&str]) -> Command {
-        host_command(&self.data_dir(), words)
+        let Some(own) = &self.own else { return host_command(&self.data_dir(), words) };
+        let mut command = own.command(&server::program());
+        command.arg("--data-dir").arg(self.data_dir()).args(words);
+        command
     }
 
     /// A command over SSH, exactly as the user's shell would hand it over.
@@ -149,7 +202,7 @@ impl Town {
     pub(crate) fn ssh_command(&self, key: &str, options: &[&str], line: &str) -> Command {
         let mut command = Command::new("ssh");
         command.args(self.ssh_options(key)).args(options);
-        command.args(["-p", &self.server.ssh.port().to_string(), "paas@127.0.0.1"]);
+        command.args(["-p", &self.server.ssh.port().to_string(), &format!("paas@{}", self.server.ssh.ip())]);
         command.args((!line.is_empty()).then_some(line));
         command
     }
@@ -168,7 +221,7 @@ impl Town {
 
     /// The address of an app's repository.
     pub(crate) fn remote(&self, app: &str) -> String {
-        format!("ssh://paas@127.0.0.1:{}/{app}", self.server.ssh.port())
+        format!("ssh://paas@{}/{app}", self.server.ssh)
     }
 
     /// A checkout of the sample app, committed and ready to be pushed to `app`.
@@ -237,7 +290,10 @@ impl Drop for Town {
     fn drop(&mut self) {
         // Not by SIGTERM: a polite end takes seconds, and has a story of its own.
         self.server.kill9();
-        self.engine.sweep();
+        // An engine of its own goes as a whole.
+        if self.engine.host.is_none() {
+            self.engine.sweep();
+        }
         if std::thread::panicking() {
             eprintln!("---- log of the server ----\n{}", self.log());
         }

@@ -225,6 +225,10 @@ pub(crate) struct Push {
 }
 
 impl Push {
+    pub(crate) fn succeeded(&self) -> bool {
+        self.code == Some(0)
+    }
+
     #[track_caller]
     pub(crate) fn succeeds(&self) -> &Self {
         assert!(self.code == Some(0), "the push should have succeeded ({:?}):\n{}", self.code, self.stderr);

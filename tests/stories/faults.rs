@@ -1,5 +1,15 @@
 //! `kill -9` at every stage, and hands that reach past us: what was promoted serves, and nothing is left over.
-use crate::harness::{Town, Work, engine, eventually};
+mod clock;
+mod crash_points;
+mod crowd;
+mod database;
+mod disks;
+mod engine;
+mod processes;
+mod reboot;
+
+use crate::harness::{Outcome, Town, Work, engine as outside, eventually};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -7,6 +17,60 @@ const SOON: Duration = Duration::from_secs(20);
 /// The instance that answers for the echo app.
 fn pid(town: &Town, app: &str) -> String {
     town.get(app, "/pid").text()
+}
+
+/// Whether the tests that take minutes each run too.
+fn is_long() -> bool {
+    std::env::var_os("PAAS_LONG").is_some()
+}
+
+/// What visitors of some apps got while something was done: every page that was not the app's own, with its moment.
+struct Witness {
+    asked: usize,
+    failed: Vec<(Duration, String)>,
+}
+
+/// Asks all `apps` in turn, each over fresh connections, while `act` goes on; each app's page is its name.
+fn while_asking<T>(town: &Town, apps: &[&str], act: impl FnOnce() -> T) -> (T, Witness) {
+    let (over, begun) = (AtomicBool::new(false), Instant::now());
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut witness = Witness { asked: 0, failed: Vec::new() };
+            while !over.load(Ordering::SeqCst) {
+                for app in apps {
+                    witness.asked += 1;
+                    let answer = match town.try_get(app, "/") {
+                        Ok(answer) if answer.status == 200 && answer.text().trim() == *app => continue,
+                        Ok(answer) => format!("{app}: {} {}", answer.status, answer.text()),
+                        Err(error) => format!("{app}: {error}"),
+                    };
+                    witness.failed.push((begun.elapsed(), answer));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            witness
+        });
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+        over.store(true, Ordering::SeqCst);
+        let witness = asking.join().expect("a visitor does not panic");
+        (done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), witness)
+    })
+}
+
+/// Pushes an app whose page is its name.
+fn push_named(town: &Town, app: &str) -> Work {
+    let work = town.work("hello-docker", app);
+    work.set_version(app).push().succeeds();
+    town.shows(app, app);
+    work
+}
+
+/// Runs a command that must end by itself in time, however it ends.
+fn ends_within(town: &Town, limit: Duration, words: &[&str]) -> Outcome {
+    let begun = Instant::now();
+    let outcome = town.paas(words);
+    assert!(begun.elapsed() < limit, "{words:?} took {:?}: {outcome:?}", begun.elapsed());
+    outcome
 }
 
 /// Starts the server again after a crash; the app must answer within a second, from the instance that ran all along.
@@ -75,82 +139,6 @@ fn killed_while_the_candidate_starts_the_old_release_serves_and_the_candidate_go
     town.doctor_is_clean();
 }
 
-/// Dies at `place` during a push of a new version; tells who must serve afterwards.
-fn dies_at(place: &str, is_promoted: bool) {
-    let mut town = Town::start();
-    let work = town.work("echo", "blog");
-    work.push().succeeds();
-    let served_by = pid(&town, "blog");
-    town.start_again(&[("PAAS_CRASH_POINT", place)]);
-    let push = work.set_version("echo v2").begin_push();
-    town.wait_for_crash(Duration::from_mins(1));
-    push.finish_within(SOON).fails_with("");
-    if is_promoted {
-        town.start_again(&[]);
-        // The row is the commit point: the route follows as soon as the engine was asked.
-        eventually("the promoted release serves", Duration::from_secs(5), || {
-            town.try_get("blog", "/").is_ok_and(|response| response.text().contains("echo v2"))
-        });
-    } else {
-        start_again_and_answer_at_once(&mut town, "blog", &served_by);
-        newest_release_or_build_was_interrupted(&town);
-        town.shows("blog", "echo v1");
-    }
-    branch_is_what_is_live(&town, &work, "blog");
-    town.doctor_is_clean();
-    work.set_version("echo v3").push().succeeds();
-    town.shows("blog", "echo v3");
-    town.doctor_is_clean();
-}
-
-fn newest_release_or_build_was_interrupted(town: &Town) {
-    let release = town.paas(&["releases", "-a", "blog", "--json"]).json()[0].take();
-    if release["release"] == "v1" {
-        return newest_build_was_interrupted(town, "blog");
-    }
-    assert!(release["failure"].as_str().is_some_and(|failure| failure.starts_with("interrupted")), "{release}");
-}
-
-#[test]
-fn killed_before_the_image_is_made_the_old_release_serves() {
-    dies_at("build-begun", false);
-}
-
-#[test]
-fn killed_before_the_release_is_made_the_old_release_serves() {
-    dies_at("image-made", false);
-}
-
-#[test]
-fn killed_before_the_candidate_is_started_the_old_release_serves() {
-    dies_at("before-start", false);
-}
-
-#[test]
-fn killed_right_before_promotion_the_old_release_serves() {
-    dies_at("before-promotion", false);
-}
-
-#[test]
-fn killed_right_after_promotion_the_new_release_serves() {
-    dies_at("after-promotion", true);
-}
-
-#[test]
-fn killed_right_after_the_route_changed_the_new_release_serves() {
-    dies_at("after-route", true);
-}
-
-#[test]
-fn killed_before_the_branch_moved_the_new_release_serves_and_the_branch_follows() {
-    dies_at("before-branch", true);
-}
-
-#[test]
-fn killed_before_the_old_instance_is_stopped_the_new_release_serves() {
-    dies_at("before-stop", true);
-}
-
 #[test]
 fn killed_while_draining_the_new_release_serves_and_the_old_instance_goes() {
     let mut town = Town::start();
@@ -175,7 +163,7 @@ fn killed_while_nothing_happens_apps_go_on_untouched() {
     let mut town = Town::start();
     town.push("echo", "blog").succeeds();
     let served_by = pid(&town, "blog");
-    let begun = |town: &Town| engine::inspect(&town.engine.instances(&[])[0])["State"]["StartedAt"].to_string();
+    let begun = |town: &Town| outside::inspect(&town.engine.instances(&[])[0])["State"]["StartedAt"].to_string();
     let before = begun(&town);
     for _ in 0..3 {
         town.kill9();
@@ -207,7 +195,7 @@ fn an_instance_removed_by_hand_comes_back() {
     let town = Town::start();
     town.push("echo", "blog").succeeds();
     let (served_by, id) = (pid(&town, "blog"), town.engine.instances(&[]).remove(0));
-    engine::remove_by_force(&id);
+    outside::remove_by_force(&id);
     eventually("another instance answers", SOON, || {
         let answer = town.try_get("blog", "/pid");
         answer.is_ok_and(|response| response.status == 200 && response.text() != served_by)
@@ -220,7 +208,7 @@ fn a_process_that_dies_is_started_again() {
     let town = Town::start();
     town.push("echo", "blog").succeeds();
     let id = town.engine.instances(&[]).remove(0);
-    engine::exec(&id, &["sh", "-c", "kill -9 -1"]);
+    outside::exec(&id, &["sh", "-c", "kill -9 -1"]);
     eventually("it answers again", SOON, || town.try_get("blog", "/").is_ok_and(|response| response.status == 200));
     eventually("the log says why it was away", SOON, || {
         town.paas(&["logs", "-a", "blog", "-s", "paas"]).stdout.contains("starting it again")

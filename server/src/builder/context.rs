@@ -1,5 +1,6 @@
 //! The build context as a tar stream: written by a blocking task, read by the engine, never whole in memory.
 use super::source::GitTree;
+use crate::crash_point;
 use buildpacks::ignore::IgnoreRules;
 use buildpacks::{BuildPlan, DockerfileSource, EntryKind, Rendered, SourceTree};
 use bytes::Bytes;
@@ -65,6 +66,7 @@ pub(super) fn stream(tree: GitTree, plan: BuildPlan, extras: Vec<Extra>, now_sec
                 EntryKind::Submodule => {}
             }
         }
+        crash_point!("context-streamed");
         Ok(())
     })
 }

@@ -170,6 +170,7 @@ impl Workshop {
         crash_point!("before-branch");
         let live = self.tools.clock.now();
         self.move_branch(app, build.id, &build.moves);
+        crash_point!("branch-moved");
         if let Err(error) = self.tools.scheduler.probation(app, no, replaced).await {
             tracing::warn!("cannot watch {no} of {}: {error}", app.name);
         }
@@ -180,6 +181,7 @@ impl Workshop {
             live.since(build.queued_at).as_secs_f64()
         );
         self.tell(app, build.id, [line]);
+        crash_point!("before-verdict");
         self.answer(app, build.id, Verdict::Accepted { moved_from }).await;
     }
 }

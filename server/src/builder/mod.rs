@@ -26,6 +26,7 @@ pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;
+use crate::crash_point;
 use crate::domain::{App, Build, BuildId, BuildState, Failure, Oid, Pusher, RefMove};
 use crate::engine::Engine;
 use crate::logs::{Journal, Logs, TranscriptOf};
@@ -102,7 +103,9 @@ impl Builder {
 
     async fn take_in(&self, app: &App, moves: RefMove, pusher: &Pusher, inputs: Inputs) -> anyhow::Result<Ticket> {
         let tools = &self.0.tools;
+        crash_point!("ref-received");
         let (build, superseded) = tools.store.enqueue_build(app.id, &moves, pusher, tools.clock.now()).await?;
+        crash_point!("build-queued");
         for old in superseded {
             self.0.give_way(app, old, &moves.new).await;
         }
@@ -114,6 +117,7 @@ impl Builder {
                 return Err(error);
             }
         };
+        crash_point!("pin-written");
         if inputs == Inputs::AreNew {
             self.0.queue.make_fresh(build);
         }

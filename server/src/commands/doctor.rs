@@ -16,6 +16,9 @@ pub(super) struct Finding {
 /// Between two looks: what is under way is over by then.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 
+const SOUND: &str = "the database file is sound";
+const ANSWERS: &str = "the container engine answers";
+
 /// Looks twice when something is found: deploys under way look like damage for a moment.
 pub(super) async fn examine(tools: &Tools) -> Vec<Finding> {
     let first = look(tools).await;
@@ -31,10 +34,19 @@ pub(super) async fn examine(tools: &Tools) -> Vec<Finding> {
 }
 
 async fn look(tools: &Tools) -> Vec<Finding> {
-    let apps = tools.store.apps().await.unwrap_or_default();
+    let apps = match tools.store.apps().await {
+        Ok(apps) => apps,
+        // Without the database nothing else can be judged: all that runs would look like somebody's leavings.
+        Err(error) => {
+            return vec![
+                Finding { check: SOUND, complaints: vec![error.to_string()] },
+                Finding { check: ANSWERS, complaints: engine(tools).await },
+            ];
+        }
+    };
     vec![
-        Finding { check: "the database file is sound", complaints: database(tools).await },
-        Finding { check: "the container engine answers", complaints: engine(tools).await },
+        Finding { check: SOUND, complaints: database(tools).await },
+        Finding { check: ANSWERS, complaints: engine(tools).await },
         Finding { check: "every wanted instance runs and nothing else", complaints: instances(tools, &apps).await },
         Finding { check: "every one-off instance has somebody who waits for it", complaints: one_offs(tools).await },
         Finding { check: "every web app is routed to its live release", complaints: routes(tools, &apps).await },
@@ -58,7 +70,9 @@ async fn look(tools: &Tools) -> Vec<Finding> {
 async fn database(tools: &Tools) -> Vec<String> {
     match tools.store.integrity_complaint().await {
         Ok(None) => Vec::new(),
-        Ok(Some(complaint)) => vec![format!("{complaint}; restore paas.db from a copy")],
+        Ok(Some(complaint)) => {
+            vec![format!("{complaint}; stop the server and restore paas.db from a backup (`paas backups` lists them)")]
+        }
         Err(error) => vec![error.to_string()],
     }
 }

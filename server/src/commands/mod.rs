@@ -117,7 +117,9 @@ impl From<StoreError> for CommandError {
             }
             StoreError::Destroying { .. } => Some("run `paas apps` to see whether it is gone"),
             StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::TooMany { .. } => None,
-            StoreError::Database(_) | StoreError::Other(_) => Some("run `paas server:doctor`"),
+            StoreError::Troubled { .. } | StoreError::Database(_) | StoreError::Other(_) => {
+                Some("run `paas server:doctor`")
+            }
         };
         Self { what: error.to_string(), next: next.map(str::to_owned) }
     }

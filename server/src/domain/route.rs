@@ -15,6 +15,20 @@ pub struct RouteTable {
     pub redirects: BTreeMap<Hostname, Redirect>,
 }
 
+impl RouteTable {
+    /// The same hosts, with everybody who answered still to come.
+    #[must_use]
+    pub fn without_instances(mut self) -> Self {
+        for route in self.apps.values_mut() {
+            match route.backends {
+                Backends::Ready(_) | Backends::Held | Backends::Crashed => route.backends = Backends::Starting,
+                Backends::Starting | Backends::Off => {}
+            }
+        }
+        self
+    }
+}
+
 /// Where visitors of an old host are sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirect {

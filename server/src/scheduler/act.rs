@@ -95,6 +95,7 @@ impl House {
         };
         self.tell_failure(sheet, release, culprit, &failure).await;
         self.tools.store.fail_release(sheet.app.id, release, failure, self.tools.clock.now()).await?;
+        crash_point!("release-failed");
         Ok(())
     }
 
@@ -124,6 +125,7 @@ impl House {
         crash_point!("before-start");
         match self.tools.engine.start(&spec).await {
             Ok((id, _address)) => {
+                crash_point!("instance-started");
                 tracing::info!(app.name = %sheet.app.name, "started {slot} of {} {no} as {}", sheet.app.name, id.short());
                 self.note_mounted(&spec).await;
                 self.wake(sheet.app.id);
@@ -174,7 +176,7 @@ impl House {
             return Err(error.context(format!("start {slot}")));
         }
         if sheet.starting.as_ref().is_some_and(|release| release.no == no) {
-            let failure = Failure::Platform { reason: format!("cannot start {slot}: {error:#}") };
+            let failure = Failure::Platform { reason: format!("cannot start {slot}: {error:#}{}", way_out(&error)) };
             self.tell_failure(sheet, no, None, &failure).await;
             self.tools.store.fail_release(sheet.app.id, no, failure, self.tools.clock.now()).await?;
             self.wake(sheet.app.id);
@@ -182,7 +184,7 @@ impl House {
         }
         let memory = self.memory(sheet.app.id);
         memory.lock().unwrap_or_else(PoisonError::into_inner).count_crash(no, slot, self.tools.clock.now(), None);
-        self.say(&sheet.app, &format!("cannot start {slot} of {no}: {error:#}"));
+        self.say(&sheet.app, &format!("cannot start {slot} of {no}: {error:#}{}", way_out(&error)));
         Ok(())
     }
 
@@ -222,6 +224,7 @@ impl House {
                 // The server goes and the instance stays: the next server ends it.
                 () = house.tools.stop.cancelled() => return,
             };
+            crash_point!("instance-stopped");
             match stopped {
                 Ok(()) => {
                     if is_hold {
@@ -236,6 +239,17 @@ impl House {
             }
             house.wake(app);
         });
+    }
+}
+
+/// What to do about a start that failed, where we know it: somebody removed what the engine had of ours.
+fn way_out(error: &anyhow::Error) -> &'static str {
+    match error.downcast_ref() {
+        Some(EngineError::Missing("image")) => "; push again to build it anew",
+        Some(
+            EngineError::Missing(_) | EngineError::Unreachable(_) | EngineError::Refused(_) | EngineError::Other(_),
+        )
+        | None => "",
     }
 }
 

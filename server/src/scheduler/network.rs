@@ -1,7 +1,7 @@
 //! A network per app, in a subnet of its own: a stale address can only ever reach the same app.
 use super::House;
 use crate::domain::App;
-use crate::engine::NetworkId;
+use crate::engine::{EngineError, NetworkId};
 use crate::store::StoreError;
 use anyhow::{Context, bail};
 use std::net::Ipv4Addr;
@@ -10,6 +10,10 @@ use std::net::Ipv4Addr;
 const FIRST: u32 = 0x0ac0_0000;
 const COUNT: u32 = 1 << 14;
 const PREFIX_LENGTH: u8 = 24;
+/// Docker's word for a subnet that somebody else's network is being made in, which its list does not show yet.
+const OVERLAPS: &str = "overlaps";
+/// How often another server on this engine may be quicker to take the subnet that was just chosen.
+const RACES_MAX: u32 = 8;
 /// Subnets that are tried before giving up.
 const TRIES: u32 = 256;
 
@@ -26,15 +30,18 @@ impl House {
             Some(subnet) => subnet,
             None => self.claim_subnet(app).await?,
         };
-        match self.tools.engine.ensure_network(app.id, &app.key, &subnet).await {
-            Ok(network) => Ok(network),
-            Err(error) if self.is_taken(&subnet).await => {
-                tracing::warn!(app.name = %app.name, "{subnet} of {} is another's meanwhile ({error}); choosing anew", app.name);
-                let subnet = self.claim_subnet(app).await?;
-                let made = self.tools.engine.ensure_network(app.id, &app.key, &subnet).await;
-                made.with_context(|| format!("make the network {subnet} of {}", app.name))
+        let mut subnet = subnet;
+        let mut races_left = RACES_MAX;
+        loop {
+            match self.tools.engine.ensure_network(app.id, &app.key, &subnet).await {
+                Ok(network) => return Ok(network),
+                Err(error) if races_left > 0 && (overlaps(&error) || self.is_taken(&subnet).await) => {
+                    tracing::warn!(app.name = %app.name, "{subnet} of {} is another's meanwhile ({error}); choosing anew", app.name);
+                    subnet = self.claim_subnet(app).await?;
+                    races_left -= 1;
+                }
+                Err(error) => return Err(error).with_context(|| format!("make the network {subnet} of {}", app.name)),
             }
-            Err(error) => Err(error).with_context(|| format!("make the network {subnet} of {}", app.name)),
         }
     }
 
@@ -57,7 +64,8 @@ impl House {
 
     async fn claim_subnet(&self, app: &App) -> anyhow::Result<String> {
         let in_use = self.tools.engine.subnets_in_use().await.context("ask the engine for subnets in use")?;
-        let first = u32::try_from(app.id.0 % i64::from(COUNT)).unwrap_or(0);
+        // By chance: of two servers on one engine, which choose at the same moment, neither sees the other's choice yet.
+        let first = getrandom::u32().context("ask the system for randomness")? % COUNT;
         for n in (0..TRIES).map(|step| (first + step * 37) % COUNT) {
             let address = Ipv4Addr::from(FIRST + (n << 8));
             if in_use.iter().any(|(other, length)| overlap((address, PREFIX_LENGTH), (*other, *length))) {
@@ -71,6 +79,14 @@ impl House {
             }
         }
         bail!("no free subnet among {TRIES} tried in 10.192.0.0/10 for {}; remove unused Docker networks", app.name)
+    }
+}
+
+fn overlaps(error: &EngineError) -> bool {
+    match error {
+        EngineError::Refused(words) => words.contains(OVERLAPS),
+        EngineError::Other(error) => format!("{error:#}").contains(OVERLAPS),
+        EngineError::Unreachable(_) | EngineError::Missing(_) => false,
     }
 }
 

@@ -16,6 +16,7 @@ mod routes;
 mod seal;
 mod sessions;
 mod settings;
+mod trouble;
 mod volumes;
 
 pub use backups::BackupRow;
@@ -24,6 +25,7 @@ pub use cron::{Claim, CronTable};
 pub use names::Domain;
 pub use releases::{NewRelease, NewReleaseError};
 pub use seal::SealKey;
+pub use trouble::Trouble;
 
 use crate::domain::{InstallationId, Moment};
 use anyhow::Context;
@@ -59,8 +61,14 @@ pub enum StoreError {
     /// Nothing is made or changed any more.
     #[error("{app} is being destroyed; its name is free again when that is done")]
     Destroying { app: String },
+    #[error("{trouble}")]
+    Troubled {
+        trouble: Trouble,
+        #[source]
+        source: sqlx::Error,
+    },
     #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
@@ -82,10 +90,15 @@ impl Store {
             .max_connections(CONNECTIONS_MAX)
             .connect_with(options)
             .await
+            .map_err(StoreError::from)
             .with_context(|| format!("open the database {}", file.display()))?;
         sqlx::migrate!("../migrations")
             .run(&pool)
             .await
+            .map_err(|error| match Trouble::within(&error) {
+                Some(trouble) => anyhow::Error::new(error).context(trouble.to_string()),
+                None => error.into(),
+            })
             .with_context(|| format!("bring the database {} up to date", file.display()))?;
         Ok(Self { pool, seal: Arc::new(seal), changed: watch::Sender::new(0) })
     }

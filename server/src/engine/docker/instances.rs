@@ -1,6 +1,7 @@
 //! Instances: making, watching and ending containers.
 use super::link::{READ_TIME_MAX, Task, WRITE_TIME_MAX};
 use super::{DockerEngine, app_of, creation, moment_of, random_hex};
+use crate::crash_point;
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
 use crate::domain::{AppId, ContainerId, Moment, ReleaseNo};
@@ -107,7 +108,9 @@ impl DockerEngine {
 
     /// Dropped half-way it may leave a container that was made and not started: the next list shows it.
     pub(super) async fn make_instance(&self, spec: &InstanceSpec) -> Result<ContainerId> {
-        self.create(spec, creation::body(&self.installation, spec)).await
+        let id = self.create(spec, creation::body(&self.installation, spec)).await?;
+        crash_point!("instance-created");
+        Ok(id)
     }
 
     pub(super) async fn create(&self, spec: &InstanceSpec, body: ContainerCreateBody) -> Result<ContainerId> {

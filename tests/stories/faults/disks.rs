@@ -1,0 +1,72 @@
+//! No space left on any of the disks: what serves goes on serving, who wants more reads which disk is full, and space that
+//! is freed is enough: nothing needs a restart.
+use super::{push_named, while_asking};
+use crate::harness::{OwnEngine, Push, Town, Work};
+use std::path::Path;
+
+#[test]
+fn a_full_disk_stops_no_app_and_is_named_and_space_freed_is_enough() {
+    let disks = [(".", 48), ("repos", 24), ("logs", 8)];
+    let mut town = Town::start_on_disks(OwnEngine::start_on_disk(900), &disks);
+    let work = push_named(&town, "blog");
+    town.paas(&["apps:create", "idle"]).succeeds();
+    let folder = |name: &str| town.data_dir().join(name);
+    let (data, repos, logs) = (folder("."), folder("repos"), folder("logs"));
+
+    while_full(&mut town, &data, |town| {
+        // What is written over old pages still has its place: only what grows fails.
+        let value = format!("BIG={}", "x".repeat(30_000));
+        let full = (0..300).map(|_| town.paas(&["config:set", &value, "-a", "idle"])).find(|set| set.code != Some(0));
+        full.expect("the database cannot grow for ever").fails_with(1, "the disk of the database is full");
+        town.paas(&["apps"]).succeeds().says("blog");
+        changed(&work).fails_with("");
+    });
+    works_again(&town, &work);
+
+    while_full(&mut town, &repos, |_| {
+        changed(&work).fails_with("No space left on device");
+    });
+    works_again(&town, &work);
+
+    while_full(&mut town, &logs, |town| {
+        changed(&work).fails_with("No space left on device").says("logs");
+        town.paas(&["logs", "-a", "blog"]).succeeds();
+    });
+    works_again(&town, &work);
+
+    let engine = town.own().data_root();
+    while_full(&mut town, &engine, |_| {
+        changed(&work).is_rejected_with("no space left on device");
+    });
+    works_again(&town, &work);
+}
+
+/// A push of something new, which takes room everywhere.
+fn changed(work: &Work) -> Push {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ u64::from(std::process::id());
+    let noise = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    });
+    work.write("noise", &noise.take(40_000).collect::<String>()).commit("noise");
+    work.push()
+}
+
+/// Visitors see nothing of it.
+fn while_full(town: &mut Town, disk: &Path, act: impl FnOnce(&Town)) {
+    println!("{} is full", disk.display());
+    let town = &*town;
+    town.disk(|engine| engine.fill(disk));
+    let ((), witness) = while_asking(town, &["blog"], || act(town));
+    assert!(witness.failed.is_empty(), "{} of {}: {:?}", witness.failed.len(), witness.asked, witness.failed);
+    town.disk(|engine| engine.free(disk));
+}
+
+fn works_again(town: &Town, work: &Work) {
+    town.paas(&["config:set", "BIG=small", "-a", "idle"]).succeeds();
+    work.commit("again").push().succeeds();
+    town.shows("blog", "blog");
+    town.doctor_is_clean();
+}
