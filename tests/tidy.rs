@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 12] = [
+const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -11,11 +11,12 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("store", &["domain"]),
     ("engine", &["domain"]),
     ("logs", &["domain", "clock"]),
+    ("disk", &["domain", "engine", "store"]),
     ("proxy", &["domain", "clock"]),
-    ("scheduler", &["proxy", "domain", "clock", "engine", "logs", "store", "crash_point"]),
+    ("scheduler", &["proxy", "domain", "clock", "disk", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
-    ("commands", &["builder", "scheduler", "domain", "clock", "console", "engine", "logs", "store"]),
+    ("commands", &["builder", "scheduler", "domain", "clock", "console", "disk", "engine", "logs", "store"]),
 ];
 /// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does.
 const MAY_KNOW_TOO: [(&str, &str); 1] = [("server/src/engine/fake/", "clock")];

@@ -1,5 +1,5 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
-use crate::domain::Hostname;
+use crate::domain::{Hostname, Size};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -10,6 +10,9 @@ const DATA_DIR: &str = "/var/lib/paas";
 const HTTP_LISTEN: &str = "[::]:80";
 const SSH_LISTEN: &str = "[::]:2222";
 const BASE_DOMAIN: &str = "localhost";
+const DISK_RESERVE: &str = "1GiB";
+const INSTANCE_DISK_MAX: &str = "2GiB";
+const BUILD_CACHE_MAX: &str = "10GiB";
 
 /// `paas server`: receives, builds, runs and routes apps.
 #[derive(Parser, Default)]
@@ -47,6 +50,15 @@ struct Keys {
     /// Certificate authorities (PEM) that build steps trust beside Debian's own
     #[arg(long, env = "PAAS_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
+    /// Room that must be left on the data's and the engine's disk for a build to begin [default: 1GiB]
+    #[arg(long, env = "PAAS_DISK_RESERVE", value_name = "SIZE")]
+    disk_reserve: Option<String>,
+    /// What an instance may write to its own disk before it is stopped [default: 2GiB]
+    #[arg(long, env = "PAAS_INSTANCE_DISK_MAX", value_name = "SIZE")]
+    instance_disk_max: Option<String>,
+    /// What the engine's build cache is pruned back to, whoever else builds there [default: 10GiB]
+    #[arg(long, env = "PAAS_BUILD_CACHE_MAX", value_name = "SIZE")]
+    build_cache_max: Option<String>,
 }
 
 /// Everything that can be set, checked.
@@ -59,6 +71,9 @@ pub struct Config {
     pub admin_host: Hostname,
     pub docker_host: Option<String>,
     pub ca_bundle: Option<PathBuf>,
+    pub disk_reserve: Size,
+    pub instance_disk_max: Size,
+    pub build_cache_max: Size,
 }
 
 /// Why there is no configuration: help that was asked for, or a mistake.
@@ -100,6 +115,17 @@ impl Config {
             base_domain,
             docker_host,
             ca_bundle: keys.ca_bundle.or(file.ca_bundle),
+            disk_reserve: size("disk_reserve", keys.disk_reserve.or(file.disk_reserve).as_deref(), DISK_RESERVE)?,
+            instance_disk_max: size(
+                "instance_disk_max",
+                keys.instance_disk_max.or(file.instance_disk_max).as_deref(),
+                INSTANCE_DISK_MAX,
+            )?,
+            build_cache_max: size(
+                "build_cache_max",
+                keys.build_cache_max.or(file.build_cache_max).as_deref(),
+                BUILD_CACHE_MAX,
+            )?,
         })
     }
 
@@ -118,6 +144,10 @@ fn read_file(path: &Path) -> anyhow::Result<Keys> {
 fn address(key: &str, given: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
     let text = given.unwrap_or_else(|| default.to_owned());
     text.parse().with_context(|| format!("{key}: `{text}` is no address and port; write it like 127.0.0.1:8080"))
+}
+
+fn size(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Size> {
+    given.unwrap_or(default).parse().with_context(|| key.to_owned())
 }
 
 /// Takes `--data-dir D` from the front of a host command line, else `PAAS_DATA_DIR`, else the default.
@@ -174,6 +204,7 @@ mod tests {
             ("--base-domain 10.0.0.1".to_owned(), "base_domain"),
             ("--docker-host tcp://other:2375".to_owned(), "docker_host"),
             (format!("--config {}", file.display()), "base_domian"),
+            ("--disk-reserve much".to_owned(), "disk_reserve"),
             ("--nonsense".to_owned(), "--nonsense"),
         ] {
             let Err(NoConfig::Usage(text)) = load(&line) else { panic!("{line} was accepted") };

@@ -16,6 +16,7 @@ pub mod domain;
 pub mod clock;
 pub mod console;
 pub mod crash_point;
+pub mod disk;
 pub mod engine;
 pub mod logs;
 pub mod store;

@@ -7,6 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
+use crate::disk::{Allowance, Disk};
 use crate::domain::route::RouteTable;
 use crate::domain::{AppId, Pusher, Site};
 use crate::engine::DockerEngine;
@@ -66,7 +67,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
-    let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, saved);
+    let disk = Disk::new(engine.clone(), ground.store.clone(), config.data_dir.clone(), allowance(&config));
+    let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, (saved, disk.clone()));
     waker.0.get_or_init(|| scheduler.clone());
     let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
     let commands = Commands::new(commands::Tools {
@@ -76,6 +78,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         engine,
         repos: ground.repos.clone(),
         logs: ground.logs.clone(),
+        disk,
         clock: Arc::clone(&ground.clock),
         parse_key,
         site: site.clone(),
@@ -120,13 +123,14 @@ impl Ground {
         proxy: &ProxyHandle,
         router_lines: RouterLines,
         site: &Site,
-        saved: RouteTable,
+        (saved, disk): (RouteTable, Disk),
     ) -> Scheduler {
         let tools = scheduler::Tools {
             store: self.store.clone(),
             engine: engine.clone(),
             proxy: proxy.clone(),
             logs: self.logs.clone(),
+            disk,
             router_lines,
             clock: Arc::clone(&self.clock),
             site: site.clone(),
@@ -199,6 +203,14 @@ fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<File> {
         bail!("another server runs on {}; stop it first, or give this one its own --data-dir", data_dir.display());
     }
     Ok(lock)
+}
+
+fn allowance(config: &Config) -> Allowance {
+    Allowance {
+        reserve: config.disk_reserve,
+        instance_max: config.instance_disk_max,
+        build_cache_max: config.build_cache_max,
+    }
 }
 
 fn read_ca_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
 use paas::clock::{Clock, SystemClock};
+use paas::disk::{Allowance, Disk};
 use paas::domain::failure::Exit;
 use paas::domain::instance::{State, Traffic};
 use paas::domain::{
-    App, AppId, Command, ContainerId, Failure, ImageId, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site, VarName,
+    App, AppId, Command, ContainerId, Failure, ImageId, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site, Size,
+    VarName,
 };
 use paas::engine::FakeEngine;
 use paas::logs::{Logs, RouterLines};
@@ -192,7 +194,13 @@ impl Town {
             }
         };
         let is_over = tokio::time::timeout(PATIENCE, waiting).await.is_err();
-        assert!(!is_over, "not within {} s: {what}; there is {:#?}", PATIENCE.as_secs(), self.instances().await);
+        let log = self.logs.app(&self.app.key).unwrap().tail(20, |_| true).unwrap();
+        let instances = self.instances().await;
+        assert!(
+            !is_over,
+            "not within {} s: {what}; there is {instances:#?}, and the log says {log:#?}",
+            PATIENCE.as_secs()
+        );
     }
 
     async fn until_answered(&self, body: &str) {
@@ -218,9 +226,14 @@ async fn start(
 ) -> Scheduler {
     let saved = store.saved_routes(BOOT).await.unwrap().unwrap_or_default();
     let (router_lines, _writer) = RouterLines::new(logs.clone(), stop.clone());
+    let engine = Arc::new(engine);
+    // More than any disk has: the instances are looked at every second.
+    let (reserve, instance_max, build_cache_max) = (Size(u64::MAX), Size(1 << 30), Size(u64::MAX));
+    let allowance = Allowance { reserve, instance_max, build_cache_max };
     let tools = Tools {
+        disk: Disk::new(engine.clone(), store.clone(), std::env::temp_dir(), allowance),
         store,
-        engine: Arc::new(engine),
+        engine,
         proxy,
         logs,
         router_lines,
@@ -441,4 +454,52 @@ async fn a_restart_replaces_the_instance_and_fails_no_request() {
         instances.len() == 1 && instances[0].id != before && is_routed(&instances[0])
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_over_its_disk_limit_is_stopped_and_started_again() {
+    let town = Town::new().await;
+    town.goes_live("ok", &["web"]).await;
+    let first = town.container("web.1").await;
+    town.engine.set_written(&first, 3 << 30);
+    town.until("the log says why", async || {
+        town.log_holds("web.1 of v1 was stopped: it wrote more than 1.0 GiB to its own disk; crash 1 in a row")
+    })
+    .await;
+    town.until_answered("v1/web.1").await;
+    let second = town.container("web.1").await;
+    assert_ne!(first, second);
+    // Below the limit, but the disk of all is nearly full and nobody else writes.
+    town.engine.set_written(&second, 100 << 20);
+    town.until("the log says why", async || town.log_holds("the server's disk is nearly full, and it wrote the most"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_instance_says_while_the_server_is_away_is_caught_up_once() {
+    let mut town = Town::new().await;
+    town.goes_live("ok", &["web"]).await;
+    let id = town.container("web.1").await;
+    let count = |town: &Town| town.logs.app(&town.app.key).unwrap().tail(99, |l| l.ends_with("tick")).unwrap().len();
+    (0..3).for_each(|_| town.engine.say(&id, "tick"));
+    town.until("three lines are kept", async || count(&town) == 3).await;
+    town.scheduler_dies().await;
+    (0..2).for_each(|_| town.engine.say(&id, "tick"));
+    town.scheduler_comes_back().await;
+    town.until("all five lines are kept", async || count(&town) >= 5).await;
+    town.engine.say(&id, "the end");
+    town.until("the last line is kept", async || town.log_holds("the end")).await;
+    assert_eq!(count(&town), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_of_the_newest_releases_stay_and_older_ones_go() {
+    let town = Town::new().await;
+    let image = |n: u32| ImageId::new(format!("ok#{n}"));
+    for n in 1..=7 {
+        town.engine.add_app_image(town.app.id, &image(n));
+        town.goes_live(image(n).as_str(), &["web"]).await;
+    }
+    let kept: Vec<ImageId> = (3..=7).map(image).collect();
+    town.until("two are gone", async || town.engine.images_of(town.app.id) == kept).await;
 }

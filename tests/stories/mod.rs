@@ -2,6 +2,7 @@
 mod broken;
 mod commands;
 mod crowd;
+mod excess;
 mod faults;
 mod first_push;
 mod isolation;

@@ -7,6 +7,7 @@ mod apps;
 mod builds;
 mod config;
 mod deploy;
+mod disk;
 mod doctor;
 mod grammar;
 mod keys;
@@ -20,6 +21,7 @@ mod table;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
+use crate::disk::Disk;
 use crate::domain::{App, AppName, Pusher, Site};
 use crate::engine::Engine;
 use crate::logs::Logs;
@@ -50,6 +52,7 @@ pub struct Tools {
     pub engine: Arc<dyn Engine>,
     pub repos: Repos,
     pub logs: Logs,
+    pub disk: Disk,
     pub clock: Arc<dyn Clock>,
     pub parse_key: KeyParser,
     pub site: Site,

@@ -5,10 +5,11 @@ use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
 use crate::domain::release::Release;
-use crate::domain::{App, AppName, Command, Origin, ReleaseNo, Rollout};
+use crate::domain::{App, AppName, Command, ImageId, Origin, ReleaseNo, Rollout};
 use crate::logs::{TranscriptOf, printable};
 use crate::store::{ConfigChange, NewRelease};
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// Releases that a list shows.
 const LISTED: u32 = 50;
@@ -66,6 +67,14 @@ struct ReleaseView {
     config_vars: Vec<String>,
 }
 
+#[derive(Serialize)]
+struct ListedView {
+    #[serde(flatten)]
+    release: ReleaseView,
+    /// There is no way back to it without a push.
+    image_gone: bool,
+}
+
 impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
@@ -93,15 +102,27 @@ impl Verb {
 
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let releases = context.tools.store.releases(app.id, LISTED).await?;
+    // An engine that is away is no reason to list nothing.
+    let there: Option<HashSet<ImageId>> =
+        context.tools.engine.app_images().await.ok().map(|images| images.into_iter().map(|image| image.id).collect());
+    let is_gone = |release: &Release| there.as_ref().is_some_and(|there| !there.contains(&release.image));
     if form.json {
-        return print_json(console, &releases.iter().map(view).collect::<Vec<_>>()).await;
+        let views = releases.iter().map(|release| ListedView { release: view(release), image_gone: is_gone(release) });
+        return print_json(console, &views.collect::<Vec<_>>()).await;
     }
     let now = context.tools.clock.now();
     let rows: Vec<Vec<String>> = releases
         .iter()
         .map(|r| {
             let when = format!("{} ago", ago(now.since(r.created_at)));
-            vec![r.no.to_string(), r.rollout.word().to_owned(), r.description.clone(), r.created_by.clone(), when]
+            let gone = if is_gone(r) { " (image removed)" } else { "" };
+            vec![
+                r.no.to_string(),
+                format!("{}{gone}", r.rollout.word()),
+                r.description.clone(),
+                r.created_by.clone(),
+                when,
+            ]
         })
         .collect();
     let empty = format!("{} has no releases yet; `git push paas main` makes the first", app.name);
@@ -199,10 +220,15 @@ async fn rollback(context: &Context, console: &Console, app: &App, no: Option<Re
                 .next("`paas releases:retry` tries the newest release again"));
         }
     }
-    if context.tools.engine.image(target.image.as_str()).await?.is_none() {
-        return Err(CommandError::new(format!("the image of {} is gone", target.no)).next("push that commit again"));
-    }
-    let made = store.create_rollback(&target, &context.caller.to_string(), context.tools.clock.now()).await?;
+    let made = {
+        // Between this look and the new release nobody may collect the image.
+        let _turn = context.tools.scheduler.image_turn().await;
+        if context.tools.engine.image(target.image.as_str()).await?.is_none() {
+            let what = format!("the image of {} was removed: those of the newest 5 releases are kept", target.no);
+            return Err(CommandError::new(what).next(format!("push that commit again: {}", target.commit)));
+        }
+        store.create_rollback(&target, &context.caller.to_string(), context.tools.clock.now()).await?
+    };
     context.tools.scheduler.wake(app.id);
     console.say(&format!("-----> Rolling back to {}: {}", target.no, target.description)).await;
     context.see_through(console, app, made, live.map(|release| release.no)).await

@@ -1,5 +1,5 @@
 //! Why something failed, as data: the same sentence and the same advice reach the pusher, the pages and the audit log.
-use super::Oid;
+use super::{Oid, Size};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -9,6 +9,12 @@ use std::fmt;
 pub enum Exit {
     Status(i32),
     OutOfMemory,
+    /// We ended it: it wrote more to its own disk than it may.
+    OverDisk {
+        limit_bytes: u64,
+    },
+    /// We ended it: the disk of all has too little room left, and it wrote the most.
+    FilledDisk,
 }
 
 impl fmt::Display for Exit {
@@ -17,6 +23,10 @@ impl fmt::Display for Exit {
             Self::Status(code @ 129..=192) => write!(f, "was killed by signal {}", code - 128),
             Self::Status(code) => write!(f, "exited with status {code}"),
             Self::OutOfMemory => f.write_str("ran out of memory"),
+            Self::OverDisk { limit_bytes } => {
+                write!(f, "was stopped: it wrote more than {} to its own disk", Size(*limit_bytes))
+            }
+            Self::FilledDisk => f.write_str("was stopped: the server's disk is nearly full, and it wrote the most"),
         }
     }
 }
@@ -97,6 +107,13 @@ pub enum Failure {
     Overtaken {
         by: String,
     },
+    /// Too little room on a disk to begin.
+    NoRoom {
+        place: String,
+        needed_bytes: u64,
+        free_bytes: u64,
+        largest: Vec<String>,
+    },
     /// The world failed: engine, disk, database.
     Platform {
         reason: String,
@@ -128,6 +145,12 @@ impl Failure {
             Self::Crashed { exit: Exit::OutOfMemory, .. } => {
                 "it needs more than its memory limit of 512 MiB".to_owned()
             }
+            Self::Crashed { exit: Exit::OverDisk { .. } | Exit::FilledDisk, .. } => {
+                "what an instance writes is lost with it anyway: keep less, or keep it elsewhere; the server's setting \
+                 `instance_disk_max` is the limit"
+                    .to_owned()
+            }
+            Self::NoRoom { .. } => "run `paas server:status`; then remove what is not needed, or add disk".to_owned(),
             Self::Crashed { .. } => "the last lines above are what it said; `paas logs` has all of them".to_owned(),
             Self::Unhealthy { path, .. } => format!("make GET {path} answer with a status below 500"),
             Self::StaleRef => "run `git pull` (or `git fetch` and look), then push again".to_owned(),
@@ -169,6 +192,10 @@ impl fmt::Display for Failure {
             }
             Self::Unhealthy { process, path, status } => write!(f, "{process} answered {status} to GET {path}"),
             Self::Overtaken { by } => write!(f, "overtaken by {by}"),
+            Self::NoRoom { place, needed_bytes, free_bytes, largest } => {
+                write!(f, "needs {} free on {place}, {} are", Size(*needed_bytes), Size(*free_bytes))?;
+                if largest.is_empty() { Ok(()) } else { write!(f, "; largest: {}", largest.join(", ")) }
+            }
         }
     }
 }

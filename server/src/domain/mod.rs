@@ -18,6 +18,7 @@ pub mod rollout;
 pub mod route;
 pub mod secret;
 pub mod site;
+pub mod size;
 
 pub use build::{Build, BuildState, RefMove};
 pub use failure::Failure;
@@ -30,3 +31,4 @@ pub use release::{App, Command, Origin, Release};
 pub use rollout::Rollout;
 pub use secret::Secret;
 pub use site::Site;
+pub use size::Size;

@@ -4,11 +4,13 @@
 //! Everything made here carries `paas.installation=<id>`, and every list filters by it: what is not ours is never touched.
 
 mod buildkit;
+mod disk;
 pub mod docker;
 pub mod fake;
 mod lines;
 mod sockets;
 
+pub use disk::{AppImage, DiskEngine, DiskUse, ImageUse};
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
 
@@ -184,7 +186,7 @@ pub struct EngineFacts {
 }
 
 #[async_trait]
-pub trait Engine: Send + Sync {
+pub trait Engine: DiskEngine {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.

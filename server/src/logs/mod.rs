@@ -8,6 +8,7 @@ mod journal;
 mod mask;
 mod overlap;
 mod printable;
+mod prune;
 mod router_lines;
 mod voice;
 

@@ -5,6 +5,8 @@
 
 mod act;
 mod collect;
+mod disk_watch;
+mod images;
 mod memory;
 mod network;
 mod observe;
@@ -19,6 +21,7 @@ pub use observe::Instance;
 pub use see_through::Settled;
 
 use crate::clock::Clock;
+use crate::disk::Disk;
 use crate::domain::{App, AppId, Failure, Moment, ReleaseNo, Site};
 use crate::engine::{Engine, EngineEvent};
 use crate::logs::{Logs, RouterLines};
@@ -50,6 +53,7 @@ pub struct Tools {
     pub engine: Arc<dyn Engine>,
     pub proxy: ProxyHandle,
     pub logs: Logs,
+    pub disk: Disk,
     pub router_lines: RouterLines,
     pub clock: Arc<dyn Clock>,
     pub site: Site,
@@ -71,6 +75,9 @@ pub(crate) struct House {
     woken: Notify,
     memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
     networks: tokio::sync::Mutex<()>,
+    image_turn: tokio::sync::Mutex<()>,
+    /// A release went live or failed.
+    settled: Notify,
     started_at: Moment,
 }
 
@@ -86,10 +93,14 @@ impl Scheduler {
             woken: Notify::new(),
             memories: Mutex::default(),
             networks: tokio::sync::Mutex::default(),
+            image_turn: tokio::sync::Mutex::default(),
+            settled: Notify::new(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());
         tracker.spawn(Arc::clone(&house).listen());
         tracker.spawn(Arc::clone(&house).sweep());
+        tracker.spawn(Arc::clone(&house).collect_garbage());
+        tracker.spawn(Arc::clone(&house).watch_disk());
         Self(house)
     }
 

@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod builds;
 mod config_vars;
+mod images;
 mod keys;
 mod releases;
 mod routes;

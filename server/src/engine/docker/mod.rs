@@ -5,10 +5,12 @@
 //! debug level: never connect `log` to `tracing` here (R9).
 mod command;
 mod creation;
+mod disk;
 mod images;
 mod instances;
 mod link;
 mod networks;
+mod raw;
 mod streams;
 
 use super::{
