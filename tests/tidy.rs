@@ -263,11 +263,40 @@ fn migrations_are_numbered_without_a_gap_and_tables_are_strict() {
 
 #[test]
 fn the_papers_of_the_house_are_there() {
-    for paper in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+    for paper in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "LIMITS.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         assert!(root().join(paper).is_file(), "{paper} is missing");
     }
     let changes = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("read CHANGELOG.md");
     assert!(changes.contains("## [Unreleased]"), "CHANGELOG.md has a place for what comes");
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("read ARCHITECTURE.md");
     assert!(architecture.lines().count() <= 150, "ARCHITECTURE.md is more than 150 lines long");
+}
+
+/// The words in backticks of a cell.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_table_of_limits_names_what_is_there() {
+    let (table, all) = (std::fs::read_to_string(root().join("LIMITS.md")).expect("read LIMITS.md"), all_rust());
+    let (mut complaints, mut rows) = (Vec::new(), 0);
+    for line in table.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let [what, _limit, _by, place, test] = cells[..] else { panic!("five cells: {line}") };
+        rows += 1;
+        let [file, name] = quoted(place)[..] else { panic!("a file and a name: {place}") };
+        if !all.iter().any(|source| source.path == file && source.text.contains(name)) {
+            complaints.push(format!("{}: {file} holds no {name}", what.trim()));
+        }
+        let is_test = |name: &str| all.iter().any(|source| source.text.contains(&format!("fn {name}()")));
+        complaints.extend(
+            quoted(test)
+                .into_iter()
+                .filter(|name| !is_test(name))
+                .map(|name| format!("{}: no test {name}", what.trim())),
+        );
+    }
+    assert!(rows >= 40, "only {rows} rows were read");
+    assert_none(complaints);
 }
