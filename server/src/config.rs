@@ -13,6 +13,7 @@ const BASE_DOMAIN: &str = "localhost";
 const DISK_RESERVE: &str = "1GiB";
 const INSTANCE_DISK_MAX: &str = "2GiB";
 const BUILD_CACHE_MAX: &str = "10GiB";
+const BACKUP_AT: &str = "03:10";
 
 /// `paas server`: receives, builds, runs and routes apps.
 #[derive(Parser, Default)]
@@ -59,6 +60,18 @@ struct Keys {
     /// What the engine's build cache is pruned back to, whoever else builds there [default: 10GiB]
     #[arg(long, env = "PAAS_BUILD_CACHE_MAX", value_name = "SIZE")]
     build_cache_max: Option<String>,
+    /// Public key that backups are encrypted to: age1… or an SSH key
+    #[arg(long, env = "PAAS_BACKUP_RECIPIENT", value_name = "KEY")]
+    backup_recipient: Option<String>,
+    /// File with the passphrase that backups are encrypted with
+    #[arg(long, env = "PAAS_BACKUP_PASSPHRASE_FILE", value_name = "FILE")]
+    backup_passphrase_file: Option<PathBuf>,
+    /// When the nightly backup is made, in UTC, or `off` [default: 03:10]
+    #[arg(long, env = "PAAS_BACKUP_AT", value_name = "HH:MM")]
+    backup_at: Option<String>,
+    /// Folder shared with `paas host-guard`; where it is set, `server:doctor` insists that one runs
+    #[arg(long, env = "PAAS_GUARD_DIR", value_name = "DIR")]
+    guard_dir: Option<PathBuf>,
 }
 
 /// Everything that can be set, checked.
@@ -74,6 +87,11 @@ pub struct Config {
     pub disk_reserve: Size,
     pub instance_disk_max: Size,
     pub build_cache_max: Size,
+    pub backup_recipient: Option<String>,
+    pub backup_passphrase_file: Option<PathBuf>,
+    /// Minute of the day, UTC.
+    pub backup_at: Option<u16>,
+    pub guard_dir: Option<PathBuf>,
 }
 
 /// Why there is no configuration: help that was asked for, or a mistake.
@@ -126,6 +144,10 @@ impl Config {
                 keys.build_cache_max.or(file.build_cache_max).as_deref(),
                 BUILD_CACHE_MAX,
             )?,
+            backup_recipient: keys.backup_recipient.or(file.backup_recipient),
+            backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
+            backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
+            guard_dir: keys.guard_dir.or(file.guard_dir),
         })
     }
 
@@ -148,6 +170,20 @@ fn address(key: &str, given: Option<String>, default: &str) -> anyhow::Result<So
 
 fn size(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Size> {
     given.unwrap_or(default).parse().with_context(|| key.to_owned())
+}
+
+/// A time of day as its minute; `None` for `off`.
+fn minute(key: &str, given: Option<String>, default: &str) -> anyhow::Result<Option<u16>> {
+    let text = given.unwrap_or_else(|| default.to_owned());
+    if text == "off" {
+        return Ok(None);
+    }
+    let parse = || {
+        let (hour, minute) = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2)?;
+        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+        (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+    };
+    parse().map(Some).with_context(|| format!("{key}: `{text}` is no time; write it like {default}, or off"))
 }
 
 /// Takes `--data-dir D` from the front of a host command line, else `PAAS_DATA_DIR`, else the default.
@@ -206,6 +242,8 @@ mod tests {
             (format!("--config {}", file.display()), "base_domian"),
             ("--disk-reserve much".to_owned(), "disk_reserve"),
             ("--nonsense".to_owned(), "--nonsense"),
+            ("--backup-at 24:00".to_owned(), "backup_at"),
+            ("--backup-at 3:10".to_owned(), "backup_at"),
         ] {
             let Err(NoConfig::Usage(text)) = load(&line) else { panic!("{line} was accepted") };
             assert!(text.contains(named), "{text}");

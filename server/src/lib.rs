@@ -5,17 +5,21 @@ pub mod lifecycle;
 
 pub mod receiver;
 
+pub mod backups;
 pub mod builder;
 pub mod commands;
 pub mod scheduler;
 
 pub mod proxy;
 
+pub mod guard;
+
 pub mod domain;
 
 pub mod clock;
 pub mod console;
 pub mod crash_point;
+pub mod data_dir;
 pub mod disk;
 pub mod engine;
 pub mod logs;

@@ -2,15 +2,18 @@
 //!
 //! The proxy serves the saved routes before the engine is asked anything; an engine that is down delays nothing but
 //! what needs it.
+use crate::backups::{self, Backups, Cipher};
 use crate::builder::{self, Builder, Repos};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::console::Console;
+use crate::data_dir;
 use crate::disk::{Allowance, Disk};
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, Pusher, Site};
+use crate::domain::{AppId, BridgePrefix, Pusher, Site};
 use crate::engine::DockerEngine;
+use crate::guard::{GuardWatch, Wanted};
 use crate::logs::{Logs, RouterLines};
 use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
@@ -18,9 +21,8 @@ use crate::scheduler::{self, Scheduler};
 use crate::store::{SealKey, Store};
 use anyhow::{Context, bail};
 use async_trait::async_trait;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,8 +33,6 @@ use tokio_util::task::TaskTracker;
 
 /// How long requests and tasks may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Folders of all state, under `data_dir`.
-const FOLDERS: [&str; 4] = ["repos", "logs", "keys", "run"];
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -53,6 +53,7 @@ struct Ground {
 /// Runs the server until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let ground = Ground::open(&config).await?;
+    let cipher = Cipher::new(config.backup_recipient.as_deref(), config.backup_passphrase_file.as_deref())?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
     let installation = ground.store.installation(ground.clock.now()).await?;
     let proxy_is_down = CancellationToken::new();
@@ -63,7 +64,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
     let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, &saved).await?;
-    let site = Site { base_domain: config.base_domain.clone(), http_port: proxy.local_addr().port() };
+    let site = Site {
+        base_domain: config.base_domain.clone(),
+        http_port: proxy.local_addr().port(),
+        ssh_port: ssh.local_addr().context("ask for the SSH listener's address")?.port(),
+    };
+
+    let guard = GuardWatch::new(config.guard_dir.clone(), config.data_dir.join("run/guard"));
+    guard.ask(&Wanted { bridges: BridgePrefix::of(&installation), ports: vec![site.http_port] })?;
 
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
@@ -71,8 +79,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, (saved, disk.clone()));
     waker.0.get_or_init(|| scheduler.clone());
     let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
+    let backups = ground.start_backups(&config, cipher, &engine, &scheduler)?;
     let commands = Commands::new(commands::Tools {
         store: ground.store.clone(),
+        backups,
         builder: builder.clone(),
         scheduler,
         engine,
@@ -83,9 +93,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         parse_key,
         site: site.clone(),
         reserved_names: config.reserved_names(),
+        guard,
+        admin_host: config.admin_host.clone(),
         data_dir: config.data_dir.clone(),
     });
-    let receiver = ground.start_receiver(&config, ssh, builder, &commands).await?;
+    let receiver = ground.start_receiver(&config, ssh, builder, &commands, &site).await?;
     commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
@@ -100,7 +112,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 impl Ground {
     async fn open(config: &Config) -> anyhow::Result<Self> {
-        let lock = prepare_data_dir(&config.data_dir)?;
+        let lock = data_dir::hold(&config.data_dir)?;
+        data_dir::check_whole(&config.data_dir)?;
         let clock = SystemClock::shared();
         let seal = SealKey::load_or_make(&config.data_dir.join("keys/seal.key"))?;
         let boot_id =
@@ -155,6 +168,27 @@ impl Ground {
         })
     }
 
+    fn start_backups(
+        &self,
+        config: &Config,
+        cipher: Cipher,
+        engine: &Arc<DockerEngine>,
+        scheduler: &Scheduler,
+    ) -> anyhow::Result<Backups> {
+        Backups::start(backups::Tools {
+            store: self.store.clone(),
+            repos: self.repos.clone(),
+            engine: engine.clone(),
+            scheduler: scheduler.clone(),
+            clock: Arc::clone(&self.clock),
+            data_dir: config.data_dir.clone(),
+            cipher,
+            nightly_at: config.backup_at,
+            tracker: self.tracker.clone(),
+            stop: self.stop.clone(),
+        })
+    }
+
     async fn close(self) {
         self.tracker.close();
         if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
@@ -169,6 +203,7 @@ impl Ground {
         ssh: TcpListener,
         builder: Builder,
         commands: &Commands,
+        site: &Site,
     ) -> anyhow::Result<Receiver> {
         let neighbours = Neighbours {
             store: self.store.clone(),
@@ -184,25 +219,11 @@ impl Ground {
             program: std::env::current_exe().context("find our own program, which is git's hook")?,
             git: ReceiverSettings::usual_git(),
             reserved_names: config.reserved_names(),
+            site: site.clone(),
             limits: Limits::default(),
         };
         receiver::start(ssh, settings, neighbours, self.tracker.clone(), self.stop.clone()).await
     }
-}
-
-/// Makes the folders, for us alone, and takes the lock that keeps a second server away.
-fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<File> {
-    for folder in std::iter::once("").chain(FOLDERS) {
-        let path = data_dir.join(folder);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.with_context(|| format!("make the folder {}", path.display()))?;
-    }
-    let path = data_dir.join("run/lock");
-    let lock = File::create(&path).with_context(|| format!("open {}", path.display()))?;
-    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("another server runs on {}; stop it first, or give this one its own --data-dir", data_dir.display());
-    }
-    Ok(lock)
 }
 
 fn allowance(config: &Config) -> Allowance {

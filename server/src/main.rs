@@ -11,6 +11,9 @@ fn main() -> ExitCode {
     if paas::receiver::is_hook(&name) {
         return ExitCode::from(paas::receiver::run_hook(&name));
     }
+    if words.first().is_some_and(|first| first == "host-guard") {
+        return paas::guard::main(&words[1..], log_filter());
+    }
     let is_server = words.first().is_some_and(|first| first == "server")
         && words.get(1).is_none_or(|second| second.starts_with('-'));
     if is_server { serve(&words[1..]) } else { ask(words) }
@@ -37,6 +40,15 @@ fn serve(words: &[String]) -> ExitCode {
 /// A command for the server on this host.
 fn ask(mut words: Vec<String>) -> ExitCode {
     let data_dir = host_data_dir(&mut words);
+    if paas::backups::offline::takes(&words) {
+        return match runtime() {
+            Ok(runtime) => {
+                let (text, code) = runtime.block_on(paas::backups::offline::run(&words, &data_dir));
+                if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
+            }
+            Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
+        };
+    }
     let is_terminal = std::io::stdin().is_terminal();
     match runtime() {
         Ok(runtime) => {

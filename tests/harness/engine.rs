@@ -43,6 +43,21 @@ impl Engine {
         }
     }
 
+    /// Ids of everything that the engine keeps for apps: containers, networks, images.
+    pub(crate) fn everything(&self) -> Vec<String> {
+        let of_apps = self.filters(&["paas.app"]);
+        let list = |words: &[&str]| {
+            let words: Vec<&str> = words.iter().copied().chain(of_apps.iter().map(String::as_str)).collect();
+            lines(&docker(&words))
+        };
+        [
+            list(&["ps", "--all", "--quiet", "--no-trunc"]),
+            list(&["network", "ls", "--quiet", "--no-trunc"]),
+            list(&["images", "--quiet", "--no-trunc"]),
+        ]
+        .concat()
+    }
+
     fn filters(&self, more: &[&str]) -> Vec<String> {
         let ours = format!("label=paas.installation={}", self.installation);
         let more = more.iter().map(|filter| format!("label={filter}"));

@@ -19,13 +19,22 @@ impl Town {
     }
 
     pub(crate) fn start_with(environment: &[(&str, &str)]) -> Self {
-        let home = tempfile::Builder::new().prefix("paas-town-").tempdir().expect("make a folder");
-        let server = Server::start(home.path(), None, environment);
-        let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
-        let town = Self { server, engine, home };
+        let town = Self::in_folder(Self::make_home(), environment);
         town.make_key("key");
         town.add_key("laptop", "key").succeeds();
         town
+    }
+
+    /// A folder for a town that is founded later.
+    pub(crate) fn make_home() -> TempDir {
+        tempfile::Builder::new().prefix("paas-town-").tempdir().expect("make a folder")
+    }
+
+    /// Starts a server on what `home` holds already, keys included.
+    pub(crate) fn in_folder(home: TempDir, environment: &[(&str, &str)]) -> Self {
+        let server = Server::start(home.path(), None, environment);
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")) };
+        Self { server, engine, home }
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -97,9 +106,7 @@ impl Town {
     }
 
     pub(crate) fn paas_command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(server::program());
-        command.arg("--data-dir").arg(self.data_dir()).args(words);
-        command
+        host_command(&self.data_dir(), words)
     }
 
     /// A command over SSH, exactly as the user's shell would hand it over.
@@ -157,6 +164,11 @@ impl Town {
         Connection::open(self.server.http, &format!("{app}.localhost"))
     }
 
+    /// A visitor who comes by any host name.
+    pub(crate) fn connect_to_host(&self, host: &str) -> std::io::Result<Connection> {
+        Connection::open(self.server.http, host)
+    }
+
     /// A visitor's request over a fresh connection.
     pub(crate) fn try_get(&self, app: &str, path: &str) -> std::io::Result<Response> {
         self.connect(app)?.get(path)
@@ -205,7 +217,14 @@ impl Drop for Town {
     }
 }
 
-fn run(mut command: Command, what: &str, input: &[u8]) -> Outcome {
+/// `paas` on the host, for the server of a data folder.
+pub(crate) fn host_command(data_dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(server::program());
+    command.arg("--data-dir").arg(data_dir).args(words);
+    command
+}
+
+pub(crate) fn run(mut command: Command, what: &str, input: &[u8]) -> Outcome {
     use std::io::Write;
     let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.unwrap_or_else(|error| panic!("start {what}: {error}"));

@@ -25,6 +25,14 @@ fn commands_say_the_same_over_the_socket_and_over_ssh() {
         "builds:info -a blog",
         "keys",
         "keys --json",
+        "domains -a blog",
+        "domains -a blog --json",
+        "ps:limits -a blog",
+        "ps:limits -a blog --json",
+        "checks -a blog",
+        "checks:info -a blog --json",
+        "config:export -a blog",
+        "config export -a blog --json",
         "server status --json",
         "help",
         "ps:scale --help",
@@ -61,6 +69,10 @@ fn every_command_that_reads_gives_json() {
     assert_eq!(json(&["builds", "-a", "blog"])[0]["state"], "released");
     assert_eq!(json(&["builds:info", "-a", "blog"])["pushed_by"], "laptop");
     assert_eq!(json(&["keys"])[0]["name"], "laptop");
+    assert_eq!(json(&["domains", "-a", "blog"])[0]["host"], "blog.localhost");
+    assert_eq!(json(&["ps:limits", "-a", "blog"])[0]["memory_bytes"], 512 << 20);
+    assert_eq!(json(&["checks", "-a", "blog"])["path"], "/");
+    assert_eq!(json(&["config:export", "-a", "blog"]), serde_json::json!({}));
     assert_eq!(json(&["server:status"])["apps"], 1);
     assert!(json(&["server:doctor"]).as_array().is_some_and(|checks| checks.len() > 5));
     let lines = town.paas(&["logs", "-a", "blog", "--json"]);

@@ -57,7 +57,7 @@ fn config_values_stand_in_no_log_and_no_list() {
     let work = town.work("hello-shell", "blog");
     work.write("Procfile", "web: echo the token is $TOKEN && exec ./server.pl $PORT\n").commit("leak");
     town.paas(&["apps:create", "blog"]).succeeds();
-    town.paas_with_input(&["config:set", "TOKEN=-", "-a", "blog"], b"canary-4711-canary\n").succeeds();
+    town.paas_with_input(&["config:set", "TOKEN=-", "-a", "blog"], b"canary-4711-canary").succeeds();
     work.push().succeeds().does_not_say("canary-4711");
     town.paas(&["releases:info", "v1", "-a", "blog"]).succeeds().says("TOKEN");
     for words in [["releases:info", "v1", "-a", "blog"], ["builds:info", "1", "-a", "blog"]] {

@@ -15,7 +15,8 @@ pub async fn heal(store: &Store, logs: &Logs, repos: &Repos, clock: &dyn Clock) 
             tracing::error!("cannot end build {}, which was interrupted: {error:#}", build.id);
         }
     }
-    for app in store.apps().await? {
+    // What is being destroyed needs no mending, and may be half gone already.
+    for app in store.apps().await?.into_iter().filter(|app| !app.destroying) {
         if let Err(error) = heal_app(store, repos, clock, &app).await {
             tracing::error!(app.name = %app.name, "cannot mend the repository of {}: {error:#}", app.name);
         }

@@ -5,7 +5,7 @@ use super::source::GitTree;
 use super::{Workshop, base, foreign};
 use crate::domain::release::Config;
 use crate::domain::{App, Build, BuildId, Failure, ImageId};
-use crate::engine::{BuildError, BuildEvent, BuildSpec, label};
+use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
 use crate::logs::Mask;
 use buildpacks::{BuildEnv, BuildPlan, DockerfileSource, RenderContext, SourceTree, render};
 use std::collections::{BTreeMap, VecDeque};
@@ -65,7 +65,7 @@ impl Workshop {
         let (tree, plan) = self.plan(app, build, &env).await?;
         self.tell(app, build.id, told(&plan));
         let fingerprint = buildpacks::fingerprint(&plan, &tree.tree_oid, &env);
-        if let Some(image) = self.find_made(app, &fingerprint).await? {
+        if let Some(image) = self.find_made(app, build.id, &fingerprint).await? {
             self.tell(app, build.id, ["-----> Same tree, same settings: no build needed".to_owned()]);
             return Ok(Made { image, plan });
         }
@@ -93,7 +93,10 @@ impl Workshop {
         }
     }
 
-    async fn find_made(&self, app: &App, fingerprint: &str) -> Result<Option<ImageId>, Failure> {
+    async fn find_made(&self, app: &App, build: BuildId, fingerprint: &str) -> Result<Option<ImageId>, Failure> {
+        if self.queue.is_fresh(build) {
+            return Ok(None);
+        }
         let platform = |reason: String| Failure::Platform { reason };
         let known =
             self.tools.store.known_image(app.id, fingerprint).await.map_err(|error| platform(error.to_string()))?;
@@ -138,6 +141,7 @@ impl Workshop {
             dockerfile,
             args: BTreeMap::from([("GIT_REV".to_owned(), build.moves.new.to_string())]),
             labels,
+            cache: if self.queue.is_fresh(build.id) { StepCache::Ignored } else { StepCache::Used },
             context: stream(tree, plan.clone(), extras, self.now_secs()),
         };
         self.run_build(app, build.id, spec, Show::Live(&Mask::of(config)), cancel).await

@@ -121,6 +121,7 @@ impl Workshop {
     async fn release(&self, app: &App, build: &Build, cancel: &Cancel, made: Made) -> Result<ReleaseNo, Failure> {
         let platform = |error: &dyn std::fmt::Display| Failure::Platform { reason: error.to_string() };
         let port = self.port(app, &made).await?;
+        let what = if self.queue.is_fresh(build.id) { "New build of" } else { "Push" };
         let new = NewRelease {
             app: app.id,
             origin: Origin::Push { build: build.id },
@@ -128,7 +129,7 @@ impl Workshop {
             commit: build.moves.new.clone(),
             processes: processes(&made)?,
             port,
-            description: format!("Push {}", build.moves.new.short()),
+            description: format!("{what} {}", build.moves.new.short()),
             created_by: build.pusher.to_string(),
             change: ConfigChange::new(),
         };

@@ -4,25 +4,31 @@
 mod base;
 mod cancel;
 mod context;
+mod destroy;
 mod foreign;
 mod heal;
 mod image;
 mod job;
 mod queue;
+mod rebuild;
+mod repo_pack;
 mod repos;
 mod source;
 mod stack;
 mod transcript;
 
 pub use heal::heal;
+pub use rebuild::Rebuild;
+pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};
 
 use crate::clock::Clock;
-use crate::domain::{App, BuildId, BuildState, Failure, Oid, Pusher, RefMove};
+use crate::domain::{App, Build, BuildId, BuildState, Failure, Oid, Pusher, RefMove};
 use crate::engine::Engine;
 use crate::logs::{Journal, Logs, TranscriptOf};
 use crate::scheduler::Scheduler;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+use destroy::Destructions;
 use queue::Queue;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -43,6 +49,13 @@ pub struct Ticket {
     pub build: BuildId,
     /// Closed without a word when the server stops.
     pub verdict: oneshot::Receiver<Verdict>,
+}
+
+/// Whether a build may take over what an earlier one made of the same inputs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inputs {
+    MayBeKnown,
+    AreNew,
 }
 
 /// What the builder works with.
@@ -66,19 +79,25 @@ pub struct Builder(Arc<Workshop>);
 pub(crate) struct Workshop {
     tools: Tools,
     queue: Queue,
+    destructions: Destructions,
 }
 
 impl Builder {
     /// Starts to work off the queue. [`heal`] comes first.
     pub fn start(tools: Tools) -> Self {
         let tracker = tools.tracker.clone();
-        let workshop = Arc::new(Workshop { tools, queue: Queue::new() });
+        let workshop = Arc::new(Workshop { tools, queue: Queue::new(), destructions: Destructions::default() });
         tracker.spawn(Arc::clone(&workshop).work());
+        tracker.spawn(Arc::clone(&workshop).resume_destructions());
         Self(workshop)
     }
 
     /// Takes a push in, durably; a queued build of the same app is superseded by it.
     pub async fn enqueue(&self, app: &App, moves: RefMove, pusher: &Pusher) -> anyhow::Result<Ticket> {
+        self.take_in(app, moves, pusher, Inputs::MayBeKnown).await
+    }
+
+    async fn take_in(&self, app: &App, moves: RefMove, pusher: &Pusher, inputs: Inputs) -> anyhow::Result<Ticket> {
         let tools = &self.0.tools;
         let (build, superseded) = tools.store.enqueue_build(app.id, &moves, pusher, tools.clock.now()).await?;
         for old in superseded {
@@ -92,7 +111,11 @@ impl Builder {
                 return Err(error);
             }
         };
+        if inputs == Inputs::AreNew {
+            self.0.queue.make_fresh(build);
+        }
         let verdict = self.0.queue.expect(build, transcript, (pusher.clone(), moves.new.clone()), &tools.stop);
+        self.0.refuse_ended(app, build).await?;
         tracing::info!(app.name = %app.name, "build {build} of {} queued for {} by {pusher}", app.name, moves.new.short());
         self.0.queue.wake();
         Ok(Ticket { build, verdict })
@@ -100,6 +123,20 @@ impl Builder {
 }
 
 impl Workshop {
+    /// A build may be ended by somebody who found its row before its pusher could be told: the app is destroyed, say.
+    async fn refuse_ended(&self, app: &App, build: BuildId) -> anyhow::Result<()> {
+        let reason = match self.tools.store.build(app.id, build).await {
+            Ok(Build { state: BuildState::Failed { failure }, started_at: None, .. }) => failure.to_string(),
+            Err(StoreError::Missing { .. }) => format!("{} is gone", app.name),
+            // What cannot be looked up takes its turn; what has begun is answered by who runs it.
+            Ok(_) | Err(_) => return Ok(()),
+        };
+        match self.queue.take(build) {
+            Some(_) => anyhow::bail!(reason),
+            None => Ok(()),
+        }
+    }
+
     /// What a queued build needs on disk.
     fn make_ready(&self, app: &App, build: BuildId, moves: &RefMove) -> anyhow::Result<Arc<Journal>> {
         // The objects are in the repository and nothing points at them yet: a git gc would take them.

@@ -27,6 +27,8 @@ struct Inner {
     waiting: HashMap<BuildId, Waiting>,
     /// Apps with a push between its turn and its verdict: their next push waits.
     busy: HashSet<AppId>,
+    /// Builds that take nothing over from earlier ones.
+    fresh: HashSet<BuildId>,
 }
 
 /// A push whose pusher waits.
@@ -85,13 +87,24 @@ impl Queue {
         self.lock().waiting.get(&build).map(|waiting| waiting.cancel.clone())
     }
 
+    /// Says of a build that was just taken in that it takes nothing over from earlier ones.
+    pub(super) fn make_fresh(&self, build: BuildId) {
+        self.lock().fresh.insert(build);
+    }
+
+    pub(super) fn is_fresh(&self, build: BuildId) -> bool {
+        self.lock().fresh.contains(&build)
+    }
+
     async fn wake_after(&self, wait: Duration) {
         tokio::time::sleep(wait).await;
         self.wake();
     }
 
     pub(super) fn take(&self, build: BuildId) -> Option<Waiting> {
-        self.lock().waiting.remove(&build)
+        let mut inner = self.lock();
+        inner.fresh.remove(&build);
+        inner.waiting.remove(&build)
     }
 
     fn leave(&self, app: AppId) {

@@ -149,7 +149,7 @@ pub(super) fn git_oid(oid: &Oid) -> anyhow::Result<git2::Oid> {
     git2::Oid::from_str(oid.as_str()).with_context(|| format!("read the object id {oid}"))
 }
 
-fn our_oid(oid: git2::Oid) -> anyhow::Result<Oid> {
+pub(super) fn our_oid(oid: git2::Oid) -> anyhow::Result<Oid> {
     oid.to_string().parse().map_err(anyhow::Error::msg)
 }
 

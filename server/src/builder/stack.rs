@@ -4,7 +4,7 @@ use super::image::{BUILD_LIMIT, Show};
 use super::queue::Cancel;
 use super::{Workshop, base};
 use crate::domain::{App, BuildId, Failure};
-use crate::engine::{BuildSpec, label};
+use crate::engine::{BuildSpec, StepCache, label};
 use buildpacks::StackImage;
 use std::collections::BTreeMap;
 
@@ -60,6 +60,7 @@ impl Workshop {
             dockerfile: "Dockerfile".to_owned(),
             args: BTreeMap::new(),
             labels: BTreeMap::from([(label::STACK.to_owned(), image.name.clone())]),
+            cache: StepCache::Used,
             context: stream_extras(extras, self.now_secs()),
         };
         match self.run_build(app, build, spec, Show::WhenItFails, cancel).await {

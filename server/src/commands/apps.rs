@@ -1,11 +1,12 @@
-//! `apps`: list, create, info.
+//! `apps`: list, create, info, rename, free, destroy.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission};
+use super::{CommandError, Context, Done, Permission, destroy, rename};
 use crate::console::Console;
+use crate::domain::limits::Limits;
 use crate::domain::release::Release;
 use crate::domain::route::Backends;
-use crate::domain::{App, AppName};
+use crate::domain::{App, AppName, Maintenance};
 use serde::Serialize;
 
 #[derive(clap::Subcommand)]
@@ -27,16 +28,53 @@ pub(super) enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Give an app another name: `apps:rename NEW -a OLD`, or `apps:rename OLD NEW`
+    #[command(name = "apps:rename")]
+    Rename {
+        /// The new name; with two names, the one it has now
+        #[arg(value_name = "NAME")]
+        first: AppName,
+        /// The new name, when the first is the one it has now
+        #[arg(value_name = "NEW")]
+        second: Option<AppName>,
+        /// Name of the app
+        #[arg(short, long, value_name = "NAME", required_unless_present = "second", conflicts_with = "second")]
+        app: Option<AppName>,
+    },
+    /// Give up a name that an app had before: nothing leads from there any more
+    #[command(name = "apps:free")]
+    Free {
+        /// The former name
+        name: AppName,
+        #[command(flatten)]
+        of: OfApp,
+    },
+    /// Destroy an app: its instances, images, repository, logs and settings
+    #[command(name = "apps:destroy")]
+    Destroy {
+        /// Name of the app
+        #[arg(required_unless_present = "app")]
+        name: Option<AppName>,
+        /// Name of the app
+        #[arg(short, long, value_name = "NAME", conflicts_with = "name")]
+        app: Option<AppName>,
+        /// The name once more, because it cannot be undone
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<AppName>,
+    },
 }
 
 #[derive(Serialize)]
 struct AppView {
     name: String,
     state: &'static str,
+    maintenance: Maintenance,
     url: String,
     release: Option<String>,
     commit: Option<String>,
     deploy_branch: Option<String>,
+    former_names: Vec<String>,
+    domains: Vec<String>,
     created_at: String,
 }
 
@@ -46,6 +84,7 @@ impl Verb {
             Self::List(_) => Permission::ReadServer,
             Self::Create { .. } => Permission::ChangeServer,
             Self::Info { .. } => Permission::ReadApp,
+            Self::Rename { .. } | Self::Free { .. } | Self::Destroy { .. } => Permission::ChangeApp,
         }
     }
 
@@ -53,7 +92,15 @@ impl Verb {
         match self {
             Self::List(_) => None,
             Self::Create { name } => Some(name),
-            Self::Info { of, .. } => Some(&of.app),
+            Self::Info { of, .. } | Self::Free { of, .. } => Some(&of.app),
+            Self::Rename { first, second, app } => {
+                if second.is_some() {
+                    Some(first)
+                } else {
+                    app.as_ref()
+                }
+            }
+            Self::Destroy { name, app, .. } => name.as_ref().or(app.as_ref()),
         }
     }
 
@@ -62,7 +109,31 @@ impl Verb {
             Self::List(form) => list(context, console, *form).await,
             Self::Create { name } => create(context, console, name).await,
             Self::Info { of, form } => info(context, console, &of.app, *form).await,
+            Self::Free { name, of } => rename::free(context, console, &of.app, name).await,
+            Self::Rename { first, second, .. } => {
+                let old = self.app().ok_or_else(unnamed)?;
+                rename::rename(context, console, old, second.as_ref().unwrap_or(first)).await
+            }
+            Self::Destroy { confirm, .. } => {
+                let name = self.app().ok_or_else(unnamed)?;
+                destroy::destroy(context, console, name, confirm.as_ref()).await
+            }
         }
+    }
+}
+
+/// The grammar lets no such line through.
+fn unnamed() -> CommandError {
+    CommandError::new("no app is named").next("name it with `-a NAME`")
+}
+
+impl Context {
+    /// Names that lead to the dashboard cannot be an app's.
+    pub(super) fn refuse_reserved(&self, name: &AppName) -> Done {
+        if self.tools.reserved_names.iter().any(|reserved| reserved == name.as_str()) {
+            return Err(CommandError::new(format!("app name `{name}` is reserved; choose another one")));
+        }
+        Ok(())
     }
 }
 
@@ -74,7 +145,7 @@ async fn list(context: &Context, console: &Console, form: Form) -> Done {
         let live = context.tools.store.live_release(app.id).await?;
         let view = view(context, &app, live.as_ref()).await?;
         let deployed = live.map_or("-".to_owned(), |r| format!("{} ({} ago)", r.no, ago(now.since(r.created_at))));
-        rows.push(vec![view.name.clone(), view.state.to_owned(), deployed, view.url.clone()]);
+        rows.push(vec![view.name.clone(), shown_state(&view), deployed, view.url.clone()]);
         views.push(view);
     }
     if form.json {
@@ -86,9 +157,7 @@ async fn list(context: &Context, console: &Console, form: Form) -> Done {
 }
 
 async fn create(context: &Context, console: &Console, name: &AppName) -> Done {
-    if context.tools.reserved_names.iter().any(|reserved| reserved == name.as_str()) {
-        return Err(CommandError::new(format!("app name `{name}` is reserved; choose another one")));
-    }
+    context.refuse_reserved(name)?;
     let app = context.tools.store.create_app(name, context.tools.clock.now()).await?;
     context.tools.repos.ensure(&app.key)?;
     context.tools.scheduler.wake(app.id);
@@ -103,46 +172,81 @@ async fn info(context: &Context, console: &Console, name: &AppName, form: Form) 
     if form.json {
         return print_json(console, &view).await;
     }
-    let formation = context.tools.store.formation(app.id).await?;
+    let store = &context.tools.store;
+    let formation = store.formation(app.id).await?;
+    let health = store.health(app.id).await?;
+    let limits = store.limits(app.id).await?;
+    let limits: Vec<String> = limits
+        .iter()
+        .filter(|(_, limits)| **limits != Limits::default())
+        .map(|(process, limits)| {
+            let cpu = limits.cpu.map(|cpu| format!(" {cpu} cores")).unwrap_or_default();
+            format!("{process}: {}{cpu}", limits.memory())
+        })
+        .collect();
     let scale: Vec<String> = formation.iter().map(|(process, count)| format!("{process}={count}")).collect();
     let missing = || "-".to_owned();
     for (what, value) in [
-        ("name", view.name),
-        ("state", view.state.to_owned()),
+        ("name", view.name.clone()),
+        ("state", shown_state(&view)),
         ("url", view.url),
         ("release", view.release.unwrap_or_else(missing)),
         ("commit", view.commit.unwrap_or_else(missing)),
         ("branch", view.deploy_branch.unwrap_or_else(missing)),
         ("scale", scale.join(" ")),
+        ("limits", if limits.is_empty() { "default".to_owned() } else { limits.join(", ") }),
+        ("check", format!("GET {} within {} s", health.path(), health.ready_budget().as_secs())),
+        ("domains", joined(&view.domains)),
+        ("formerly", joined(&view.former_names)),
         ("created", view.created_at),
     ] {
-        console.say(&format!("{what:<9}{value}")).await;
+        console.say(&format!("{what:<10}{value}")).await;
     }
     Ok(())
 }
 
+fn joined(words: &[String]) -> String {
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
+}
+
 async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<AppView, CommandError> {
-    let is_starting = context.tools.store.starting_release(app.id).await?.is_some();
+    let store = &context.tools.store;
+    let is_starting = store.starting_release(app.id).await?.is_some();
+    let domains = store.domains(app.id).await?;
+    let former_names = store.former_names(app.id).await?;
     Ok(AppView {
         name: app.name.to_string(),
         state: state(context, app, live, is_starting),
+        maintenance: context.tools.store.maintenance(app.id).await?,
         url: context.tools.site.url(&app.name),
         release: live.map(|release| release.no.to_string()),
         commit: live.map(|release| release.commit.to_string()),
         deploy_branch: app.deploy_branch.clone(),
+        former_names: former_names.iter().map(ToString::to_string).collect(),
+        domains: domains.iter().map(|domain| domain.host.to_string()).collect(),
         created_at: crate::logs::timestamp(app.created_at),
     })
+}
+
+/// The state, and what stands before it.
+fn shown_state(view: &AppView) -> String {
+    match view.maintenance {
+        Maintenance::Off => view.state.to_owned(),
+        Maintenance::On => format!("{}, maintenance", view.state),
+        Maintenance::Pause => format!("{}, paused", view.state),
+    }
 }
 
 /// One word for how an app is.
 fn state(context: &Context, app: &App, live: Option<&Release>, is_starting: bool) -> &'static str {
     let backends = context.tools.scheduler.routes().apps.get(&app.id).map(|route| route.backends.clone());
     match (live, backends) {
+        _ if app.destroying => "being destroyed",
         _ if app.stopped => "stopped",
         _ if is_starting => "deploying",
         (None, _) => "empty",
         (Some(_), Some(Backends::Ready(_))) => "live",
-        (Some(_), Some(Backends::Starting)) => "starting",
+        (Some(_), Some(Backends::Starting | Backends::Held)) => "starting",
         (Some(_), Some(Backends::Crashed)) => "crashed",
         (Some(_), Some(Backends::Off) | None) => "no web",
     }

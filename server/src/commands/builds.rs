@@ -1,7 +1,7 @@
-//! `builds`: list, info, cancel.
+//! `builds`: list, info, run, cancel.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission};
+use super::{CommandError, Context, Done, Permission, rebuild};
 use crate::console::Console;
 use crate::domain::{App, AppName, Build, BuildId, BuildState, Moment};
 use crate::logs::{From, TranscriptOf, printable, timestamp};
@@ -30,6 +30,12 @@ pub(super) enum Verb {
         id: Option<BuildId>,
         #[command(flatten)]
         form: Form,
+    },
+    /// Build what was pushed last again, from scratch, and release it
+    #[command(name = "builds:run")]
+    Run {
+        #[command(flatten)]
+        of: OfApp,
     },
     /// Cancel a build that is queued, running, or starting its release; the newest when none is named
     #[command(name = "builds:cancel")]
@@ -64,13 +70,13 @@ impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
             Self::List { .. } | Self::Info { .. } => Permission::ReadApp,
-            Self::Cancel { .. } => Permission::ChangeApp,
+            Self::Run { .. } | Self::Cancel { .. } => Permission::ChangeApp,
         }
     }
 
     pub(super) fn app(&self) -> &AppName {
         match self {
-            Self::List { of, .. } | Self::Info { of, .. } | Self::Cancel { of, .. } => &of.app,
+            Self::List { of, .. } | Self::Info { of, .. } | Self::Run { of } | Self::Cancel { of, .. } => &of.app,
         }
     }
 
@@ -79,6 +85,7 @@ impl Verb {
         match self {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Info { id, form, .. } => info(context, console, &app, *id, *form).await,
+            Self::Run { .. } => rebuild::run(context, console, &app).await,
             Self::Cancel { id, .. } => cancel(context, console, &app, *id).await,
         }
     }

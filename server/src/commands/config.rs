@@ -1,4 +1,5 @@
-//! `config`: list, set, get, unset. A change makes a release, without a build.
+//! `config`: list, set, get, unset, import, export, edit. A change makes a release, without a build.
+use super::config_file::{self, Rest};
 use super::deploy::StandsOn;
 use super::grammar::{Form, OfApp};
 use super::table::{print, print_json};
@@ -11,7 +12,11 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 /// A value read from standard input may be this long; so may all values of a line together.
-const VALUE_BYTES_MAX: usize = 64 << 10;
+pub(super) const VALUE_BYTES_MAX: usize = 64 << 10;
+/// All values of an app together: the kernel hands a new process no more than some hundred KiB.
+const CONFIG_BYTES_MAX: usize = 512 << 10;
+/// Names that a release's description lists.
+const DESCRIBED_MAX: usize = 12;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
@@ -40,6 +45,29 @@ pub(super) enum Verb {
         name: VarName,
         #[command(flatten)]
         form: Form,
+    },
+    /// Read config vars from standard input, in the form of a .env file: one new release for all of them
+    #[command(name = "config:import")]
+    Import {
+        #[command(flatten)]
+        of: OfApp,
+        /// Unset what the file does not hold
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Print all config vars in the form of a .env file, which `config:import` reads back
+    #[command(name = "config:export")]
+    Export {
+        #[command(flatten)]
+        of: OfApp,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Replace all config vars by those on standard input: `config:export` to a file, edit it, `config:edit` < file
+    #[command(name = "config:edit")]
+    Edit {
+        #[command(flatten)]
+        of: OfApp,
     },
     /// Unset config vars: one new release for all of them
     #[command(name = "config:unset")]
@@ -71,14 +99,20 @@ impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
             // Values are secrets of the app: who reads them could as well change them.
-            Self::List { .. } | Self::Get { .. } => Permission::ReadApp,
-            Self::Set { .. } | Self::Unset { .. } => Permission::ChangeApp,
+            Self::List { .. } | Self::Get { .. } | Self::Export { .. } => Permission::ReadApp,
+            Self::Set { .. } | Self::Unset { .. } | Self::Import { .. } | Self::Edit { .. } => Permission::ChangeApp,
         }
     }
 
     pub(super) fn app(&self) -> &AppName {
         match self {
-            Self::List { of, .. } | Self::Set { of, .. } | Self::Get { of, .. } | Self::Unset { of, .. } => &of.app,
+            Self::List { of, .. }
+            | Self::Set { of, .. }
+            | Self::Get { of, .. }
+            | Self::Import { of, .. }
+            | Self::Export { of, .. }
+            | Self::Edit { of }
+            | Self::Unset { of, .. } => &of.app,
         }
     }
 
@@ -88,22 +122,31 @@ impl Verb {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Set { pairs, .. } => {
                 let change = read_change(pairs, console).await?;
-                apply(context, console, &app, change).await
+                apply(context, console, &app, change, "Set").await
             }
+            Self::Import { replace: false, .. } => config_file::import(context, console, &app, Rest::Stays).await,
+            Self::Import { replace: true, .. } | Self::Edit { .. } => {
+                config_file::import(context, console, &app, Rest::IsUnset).await
+            }
+            Self::Export { form, .. } => config_file::export(context, console, &app, *form).await,
             Self::Get { name, form, .. } => get(context, console, &app, name, *form).await,
             Self::Unset { names, .. } => {
-                apply(context, console, &app, names.iter().map(|name| (name.clone(), None)).collect()).await
+                let change = names.iter().map(|name| (name.clone(), None)).collect();
+                apply(context, console, &app, change, "Unset").await
             }
         }
     }
 }
 
+pub(super) async fn print_json_map(console: &Console, config: &Config) -> Done {
+    let plain: BTreeMap<&str, &String> = config.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+    print_json(console, &plain).await
+}
+
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let config = context.tools.store.config(app.id).await?;
     if form.json {
-        let plain: BTreeMap<&str, &String> =
-            config.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
-        return print_json(console, &plain).await;
+        return print_json_map(console, &config).await;
     }
     let rows: Vec<Vec<String>> =
         config.iter().map(|(name, value)| vec![name.to_string(), value.reveal().replace('\n', "\\n")]).collect();
@@ -153,19 +196,34 @@ async fn read_value(name: &VarName, console: &mut Console) -> Result<String, Com
     let bytes = console.read_all(VALUE_BYTES_MAX).await.ok_or_else(|| {
         CommandError::new(format!("the value of {name} is longer than {} KiB", VALUE_BYTES_MAX >> 10))
     })?;
-    let mut text =
+    let text =
         String::from_utf8(bytes).map_err(|_| CommandError::new(format!("the value of {name} is not UTF-8 text")))?;
-    // `echo value | paas config:set NAME=-` means the value, not the line.
+    // What came is what is kept, byte for byte; who meant it otherwise hears of it.
     if text.ends_with('\n') && text.lines().count() == 1 {
-        text.truncate(text.trim_end_matches(['\n', '\r']).len());
+        console.complain(&format!("note: {name} ends in a line end, as `echo` writes; `printf %s` writes none")).await;
     }
     Ok(text)
 }
 
-async fn apply(context: &Context, console: &Console, app: &App, change: ConfigChange) -> Done {
+/// Makes one release of a change; `verb` begins its description.
+pub(super) async fn apply(
+    context: &Context,
+    console: &Console,
+    app: &App,
+    change: ConfigChange,
+    verb: &'static str,
+) -> Done {
     let store = &context.tools.store;
     let before = store.config(app.id).await?;
     let after = changed(before.clone(), &change);
+    let bytes: usize = after.iter().map(|(name, value)| name.as_str().len() + value.reveal().len()).sum();
+    if bytes > CONFIG_BYTES_MAX {
+        return Err(CommandError::new(format!(
+            "the config vars of {} would be longer than {} KiB together, which no process can be given",
+            app.name,
+            CONFIG_BYTES_MAX >> 10
+        )));
+    }
     release::port(&after, &[]).map_err(|error| CommandError::new(error.to_string()))?;
     let Some(live) = store.live_release(app.id).await? else {
         store.change_config(app.id, &change).await?;
@@ -178,8 +236,7 @@ async fn apply(context: &Context, console: &Console, app: &App, change: ConfigCh
         console.say("nothing changed: the values are what they were").await;
         return Ok(());
     }
-    let verb = if change.values().any(Option::is_some) { "Set" } else { "Unset" };
-    let words = change.keys().map(VarName::as_str).collect::<Vec<_>>().join(", ");
+    let words = described(if names.is_empty() { change.keys().collect() } else { names.iter().collect() });
     let new = |live: &crate::domain::Release| NewRelease {
         app: app.id,
         origin: Origin::Config { changed: names.clone() },
@@ -194,6 +251,12 @@ async fn apply(context: &Context, console: &Console, app: &App, change: ConfigCh
     let made = context.make_release(console, app, new, StandsOn::Live).await?;
     let gone = || CommandError::new(format!("{} has no live release any more", app.name));
     context.see_through(console, app, made.ok_or_else(gone)?, Some(live.no)).await
+}
+
+fn described(names: Vec<&VarName>) -> String {
+    let more = names.len().saturating_sub(DESCRIBED_MAX);
+    let listed = names.into_iter().take(DESCRIBED_MAX).map(VarName::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { listed } else { format!("{listed} and {more} more") }
 }
 
 /// `config` with a change applied.

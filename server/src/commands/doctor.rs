@@ -38,12 +38,19 @@ async fn look(tools: &Tools) -> Vec<Finding> {
         Finding { check: "every wanted instance runs and nothing else", complaints: instances(tools, &apps).await },
         Finding { check: "every web app is routed to its live release", complaints: routes(tools, &apps).await },
         Finding { check: "nothing of a vanished app is left in the engine", complaints: leftovers(tools, &apps).await },
+        Finding {
+            check: "every volume is in the database and in the engine",
+            complaints: super::volumes::complaints(tools).await,
+        },
         Finding { check: "builds under way are really under way", complaints: builds(tools).await },
         Finding {
             check: "branches point at what was promoted, and no pin is left",
             complaints: branches(tools, &apps).await,
         },
+        Finding { check: "the nightly backup is made", complaints: backups(tools).await },
+        Finding { check: "what is being destroyed goes away", complaints: destructions(tools, &apps) },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
+        Finding { check: "the host is guarded", complaints: tools.guard.complaint().into_iter().collect() },
     ]
 }
 
@@ -52,6 +59,13 @@ async fn database(tools: &Tools) -> Vec<String> {
         Ok(None) => Vec::new(),
         Ok(Some(complaint)) => vec![format!("{complaint}; restore paas.db from a copy")],
         Err(error) => vec![error.to_string()],
+    }
+}
+
+async fn backups(tools: &Tools) -> Vec<String> {
+    match tools.backups.complaint().await {
+        Ok(complaint) => complaint.into_iter().collect(),
+        Err(error) => vec![format!("{error:#}")],
     }
 }
 
@@ -78,7 +92,7 @@ async fn instances(tools: &Tools, apps: &[App]) -> Vec<String> {
 }
 
 async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
-    if tools.store.starting_release(app.id).await?.is_some() {
+    if app.destroying || tools.store.starting_release(app.id).await?.is_some() {
         return Ok(Vec::new());
     }
     let live = tools.store.live_release(app.id).await?;
@@ -87,7 +101,7 @@ async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
     let mut complaints = Vec::new();
     for (process, count) in formation.iter().filter(|_| !app.stopped) {
         let Some(live) = live.as_ref().filter(|live| live.processes.contains_key(process)) else { continue };
-        for index in 1..=*count {
+        for index in 1..=u32::from(*count) {
             let is_up = |i: &&crate::scheduler::Instance| {
                 i.release == live.no && i.slot.process == *process && i.slot.index == index && i.state == State::Ready
             };
@@ -101,7 +115,7 @@ async fn instances_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
     }
     let is_extra = |i: &&crate::scheduler::Instance| {
         let is_wanted = live.as_ref().is_some_and(|live| live.no == i.release)
-            && formation.get(&i.slot.process).is_some_and(|count| i.slot.index <= *count)
+            && formation.get(&i.slot.process).is_some_and(|count| i.slot.index <= u32::from(*count))
             && !app.stopped;
         !is_wanted && i.traffic == Traffic::Quiet && i.state != State::Stopping
     };
@@ -126,6 +140,12 @@ async fn routes(tools: &Tools, apps: &[App]) -> Vec<String> {
         complaints.extend(
             strangers.map(|b| format!("{}: routed to {} of {}, live is {}", app.name, b.slot, b.release, live.no)),
         );
+    }
+    for app in apps.iter().filter(|app| !app.destroying && routes.apps.contains_key(&app.id)) {
+        let domains = tools.store.domains(app.id).await.unwrap_or_default();
+        let hosts = domains.into_iter().map(|domain| domain.host).chain(tools.site.host(&app.name).ok());
+        let strays = hosts.filter(|host| routes.hosts.get(host) != Some(&app.id));
+        complaints.extend(strays.map(|host| format!("{host} does not lead to {}", app.name)));
     }
     let known: HashSet<AppId> = apps.iter().map(|app| app.id).collect();
     complaints.extend(
@@ -179,7 +199,7 @@ async fn builds(tools: &Tools) -> Vec<String> {
 
 async fn branches(tools: &Tools, apps: &[App]) -> Vec<String> {
     let mut complaints = Vec::new();
-    for app in apps.iter().filter(|app| tools.repos.path(&app.key).exists()) {
+    for app in apps.iter().filter(|app| !app.destroying && tools.repos.path(&app.key).exists()) {
         match branch_of(tools, app).await {
             Ok(found) => complaints.extend(found),
             Err(error) => complaints.push(format!("{}: {error:#}", app.name)),
@@ -207,6 +227,14 @@ async fn branch_of(tools: &Tools, app: &App) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(complaints)
+}
+
+fn destructions(tools: &Tools, apps: &[App]) -> Vec<String> {
+    let trouble = |app: &App| {
+        let trouble = tools.builder.destruction_trouble(app.id)?;
+        Some(format!("{} cannot be destroyed yet: {trouble}", app.name))
+    };
+    apps.iter().filter(|app| app.destroying).filter_map(trouble).collect()
 }
 
 async fn folders(tools: &Tools, apps: &[App]) -> Vec<String> {

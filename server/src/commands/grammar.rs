@@ -1,5 +1,8 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
-use super::{Context, Done, Permission, apps, builds, config, keys, logs, ps, releases, server};
+use super::{
+    Context, Done, Permission, apps, backups, builds, checks, config, domains, keys, logs, maintenance, ps, releases,
+    server, volumes,
+};
 use crate::console::Console;
 use crate::domain::AppName;
 use clap::{CommandFactory, Parser};
@@ -33,7 +36,17 @@ pub(super) enum Command {
     #[command(flatten)]
     Builds(builds::Verb),
     #[command(flatten)]
+    Domains(domains::Verb),
+    #[command(flatten)]
+    Checks(checks::Verb),
+    #[command(flatten)]
+    Maintenance(maintenance::Verb),
+    #[command(flatten)]
+    Volumes(volumes::Verb),
+    #[command(flatten)]
     Keys(keys::Verb),
+    #[command(flatten)]
+    Backups(backups::Verb),
     #[command(flatten)]
     Server(server::Verb),
 }
@@ -110,7 +123,12 @@ impl Parsed {
             Command::Logs(verb) => verb.permission(),
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
+            Command::Domains(verb) => verb.permission(),
+            Command::Checks(verb) => verb.permission(),
+            Command::Maintenance(verb) => verb.permission(),
+            Command::Volumes(verb) => verb.permission(),
             Command::Keys(verb) => verb.permission(),
+            Command::Backups(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
         }
     }
@@ -123,7 +141,11 @@ impl Parsed {
             Command::Logs(verb) => Some(verb.app()),
             Command::Releases(verb) => Some(verb.app()),
             Command::Builds(verb) => Some(verb.app()),
-            Command::Keys(_) | Command::Server(_) => None,
+            Command::Domains(verb) => Some(verb.app()),
+            Command::Checks(verb) => Some(verb.app()),
+            Command::Maintenance(verb) => Some(verb.app()),
+            Command::Volumes(verb) => verb.app(),
+            Command::Keys(_) | Command::Backups(_) | Command::Server(_) => None,
         }
     }
 
@@ -135,7 +157,12 @@ impl Parsed {
             Command::Logs(verb) => verb.run(context, console).await,
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,
+            Command::Domains(verb) => verb.run(context, console).await,
+            Command::Checks(verb) => verb.run(context, console).await,
+            Command::Maintenance(verb) => verb.run(context, console).await,
+            Command::Volumes(verb) => verb.run(context, console).await,
             Command::Keys(verb) => verb.run(context, console).await,
+            Command::Backups(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
         }
     }

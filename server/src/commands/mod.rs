@@ -4,26 +4,39 @@
 //! changes something. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod apps;
+mod backups;
 mod builds;
+mod checks;
 mod config;
+mod config_file;
 mod deploy;
+mod destroy;
 mod disk;
+mod dns;
 mod doctor;
+mod domains;
 mod grammar;
 mod keys;
+mod limits;
 mod logs;
+mod maintenance;
 mod ps;
+mod rebuild;
 mod releases;
+mod rename;
 mod server;
 pub mod socket;
 mod table;
+mod volumes;
 
+use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::disk::Disk;
-use crate::domain::{App, AppName, Pusher, Site};
+use crate::domain::{App, AppName, Hostname, Pusher, Site};
 use crate::engine::Engine;
+use crate::guard::GuardWatch;
 use crate::logs::Logs;
 use crate::scheduler::Scheduler;
 use crate::store::{Store, StoreError};
@@ -47,6 +60,7 @@ pub(crate) enum Permission {
 /// What commands work with.
 pub struct Tools {
     pub store: Store,
+    pub backups: Backups,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,
@@ -58,6 +72,8 @@ pub struct Tools {
     pub site: Site,
     /// Name that no app may have: the admin host's label.
     pub reserved_names: Vec<String>,
+    pub guard: GuardWatch,
+    pub admin_host: Hostname,
     pub data_dir: PathBuf,
 }
 
@@ -92,7 +108,20 @@ impl From<StoreError> for CommandError {
             StoreError::Missing { what: "key", .. } => Some("run `paas keys` to see all keys"),
             StoreError::Missing { what: "build", .. } => Some("run `paas builds -a APP` to see its builds"),
             StoreError::Missing { what: "release", .. } => Some("run `paas releases -a APP` to see its releases"),
-            StoreError::Missing { .. } | StoreError::Taken { .. } => None,
+            StoreError::FormerName { name, of } => {
+                let next = format!("run `paas apps:free {name} -a {of}` to free it");
+                return Self::new(error.to_string()).next(next);
+            }
+            StoreError::TooMany { what: "former names", .. } => {
+                Some("run `paas apps:free NAME -a APP` to give one up; `paas apps:info` lists them")
+            }
+            StoreError::Destroying { .. } => Some("run `paas apps` to see whether it is gone"),
+            StoreError::Missing { what: "volume", .. } => Some("run `paas volumes -a APP` to see its volumes"),
+            StoreError::Missing { what: "volume without an app", .. } => Some("run `paas volumes --all` to see them"),
+            StoreError::Missing { .. }
+            | StoreError::Taken { .. }
+            | StoreError::TooMany { .. }
+            | StoreError::Full { .. } => None,
             StoreError::Database(_) | StoreError::Other(_) => Some("run `paas server:doctor`"),
         };
         Self { what: error.to_string(), next: next.map(str::to_owned) }
@@ -133,6 +162,9 @@ impl Commands {
             return FAILED;
         }
         let app = parsed.app().cloned();
+        if let (Permission::ReadApp | Permission::ChangeApp, Some(app)) = (permission, &app) {
+            context.note_new_name(&console, app).await;
+        }
         let done = parsed.run(&context, &mut console).await;
         context.audit(permission, name, app.as_ref(), &done).await;
         match done {
@@ -165,8 +197,25 @@ impl Context {
         }
     }
 
+    /// The app of this name, or of this name before it was renamed; one that is being destroyed takes no commands.
     async fn app(&self, name: &AppName) -> Result<App, CommandError> {
-        Ok(self.tools.store.app(name).await?)
+        let app = self.tools.store.app(name).await?;
+        if app.destroying {
+            return Err(StoreError::Destroying { app: app.name.to_string() }.into());
+        }
+        Ok(app)
+    }
+
+    /// Who names an app as it was called before hears the new name, beside the answer.
+    async fn note_new_name(&self, console: &Console, name: &AppName) {
+        let Ok(Some(app)) = self.tools.store.find_app(name).await else { return };
+        if app.name != *name {
+            let remote = self.tools.site.remote(&app.name);
+            let now = &app.name;
+            console
+                .complain(&format!("note: {name} is called {now} now; run `git remote set-url paas {remote}`"))
+                .await;
+        }
     }
 
     async fn audit(&self, permission: Permission, name: &str, app: Option<&AppName>, done: &Done) {

@@ -1,8 +1,9 @@
-//! `ps`: list, scale, restart, stop, start.
+//! `ps`: list, scale, restart, stop, start, limits.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission};
+use super::{CommandError, Context, Done, Permission, limits};
 use crate::console::Console;
+use crate::domain::health::Health;
 use crate::domain::instance::{Probe, Slot, State, Traffic};
 use crate::domain::release::Formation;
 use crate::domain::{App, AppName, Failure, ProcessType};
@@ -53,6 +54,20 @@ pub(super) enum Verb {
         #[command(flatten)]
         of: OfApp,
     },
+    /// Show what instances may use, or set it for a type: `ps:limits web memory=512M cpu=0.5`
+    #[command(name = "ps:limits")]
+    Limits {
+        #[command(flatten)]
+        of: OfApp,
+        /// Process type; `run` stands for one-off instances
+        #[arg(value_parser = limits::parse_process, requires = "settings", conflicts_with = "json")]
+        process: Option<ProcessType>,
+        /// memory=512M, cpu=0.5 (cores); `default` as a value takes it back
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<limits::Setting>,
+        #[command(flatten)]
+        form: Form,
+    },
 }
 
 #[derive(Clone)]
@@ -85,8 +100,12 @@ struct InstanceView {
 impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
-            Self::List { .. } => Permission::ReadApp,
-            Self::Scale { .. } | Self::Restart { .. } | Self::Stop { .. } | Self::Start { .. } => Permission::ChangeApp,
+            Self::List { .. } | Self::Limits { process: None, .. } => Permission::ReadApp,
+            Self::Limits { process: Some(_), .. }
+            | Self::Scale { .. }
+            | Self::Restart { .. }
+            | Self::Stop { .. }
+            | Self::Start { .. } => Permission::ChangeApp,
         }
     }
 
@@ -96,6 +115,7 @@ impl Verb {
             | Self::Scale { of, .. }
             | Self::Restart { of, .. }
             | Self::Stop { of }
+            | Self::Limits { of, .. }
             | Self::Start { of } => &of.app,
         }
     }
@@ -108,20 +128,26 @@ impl Verb {
             Self::Restart { what, .. } => restart(context, console, &app, what.as_deref()).await,
             Self::Stop { .. } => stop(context, console, &app).await,
             Self::Start { .. } => start(context, console, &app).await,
+            Self::Limits { process: None, form, .. } => limits::list(context, console, &app, *form).await,
+            Self::Limits { process: Some(process), settings, .. } => {
+                limits::set(context, console, &app, process, settings).await
+            }
         }
     }
 }
 
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let instances = context.tools.scheduler.instances(app.id).await?;
+    let health = context.tools.store.health(app.id).await?;
     let now = context.tools.clock.now();
     if form.json {
-        return print_json(console, &instances.iter().map(view).collect::<Vec<_>>()).await;
+        return print_json(console, &instances.iter().map(|instance| view(instance, &health)).collect::<Vec<_>>())
+            .await;
     }
     let rows: Vec<Vec<String>> = instances
         .iter()
         .map(|instance| {
-            let v = view(instance);
+            let v = view(instance, &health);
             vec![v.instance, v.release, v.state.to_owned(), v.detail, format!("{} ago", ago(now.since(instance.since)))]
         })
         .collect();
@@ -131,13 +157,16 @@ async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Do
     Ok(())
 }
 
-fn view(instance: &Instance) -> InstanceView {
+fn view(instance: &Instance, health: &Health) -> InstanceView {
     let (state, detail) = match (instance.state, instance.traffic) {
         (State::Ready, Traffic::Routed) => ("up", "serves".to_owned()),
         (State::Ready, Traffic::Draining) => ("draining", "finishes its requests".to_owned()),
         (State::Ready, Traffic::Quiet) => ("up", String::new()),
-        (State::Starting { probe: Probe::Status(status), .. }, _) => ("starting", format!("GET / → {status}")),
+        (State::Starting { probe: Probe::Status(status), .. }, _) => {
+            ("starting", format!("GET {} → {status}", health.path()))
+        }
         (State::Starting { probe: Probe::NoAnswer, .. }, _) => ("starting", String::new()),
+        (State::Made, _) => ("made", "waits for its turn".to_owned()),
         (State::Stopping, _) => ("stopping", String::new()),
         (State::Exited { exit, .. }, _) => ("exited", exit.to_string()),
     };
@@ -189,7 +218,7 @@ async fn restart(context: &Context, console: &Console, app: &App, what: Option<&
     Ok(())
 }
 
-fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u16>), CommandError> {
+fn parse_what(text: &str) -> Result<(Vec<ProcessType>, Option<u32>), CommandError> {
     if text.contains('.') {
         let slot: Slot = text.parse().map_err(CommandError::new)?;
         return Ok((vec![slot.process], Some(slot.index)));

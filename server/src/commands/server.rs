@@ -29,6 +29,7 @@ struct StatusView {
     builds_queued: usize,
     data_dir: String,
     disk: Report,
+    host_guard: String,
 }
 
 impl Verb {
@@ -59,6 +60,7 @@ async fn status(context: &Context, console: &Console, form: Form) -> Done {
         builds_queued: tools.store.queued_builds().await?.len(),
         data_dir: tools.data_dir.display().to_string(),
         disk: tools.disk.report().await,
+        host_guard: tools.guard.word(),
     };
     if form.json {
         return print_json(console, &view).await;
@@ -73,6 +75,7 @@ async fn status(context: &Context, console: &Console, form: Form) -> Done {
         ("instances", view.instances.to_string()),
         ("builds", format!("{} running, {} queued", view.builds_running, view.builds_queued)),
         ("data", view.data_dir),
+        ("host-guard", view.host_guard),
     ] {
         console.say(&format!("{what:<11}{value}")).await;
     }

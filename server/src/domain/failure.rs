@@ -1,4 +1,5 @@
 //! Why something failed, as data: the same sentence and the same advice reach the pusher, the pages and the audit log.
+use super::limits::Memory;
 use super::{Oid, Size};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -99,6 +100,10 @@ pub enum Failure {
         limit_secs: u64,
         listening: Listening,
     },
+    OutOfMemory {
+        process: String,
+        limit_bytes: u64,
+    },
     Unhealthy {
         process: String,
         path: String,
@@ -143,7 +148,7 @@ impl Failure {
                 "126 means not executable: commit the file with `git update-index --chmod=+x FILE`".to_owned()
             }
             Self::Crashed { exit: Exit::OutOfMemory, .. } => {
-                "it needs more than its memory limit of 512 MiB".to_owned()
+                "it needs more than its memory limit; `paas ps:limits` shows and changes it".to_owned()
             }
             Self::Crashed { exit: Exit::OverDisk { .. } | Exit::FilledDisk, .. } => {
                 "what an instance writes is lost with it anyway: keep less, or keep it elsewhere; the server's setting \
@@ -151,8 +156,15 @@ impl Failure {
                     .to_owned()
             }
             Self::NoRoom { .. } => "run `paas server:status`; then remove what is not needed, or add disk".to_owned(),
+            Self::OutOfMemory { process, limit_bytes } => out_of_memory_advice(process, *limit_bytes),
             Self::Crashed { .. } => "the last lines above are what it said; `paas logs` has all of them".to_owned(),
-            Self::Unhealthy { path, .. } => format!("make GET {path} answer with a status below 500"),
+            Self::Unhealthy { path, status: 500.., .. } => {
+                format!("make GET {path} answer with 2xx; `paas checks:set` names another path")
+            }
+            // Only a declared path is refused for less than a server error.
+            Self::Unhealthy { path, .. } => format!(
+                "make GET {path} answer with 2xx, or redirect to the same host; `paas checks:set` names another path"
+            ),
             Self::StaleRef => "run `git pull` (or `git fetch` and look), then push again".to_owned(),
             Self::Superseded { .. } => "the newer push carries on; nothing to do".to_owned(),
             Self::Interrupted => "push again, or run `paas releases:retry`".to_owned(),
@@ -190,6 +202,7 @@ impl fmt::Display for Failure {
                 write!(f, "{process} did not answer on port {port} within {limit_secs} s")?;
                 listening.sentence().map_or(Ok(()), |sentence| write!(f, ": {sentence}"))
             }
+            Self::OutOfMemory { process, .. } => write!(f, "{process} {} before it was ready", Exit::OutOfMemory),
             Self::Unhealthy { process, path, status } => write!(f, "{process} answered {status} to GET {path}"),
             Self::Overtaken { by } => write!(f, "overtaken by {by}"),
             Self::NoRoom { place, needed_bytes, free_bytes, largest } => {
@@ -197,5 +210,31 @@ impl fmt::Display for Failure {
                 if largest.is_empty() { Ok(()) } else { write!(f, "; largest: {}", largest.join(", ")) }
             }
         }
+    }
+}
+
+fn out_of_memory_advice(process: &str, limit_bytes: u64) -> String {
+    let limit = Memory::from_bytes(limit_bytes).map_or_else(|| format!("{limit_bytes} bytes"), |it| it.to_string());
+    let kind = process.split('.').next().unwrap_or(process);
+    format!(
+        "it needs more than its memory limit of {limit}; `paas ps:limits {kind} memory={}M` doubles it",
+        limit_bytes >> 19
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_names_the_limit_and_the_path_that_hold_for_the_app() {
+        let failure = Failure::OutOfMemory { process: "worker.2".to_owned(), limit_bytes: 64 << 20 };
+        assert_eq!(failure.to_string(), "worker.2 ran out of memory before it was ready");
+        let advice = failure.advice().unwrap();
+        assert!(advice.contains("64 MiB") && advice.contains("ps:limits worker memory=128M"), "{advice}");
+        let unhealthy = |status| Failure::Unhealthy { process: "web.1".to_owned(), path: "/up".to_owned(), status };
+        assert_eq!(unhealthy(404).to_string(), "web.1 answered 404 to GET /up");
+        assert!(unhealthy(404).advice().unwrap().contains("GET /up answer with 2xx, or redirect"));
+        assert!(unhealthy(503).advice().unwrap().contains("GET /up answer with 2xx"));
     }
 }

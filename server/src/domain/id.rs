@@ -55,6 +55,18 @@ text_id!(/// The engine's id of an image (`sha256:…`).
 text_id!(/// The random id of this installation: what does not carry it is never touched.
     InstallationId);
 
+impl FromStr for AppKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_plain = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() == 32 && text.bytes().all(is_plain) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("`{text}` is no app's key, which has 32 hex digits"))
+    }
+}
+
 impl ContainerId {
     /// The first twelve characters, as Docker prints ids.
     pub fn short(&self) -> &str {

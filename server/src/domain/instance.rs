@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A place in the formation: `web.1`.
+/// A place in the formation (`web.1`), or the name of a one-off instance (`run.7`), which stands beside it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot {
     pub process: ProcessType,
     /// Counts from 1.
-    pub index: u16,
+    pub index: u32,
 }
 
 impl fmt::Display for Slot {
@@ -25,7 +25,7 @@ impl FromStr for Slot {
     fn from_str(text: &str) -> Result<Self, String> {
         let refuse = || format!("`{text}` is no instance; instances are named like web.1");
         let (process, index) = text.rsplit_once('.').ok_or_else(refuse)?;
-        let index: u16 = index.parse().ok().filter(|index| *index > 0).ok_or_else(refuse)?;
+        let index: u32 = index.parse().ok().filter(|index| *index > 0).ok_or_else(refuse)?;
         Ok(Self { process: process.parse().map_err(|_| refuse())?, index })
     }
 }
@@ -42,8 +42,17 @@ pub struct Seen {
     pub traffic: Traffic,
 }
 
+impl Seen {
+    /// Whether it was made ahead for this place, and waits to be started. Of two, the first one seen is taken.
+    pub fn is_made_for(&self, release: ReleaseNo, slot: &Slot, epoch: u64) -> bool {
+        self.state == State::Made && (self.release, &self.slot, self.epoch) == (release, slot, epoch)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// Made and not started: it waits for its turn, or nobody wants it any more.
+    Made,
     /// Runs, and is not known to be ready yet.
     Starting { since: Moment, probe: Probe },
     /// Web: it passed its health check. Other types: it has run for [`super::plan::SETTLE_TIME`].

@@ -3,13 +3,18 @@
 //! Reading order: `name` and `id` (checked words), `moment` (time as an argument), `release` and `rollout` (what is
 //! deployed and how it fares), `build`, `instance` (what is seen), `route` (what the proxy is told), `plan` (what to do).
 
+pub mod bridge;
 pub mod build;
 pub mod card;
+pub mod dotenv;
 pub mod failure;
+pub mod health;
 pub mod hostname;
 pub mod id;
 pub mod instance;
 pub mod key;
+pub mod limits;
+pub mod maintenance;
 pub mod moment;
 pub mod name;
 pub mod plan;
@@ -19,12 +24,15 @@ pub mod route;
 pub mod secret;
 pub mod site;
 pub mod size;
+pub mod volume;
 
+pub use bridge::BridgePrefix;
 pub use build::{Build, BuildState, RefMove};
 pub use failure::Failure;
 pub use hostname::Hostname;
 pub use id::{AppId, AppKey, BuildId, ContainerId, ImageId, InstallationId, KeyId, Oid, ReleaseNo};
 pub use key::{Key, Pusher};
+pub use maintenance::Maintenance;
 pub use moment::Moment;
 pub use name::{AppName, ProcessType, VarName};
 pub use release::{App, Command, Origin, Release};
@@ -32,3 +40,4 @@ pub use rollout::Rollout;
 pub use secret::Secret;
 pub use site::Site;
 pub use size::Size;
+pub use volume::{MountPath, Volume, VolumeKey, VolumeName};

@@ -4,6 +4,7 @@
 //! before its successor is ready, and nothing is stopped while the proxy still routes or drains it.
 
 use super::failure::{Failure, Listening};
+use super::health::Health;
 use super::instance::{Probe, Seen, Slot, State, Traffic};
 use super::release::Formation;
 use super::{ContainerId, Moment, ProcessType, ReleaseNo};
@@ -12,10 +13,10 @@ use std::time::Duration;
 
 /// How long a process without a health check has to run before it counts as ready.
 pub const SETTLE_TIME: Duration = Duration::from_secs(3);
-/// How long a release may take from its start to being ready.
-pub const READY_BUDGET: Duration = Duration::from_mins(1);
 /// What the types that wait for web get on top: the old ones' grace, the settling, and some.
 pub const YIELD_BUDGET: Duration = Duration::from_secs(40);
+/// How long requests may wait for the new release of an exclusive app before the old one is started again.
+pub const HOLD_BUDGET: Duration = Duration::from_secs(30);
 /// Wait before the n-th start in a row after a crash; the last one repeats.
 const BACKOFF: [Duration; 6] = [
     Duration::ZERO,
@@ -36,6 +37,11 @@ pub struct Wanted {
     pub formation: Formation,
     pub stopped: bool,
     pub epochs: BTreeMap<Slot, u64>,
+    pub health: Health,
+    /// Instances of two releases may not run at the same time, because they share a volume.
+    pub exclusive: bool,
+    /// Since when requests wait because nobody may serve them.
+    pub held_since: Option<Moment>,
 }
 
 /// What of a release matters here.
@@ -81,6 +87,13 @@ pub enum Action {
     Promote {
         release: ReleaseNo,
     },
+    /// Everything of a start but running it, ahead of the time when it may run.
+    Make {
+        release: ReleaseNo,
+        slot: Slot,
+        epoch: u64,
+    },
+    /// Of an instance that is made already, only the rest.
     Start {
         release: ReleaseNo,
         slot: Slot,
@@ -93,7 +106,7 @@ pub enum Action {
     Stop {
         id: ContainerId,
     },
-    /// Remove what is left of an instance that ended by itself.
+    /// Remove what is left of an instance that ended by itself, or one that was made for nothing.
     Reap {
         id: ContainerId,
     },
@@ -103,7 +116,11 @@ pub enum Action {
 /// or what the changed world asks for.
 pub fn plan(wanted: &Wanted, seen: &[Seen], crashes: &CrashLedger, now: Moment) -> Vec<Action> {
     let mut planner = Planner { wanted, seen, crashes, now, actions: Vec::new() };
-    planner.run();
+    if wanted.exclusive {
+        planner.run_exclusive();
+    } else {
+        planner.run();
+    }
     planner.actions
 }
 
@@ -140,7 +157,7 @@ impl<'a> Planner<'a> {
         }
         let routed = self.route(serving);
         self.stop_unwanted(serving, candidate, &yielding, &routed);
-        self.reap();
+        self.reap(&[]);
     }
 
     fn judge_candidate(&mut self) -> Verdict<'a> {
@@ -166,15 +183,14 @@ impl<'a> Planner<'a> {
     fn crash_of(&self, candidate: &Candidate) -> Option<Failure> {
         self.seen.iter().filter(|s| self.belongs_to(s, &candidate.spec)).find_map(|s| match s.state {
             State::Exited { exit, .. } => Some(Failure::Crashed { process: s.slot.to_string(), exit }),
-            State::Starting { .. } | State::Ready | State::Stopping => None,
+            State::Made | State::Starting { .. } | State::Ready | State::Stopping => None,
         })
     }
 
     /// The failure of a candidate whose time is over while `slot` is not ready.
     fn timeout_of(&self, candidate: &Candidate, slot: &Slot) -> Option<Failure> {
-        // Other types begin when web is ready and their old ones have ended.
-        let limit = if slot.process.is_web() { READY_BUDGET } else { READY_BUDGET + YIELD_BUDGET };
-        if self.now.since(candidate.since) < limit {
+        let (since, limit) = self.budget_of(candidate, slot);
+        if self.now.since(since) < limit {
             return None;
         }
         let limit_secs = limit.as_secs();
@@ -182,18 +198,34 @@ impl<'a> Planner<'a> {
             self.seen.iter().filter(|s| s.release == candidate.spec.no && s.slot == *slot).find_map(|s| {
                 match s.state {
                     State::Starting { probe, .. } => Some(probe),
-                    State::Ready | State::Stopping | State::Exited { .. } => None,
+                    State::Made | State::Ready | State::Stopping | State::Exited { .. } => None,
                 }
             });
         let process = slot.to_string();
         Some(match probe.filter(|_| slot.process.is_web()) {
-            Some(Probe::Status(status)) => Failure::Unhealthy { process, path: "/".to_owned(), status },
+            Some(Probe::Status(status)) => {
+                Failure::Unhealthy { process, path: self.wanted.health.path().to_owned(), status }
+            }
             Some(Probe::NoAnswer) => {
                 Failure::TimedOut { process, port: candidate.spec.port, limit_secs, listening: Listening::Unknown }
             }
             // It was never started, or is no web and began too late: not the app's fault.
             None => Failure::Platform { reason: format!("{process} could not be started within {limit_secs} s") },
         })
+    }
+
+    /// From when on, and for how long, a slot of the candidate may be not ready.
+    fn budget_of(&self, candidate: &Candidate, slot: &Slot) -> (Moment, Duration) {
+        let budget = self.wanted.health.ready_budget();
+        let longer = budget + YIELD_BUDGET;
+        let holds = self.wanted.exclusive && self.wanted.live.is_some();
+        match self.wanted.held_since {
+            Some(since) if holds => (since.max(candidate.since), HOLD_BUDGET),
+            None if holds => (candidate.since, longer),
+            // Other types begin when web is ready and their old ones have ended.
+            Some(_) | None if slot.process.is_web() => (candidate.since, budget),
+            Some(_) | None => (candidate.since, longer),
+        }
     }
 
     /// Types whose old instances end before the candidate's start: all but web, once the candidate's web is ready.
@@ -208,10 +240,9 @@ impl<'a> Planner<'a> {
         let web_ready = self.web_is_ready(&candidate.spec);
         let release = candidate.spec.no;
         for slot in self.slots(&candidate.spec) {
-            let is_there = self.seen.iter().any(|s| s.release == release && s.slot == slot);
-            let old_is_there = self.seen.iter().any(|s| {
-                s.release != release && s.slot.process == slot.process && !matches!(s.state, State::Exited { .. })
-            });
+            let is_there = self.seen.iter().any(|s| s.release == release && s.slot == slot && s.state != State::Made);
+            let old_is_there =
+                self.seen.iter().any(|s| s.release != release && s.slot.process == slot.process && has_begun(s));
             let may_start = slot.process.is_web() || (web_ready && !old_is_there);
             if !is_there && may_start {
                 let epoch = self.epoch(&slot);
@@ -238,8 +269,7 @@ impl<'a> Planner<'a> {
                 .any(|s| s.epoch >= epoch && matches!(s.state, State::Starting { .. } | State::Ready));
             // Types other than web do not overlap with what they replace, whichever release that is.
             let is_old = |s: &&Seen| s.slot == slot || (s.slot.process == slot.process && s.release != spec.no);
-            let waits_for_old = !slot.process.is_web()
-                && self.seen.iter().filter(is_old).any(|s| !matches!(s.state, State::Exited { .. }));
+            let waits_for_old = !slot.process.is_web() && self.seen.iter().filter(is_old).any(has_begun);
             let crashes = self.crashes.get(&(spec.no, slot.clone())).copied().unwrap_or_default();
             if !is_there && !waits_for_old && crashes.next_start() <= self.now {
                 self.actions.push(Action::Start { release: spec.no, slot, epoch });
@@ -305,12 +335,36 @@ impl<'a> Planner<'a> {
         s.release == spec.no && self.slots(spec).contains(&s.slot)
     }
 
-    fn reap(&mut self) {
+    fn reap(&mut self, made_to_keep: &[&ContainerId]) {
         for s in self.seen {
-            if matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed {
+            let is_over = match s.state {
+                State::Exited { .. } => s.traffic != Traffic::Routed,
+                // Else the server that made it died before it could start it.
+                State::Made => !made_to_keep.contains(&&s.id) && !self.is_started_now(s),
+                State::Starting { .. } | State::Ready | State::Stopping => false,
+            };
+            if is_over {
                 self.actions.push(Action::Reap { id: s.id.clone() });
             }
         }
+    }
+
+    /// Whether a start of this plan takes the instance that was made ahead.
+    fn is_started_now(&self, s: &Seen) -> bool {
+        let takes = |a: &Action| match a {
+            Action::Start { release, slot, epoch } => s.is_made_for(*release, slot, *epoch),
+            Action::Fail { .. }
+            | Action::Promote { .. }
+            | Action::Make { .. }
+            | Action::Route { .. }
+            | Action::Stop { .. }
+            | Action::Reap { .. } => false,
+        };
+        let is_first = |s: &Seen| {
+            let same = |other: &&Seen| other.is_made_for(s.release, &s.slot, s.epoch);
+            self.seen.iter().find(same).is_some_and(|first| first.id == s.id)
+        };
+        self.actions.iter().any(takes) && is_first(s)
     }
 
     /// The places of the formation that `spec` fills.
@@ -320,7 +374,7 @@ impl<'a> Planner<'a> {
         }
         let of_type = |(process, count): (&ProcessType, &u16)| {
             let process = process.clone();
-            (1..=*count).map(move |index| Slot { process: process.clone(), index })
+            (1..=u32::from(*count)).map(move |index| Slot { process: process.clone(), index })
         };
         self.wanted.formation.iter().filter(|(process, _)| spec.processes.contains(process)).flat_map(of_type).collect()
     }
@@ -338,5 +392,14 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Whether it was started and has not ended.
+fn has_begun(s: &Seen) -> bool {
+    match s.state {
+        State::Starting { .. } | State::Ready | State::Stopping => true,
+        State::Made | State::Exited { .. } => false,
+    }
+}
+
+mod exclusive;
 #[cfg(test)]
 mod tests;

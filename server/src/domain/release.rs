@@ -17,6 +17,8 @@ pub struct App {
     pub deploy_branch: Option<String>,
     /// `ps:stop` was said and nothing has started the app since.
     pub stopped: bool,
+    /// `apps:destroy` was said: it is on its way out, and nothing stops that.
+    pub destroying: bool,
     pub created_at: Moment,
 }
 

@@ -1,6 +1,6 @@
 //! The route table: the only thing the proxy is told, and what is kept to serve at once after a restart.
 use super::instance::Slot;
-use super::{AppId, AppName, ContainerId, Hostname, ReleaseNo};
+use super::{AppId, AppName, ContainerId, Hostname, Maintenance, ReleaseNo};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,12 +10,37 @@ use std::net::SocketAddr;
 pub struct RouteTable {
     pub hosts: BTreeMap<Hostname, AppId>,
     pub apps: BTreeMap<AppId, AppRoute>,
+    /// Hosts of names that an app had before.
+    #[serde(default)]
+    pub redirects: BTreeMap<Hostname, Redirect>,
+}
+
+/// Where visitors of an old host are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    pub app: AppId,
+    pub to: Hostname,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppRoute {
     pub name: AppName,
     pub backends: Backends,
+    /// Stands before the backends, which it changes nothing about.
+    #[serde(default)]
+    pub maintenance: Maintenance,
+}
+
+impl AppRoute {
+    /// Whether its requests wait, but for a start.
+    pub fn is_holding(&self) -> bool {
+        match (self.maintenance, &self.backends) {
+            (Maintenance::Off, Backends::Held) => true,
+            (Maintenance::Pause, backends) => *backends != Backends::Off,
+            (Maintenance::On, _)
+            | (Maintenance::Off, Backends::Ready(_) | Backends::Starting | Backends::Crashed | Backends::Off) => false,
+        }
+    }
 }
 
 /// Who answers for an app now, or why nobody does.
@@ -26,6 +51,8 @@ pub enum Backends {
     Ready(Vec<Backend>),
     /// Somebody will be there soon: requests are held (bounded), then 503 H20.
     Starting,
+    /// As Starting, for an app whose old instances have to be gone before: what those still carry is cut after 5 s.
+    Held,
     /// Its instances crash and the next start is some way off: 503 H10 at once.
     Crashed,
     /// Stopped by its owner, scaled to no web, or nothing was ever deployed: 503 H14 at once.

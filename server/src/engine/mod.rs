@@ -8,15 +8,19 @@ mod disk;
 pub mod docker;
 pub mod fake;
 mod lines;
+mod one_off;
 mod sockets;
+mod volume_copy;
 
 pub use disk::{AppImage, DiskEngine, DiskUse, ImageUse};
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
+pub use one_off::{Attachment, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, WindowSize, Written};
+pub use volume_copy::VolumeCopies;
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
-use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, ReleaseNo};
+use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, MountPath, ReleaseNo, VolumeKey};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -35,6 +39,10 @@ pub mod label {
     /// The slot's number within its process type.
     pub const INDEX: &str = "paas.index";
     pub const EPOCH: &str = "paas.epoch";
+    /// Name of a one-off instance (`run.7`), which has it instead of the three above: plans do not see it.
+    pub const JOB: &str = "paas.job";
+    /// On a one-off instance that goes on when the server that started it ends.
+    pub const KEEP: &str = "paas.keep";
     pub const BUILD: &str = "paas.build";
     pub const COMMIT: &str = "paas.commit";
     pub const STACK: &str = "paas.stack";
@@ -70,6 +78,25 @@ pub struct InstanceSpec {
     pub env: BTreeMap<String, String>,
     pub network: NetworkId,
     pub memory_bytes: u64,
+    /// Processor time in thousandths of a core; `None`: as much as there is.
+    pub cpu_millis: Option<u32>,
+    pub mounts: Vec<Mount>,
+}
+
+/// A volume inside an instance. The volume has to be there: an engine would make a missing one, empty and not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    pub volume: VolumeKey,
+    pub path: MountPath,
+    pub root: MountRoot,
+}
+
+/// What happens to the owner of a volume's root folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountRoot {
+    /// It is given to the user that the image names, who else could not write to it.
+    GivenToUser,
+    Kept,
 }
 
 /// Stands for the address of an instance that ended before it could be asked for. Nothing can connect to it (unlike
@@ -135,8 +162,17 @@ pub struct BuildSpec {
     pub dockerfile: String,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    pub cache: StepCache,
     /// The context as tar, in chunks; its first header is ustar or GNU.
     pub context: mpsc::Receiver<std::io::Result<Bytes>>,
+}
+
+/// Whether steps that ran before with the same inputs are taken from the engine's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepCache {
+    Used,
+    /// Every step runs anew.
+    Ignored,
 }
 
 /// What a build says while it runs.
@@ -176,6 +212,7 @@ pub struct Inventory {
     pub containers: Vec<(ContainerId, Option<AppId>)>,
     pub networks: Vec<(NetworkId, Option<AppId>)>,
     pub images: Vec<(ImageInfo, Option<AppId>)>,
+    pub volumes: Vec<VolumeKey>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,10 +220,13 @@ pub struct EngineFacts {
     /// `Docker 20.10.24`, say.
     pub version: String,
     pub storage_driver: String,
+    /// What the machine has; 0 where the engine does not say.
+    pub cores: u32,
+    pub memory_bytes: u64,
 }
 
 #[async_trait]
-pub trait Engine: DiskEngine {
+pub trait Engine: OneOffEngine + VolumeCopies + DiskEngine {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.
@@ -194,7 +234,23 @@ pub trait Engine: DiskEngine {
 
     /// Makes and starts an instance; leaves nothing behind when it fails. Returns its address; one that has ended
     /// already has [`NO_ADDRESS`], and the next list tells how it ended.
-    async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)>;
+    async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)> {
+        let id = self.make(spec).await?;
+        match self.start_made(&id).await {
+            Ok(address) => Ok((id, address)),
+            Err(error) => {
+                // The first error is the one to tell; what stays behind is seen by the next list.
+                drop(self.remove(&id).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// The first half of [`Engine::start`]: everything but running it. Leaves nothing behind when it fails.
+    async fn make(&self, spec: &InstanceSpec) -> Result<ContainerId>;
+
+    /// The second half. An instance that cannot be started stays as it was made.
+    async fn start_made(&self, id: &ContainerId) -> Result<IpAddr>;
 
     /// Sends the image's stop signal (SIGTERM), SIGKILL after `grace`, waits for the end and removes the container.
     /// An instance that is gone already is no error.
@@ -211,6 +267,13 @@ pub trait Engine: DiskEngine {
     async fn remove_network(&self, app: AppId) -> Result<()>;
     /// Subnets in use on the engine, ours or not, as (address, prefix length).
     async fn subnets_in_use(&self) -> Result<Vec<(Ipv4Addr, u8)>>;
+
+    /// Makes an empty volume; one that is there stays as it is.
+    async fn ensure_volume(&self, volume: &VolumeKey) -> Result<()>;
+    /// Removes a volume with all that it holds; `Refused` while an instance has it. One that is gone is no error.
+    async fn remove_volume(&self, volume: &VolumeKey) -> Result<()>;
+    /// Volumes of ours.
+    async fn volumes(&self) -> Result<Vec<VolumeKey>>;
 
     /// Sends events of our containers until the engine goes away (then returns) or the receiver does.
     async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<()>;

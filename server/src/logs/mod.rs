@@ -23,7 +23,7 @@ pub use voice::{Said, Unread, plain};
 use crate::clock::Clock;
 use crate::domain::{AppKey, BuildId, Moment, Release, ReleaseNo};
 use anyhow::Context;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use voice::Voice;
@@ -53,12 +53,14 @@ pub struct Logs {
     dir: Arc<PathBuf>,
     clock: Arc<dyn Clock>,
     open: Arc<Mutex<HashMap<PathBuf, Weak<Journal>>>>,
+    /// Apps that are gone: what is still said of them must not bring their folders back.
+    forgotten: Arc<Mutex<HashSet<PathBuf>>>,
     voices: Arc<Mutex<HashMap<AppKey, Arc<Mutex<Voice>>>>>,
 }
 
 impl Logs {
     pub fn new(dir: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self { dir: Arc::new(dir), clock, open: Arc::default(), voices: Arc::default() }
+        Self { dir: Arc::new(dir), clock, open: Arc::default(), forgotten: Arc::default(), voices: Arc::default() }
     }
 
     /// The app's log: what its instances, the router and the platform say.
@@ -89,9 +91,17 @@ impl Logs {
         self.speak(app, |_, now, kept| kept.push(voice::line(now, source, &voice::plain(text))));
     }
 
-    /// Removes all logs of an app that is gone.
+    /// Removes all logs of an app that is gone, for good; who follows them comes to their end.
     pub fn forget(&self, app: &AppKey) -> anyhow::Result<()> {
         let dir = self.dir.join(app.as_str());
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.clone());
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, journal) in open.iter().filter(|(file, _)| file.starts_with(&dir)) {
+            if let Some(journal) = journal.upgrade() {
+                journal.close();
+            }
+        }
+        drop(open);
         self.voices.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -107,6 +117,11 @@ impl Logs {
         if let Some(journal) = open.get(file).and_then(Weak::upgrade) {
             return Ok(journal);
         }
+        let forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.parent().is_some_and(|dir| forgotten.contains(dir)) {
+            anyhow::bail!("the app of {} is gone", file.display());
+        }
+        drop(forgotten);
         open.retain(|_, journal| journal.strong_count() > 0);
         let journal = Arc::new(Journal::open(file, limit_bytes)?);
         open.insert(file.to_owned(), Arc::downgrade(&journal));

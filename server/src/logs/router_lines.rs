@@ -39,6 +39,11 @@ impl RouterLines {
     pub fn know(&self, app: AppId, key: AppKey) {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(app, key);
     }
+
+    /// Drops what still comes for an app that is gone.
+    pub fn forget(&self, app: AppId) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+    }
 }
 
 async fn write(

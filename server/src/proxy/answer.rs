@@ -9,7 +9,7 @@ use super::forward::{self, Reply};
 use super::host::{self, Found};
 use super::refusal::Refusal;
 use super::snapshot::Destination;
-use super::{headers, request_id, tunnel};
+use super::{headers, redirect, request_id, tunnel};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -27,6 +27,11 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     let has_upgrade = request.headers().contains_key(header::UPGRADE);
     let (app, host) = match found {
         Found::Destination(Destination::App { app, host }) => (app, host),
+        Found::Destination(Destination::Redirect { app, host, to }) => {
+            let (head, _) = request.into_parts();
+            let exchange = Exchange::new(client.clone(), app, host, &head, id);
+            return closing_unless_running(&client, redirect::answer(exchange, &head, &to));
+        }
         Found::Destination(Destination::Admin) | Found::Unknown => {
             if has_upgrade {
                 client.wire.decline_upgrade();
@@ -37,9 +42,12 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     };
     let (head, body) = request.into_parts();
     let exchange = Box::new(Exchange::new(client.clone(), app, host, &head, id));
-    let mut response = serve(exchange, Request::from_parts(head, body), format).await;
-    if worker.stop.get() != Stop::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response = closing(response);
+    closing_unless_running(&client, serve(exchange, Request::from_parts(head, body), format).await)
+}
+
+fn closing_unless_running(client: &Client, response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if client.worker.stop.get() != Stop::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return closing(response);
     }
     response
 }

@@ -1,9 +1,9 @@
 //! Which instance a request goes to: the less loaded of two random ones; after a failed connect the next one in line.
 use super::exchange::Exchange;
 use super::fault::Fault;
-use super::flight::Stage;
+use super::held::HeldPlace;
 use super::limits::{CLAIM_TRIES_MAX, CONNECT_BACKOFF_MAX, CONNECT_BACKOFF_MIN, HELD_MAX};
-use super::snapshot::{App, Serving};
+use super::snapshot::{Serving, Way};
 use super::target::Target;
 use std::io;
 use std::sync::Arc;
@@ -47,43 +47,44 @@ impl Attempts {
     }
 }
 
-/// Claims an instance for the request, which waits while its app starts.
+/// Claims an instance for the request, which waits while its app starts or is paused.
 pub(super) async fn claim(exchange: &mut Exchange, attempts: &mut Attempts) -> Result<Arc<Target>, Fault> {
-    let mut held = None;
+    let mut held: Option<HeldPlace> = None;
     for _ in 0..CLAIM_TRIES_MAX {
-        match &exchange.app.serving {
-            Serving::Ready(targets) => {
+        match exchange.app.way() {
+            Way::To(targets) => {
                 let target = choose(targets, exchange.client.worker.random.next(), attempts);
                 if target.enter() {
                     let target = target.clone();
                     exchange.board(target.clone());
+                    if let Some(place) = held {
+                        place.admit();
+                    }
                     return Ok(target);
                 }
                 // Closed: a table without it was published before.
                 exchange.refresh()?;
             }
-            Serving::Starting => {
+            Way::Waits(stage) => {
                 if held.is_none() {
                     held = Some(exchange.app.held.enter(HELD_MAX).ok_or(Fault::BacklogTooDeep)?);
-                    exchange.flight.enter(Stage::Held);
+                    exchange.flight.enter(stage);
                 }
                 wait_for_change(exchange).await?;
             }
-            Serving::Crashed => return Err(Fault::AppCrashed),
-            Serving::Off => return Err(Fault::NoWebProcesses),
+            Way::Nowhere(fault) => return Err(fault),
         }
     }
     Err(Fault::BootTimeout)
 }
 
-/// Until the app has another snapshot. Its time is kept by the ticks.
+/// Until a snapshot lets the app's requests go on. Its time is kept by the ticks.
 async fn wait_for_change(exchange: &mut Exchange) -> Result<(), Fault> {
     let client = exchange.client.clone();
     loop {
         let changed = client.worker.routes_changed.notified();
-        let known: *const App = Arc::as_ptr(&exchange.app);
         exchange.refresh()?;
-        if !std::ptr::eq(known, Arc::as_ptr(&exchange.app)) && !matches!(exchange.app.serving, Serving::Starting) {
+        if !matches!(exchange.app.way(), Way::Waits(_)) {
             return Ok(());
         }
         changed.await;

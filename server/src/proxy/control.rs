@@ -1,8 +1,9 @@
 //! What the threads of the proxy share, and the control plane's side of it: publish, close, report, forget.
 //!
 //! The registry has a lock; requests never take it.
+use super::held::{HoldReport, Holds};
 use super::limits::{INSTANCES_MAX, Spans};
-use super::snapshot::{App, Destination, Held, Serving, Snapshot};
+use super::snapshot::{App, Destination, Serving, Snapshot};
 use super::target::Target;
 use super::{DrainReport, RouterLog, Waker};
 use crate::clock::Clock;
@@ -50,7 +51,7 @@ pub(super) enum Stop {
 #[derive(Default)]
 struct Registry {
     targets: HashMap<ContainerId, Arc<Target>>,
-    held: HashMap<AppId, Arc<Held>>,
+    holds: HashMap<AppId, Holds>,
     /// Targets that a new one took the place of; closed once the new table is out.
     replaced: Vec<Arc<Target>>,
     serials: u64,
@@ -88,12 +89,18 @@ impl Shared {
         let left = registry.targets.values().filter(|target| !routed.contains(&target.id) && !target.is_closed());
         let mut left: Vec<Arc<Target>> = left.cloned().collect();
         left.append(&mut registry.replaced);
-        registry.held.retain(|app, _| table.apps.contains_key(app));
+        registry.holds.retain(|app, _| table.apps.contains_key(app));
+        let goes_on = |app: &AppId| table.apps.get(app).is_some_and(|route| !route.is_holding());
+        registry.holds.iter_mut().filter(|(app, _)| goes_on(app)).for_each(|(_, holds)| holds.end());
         if registry.targets.len() > INSTANCES_MAX {
             registry.targets.retain(|_, target| target.traffic() != Traffic::Quiet);
         }
         for target in &left {
             target.close(self.tick());
+        }
+        let is_waited_for = |app| table.apps.get(app).is_some_and(|route| route.backends == Backends::Held);
+        for target in registry.targets.values().chain(&left).filter(|t| t.is_closed() && is_waited_for(&t.app)) {
+            target.hurry(self.tick());
         }
         drop(registry);
         self.signal.send_modify(|signal| signal.version += 1);
@@ -103,13 +110,22 @@ impl Shared {
         let mut snapshot = Snapshot::default();
         for (id, route) in &table.apps {
             let serving = self.serving(registry, *id, route);
-            let held = registry.held.entry(*id).or_default().clone();
-            snapshot.apps.insert(*id, Arc::new(App { id: *id, serving, held }));
+            let holds = registry.holds.entry(*id).or_default();
+            if route.is_holding() {
+                holds.begin();
+            }
+            let (held, maintenance) = (holds.held.clone(), route.maintenance);
+            snapshot.apps.insert(*id, Arc::new(App { id: *id, serving, maintenance, held }));
         }
         for (host, id) in &table.hosts {
             let Some(app) = snapshot.apps.get(id).cloned() else { continue };
             let host: Arc<str> = host.as_str().into();
             snapshot.hosts.insert(host.clone(), Destination::App { app, host });
+        }
+        for (host, redirect) in &table.redirects {
+            let Some(app) = snapshot.apps.get(&redirect.app).cloned() else { continue };
+            let (host, to): (Arc<str>, Arc<str>) = (host.as_str().into(), redirect.to.as_str().into());
+            snapshot.hosts.insert(host.clone(), Destination::Redirect { app, host, to });
         }
         for host in &self.admin_hosts {
             snapshot.hosts.insert(host.as_str().into(), Destination::Admin);
@@ -123,7 +139,7 @@ impl Shared {
             Backends::Ready(backends) => {
                 Serving::Ready(backends.iter().map(|backend| self.open(registry, app, backend)).collect())
             }
-            Backends::Starting => Serving::Starting,
+            Backends::Starting | Backends::Held => Serving::Starting,
             Backends::Crashed => Serving::Crashed,
             Backends::Off => Serving::Off,
         }
@@ -154,6 +170,14 @@ impl Shared {
         self.registry().targets.get(id).and_then(|target| target.report())
     }
 
+    pub(super) fn waiting(&self, app: AppId) -> usize {
+        self.registry().holds.get(&app).map_or(0, |holds| holds.held.waiting())
+    }
+
+    pub(super) fn last_hold(&self, app: AppId) -> Option<HoldReport> {
+        self.registry().holds.get(&app).and_then(Holds::last)
+    }
+
     pub(super) fn forget(&self, id: &ContainerId) {
         let forgotten = self.registry().targets.remove(id);
         if let Some(target) = forgotten {
@@ -179,6 +203,6 @@ impl Shared {
 fn backends(table: &RouteTable) -> impl Iterator<Item = (&AppId, &Backend)> {
     table.apps.iter().flat_map(|(id, route)| match &route.backends {
         Backends::Ready(backends) => backends.iter().map(|backend| (id, backend)).collect::<Vec<_>>(),
-        Backends::Starting | Backends::Crashed | Backends::Off => Vec::new(),
+        Backends::Starting | Backends::Held | Backends::Crashed | Backends::Off => Vec::new(),
     })
 }

@@ -97,7 +97,7 @@ impl Page {
     fn text(&self, format: Format) -> String {
         let (status, code) = (self.status.as_u16(), self.code);
         let request_id = self.request_id.to_str().unwrap_or("-");
-        let (title, detail) = words(self.status);
+        let (title, detail) = if self.code == Fault::Maintenance.code() { MAINTENANCE } else { words(self.status) };
         match format {
             Format::Html => {
                 let page = ErrorPage { status, title, advice: detail, code, request_id };
@@ -114,6 +114,10 @@ impl Page {
         }
     }
 }
+
+/// The same for an app whose owner asked for it.
+const MAINTENANCE: (&str, &str) =
+    ("Under maintenance", "The application is being worked on and will be back. Please try again in a few minutes.");
 
 /// Title and advice, for somebody who knows nothing of what runs here.
 fn words(status: StatusCode) -> (&'static str, &'static str) {

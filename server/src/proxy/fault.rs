@@ -19,6 +19,7 @@ pub(super) enum Fault {
     BrokenBody,
     ClientLeft,
     ClientIdle,
+    Maintenance,
 }
 
 impl Fault {
@@ -42,6 +43,7 @@ impl Fault {
             Self::BrokenBody => ("H26", "Request Error", StatusCode::BAD_REQUEST),
             Self::ClientLeft => ("H27", "Client Request Interrupted", client_closed),
             Self::ClientIdle => ("H28", "Client Connection Idle", StatusCode::REQUEST_TIMEOUT),
+            Self::Maintenance => ("H80", "Maintenance mode", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
@@ -62,6 +64,7 @@ impl Fault {
         match self {
             Self::BacklogTooDeep | Self::BootTimeout | Self::ConnectTimeout | Self::ConnectRefused => Some(5),
             Self::AppCrashed | Self::ForcedClose => Some(10),
+            Self::Maintenance => Some(60),
             Self::RequestTimeout
             | Self::ClosedWithoutResponse
             | Self::NoWebProcesses

@@ -28,6 +28,8 @@ pub(super) enum Stage {
     Boarding,
     /// Held until the app has an instance.
     Held,
+    /// Held until its owner lets the app's visitors in again.
+    Paused,
     /// The request's body is being sent.
     Sending(Side),
     /// The answer's first byte is waited for.

@@ -1,13 +1,14 @@
 //! Starting and stopping the proxy, and the handle others hold.
 use super::control::{Shared, Stop};
+use super::held::HoldReport;
 use super::limits::Spans;
 use super::target::DrainReport;
 use super::worker::{self, Seat};
 use super::{ProxySettings, RouterLog, Waker};
 use crate::clock::Clock;
-use crate::domain::ContainerId;
 use crate::domain::instance::Traffic;
 use crate::domain::route::RouteTable;
+use crate::domain::{AppId, ContainerId};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -77,6 +78,16 @@ impl ProxyHandle {
     /// How its drain went; `None` until it ended, and after [`Self::forget`].
     pub fn drained(&self, id: &ContainerId) -> Option<DrainReport> {
         self.shared.drained(id)
+    }
+
+    /// How the app's last hold went: the last time its requests waited for an exchange or a pause to be over.
+    pub fn last_hold(&self, app: AppId) -> Option<HoldReport> {
+        self.shared.last_hold(app)
+    }
+
+    /// Requests of the app that wait now.
+    pub fn waiting(&self, app: AppId) -> usize {
+        self.shared.waiting(app)
     }
 
     /// The instance is gone: what is left of its requests is cut, and nothing about it is kept.

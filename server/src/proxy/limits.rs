@@ -26,7 +26,7 @@ pub(super) const TUNNEL_BUFFER_BYTES: usize = 4 * 1024;
 pub(super) const CONNECTIONS_MAX: usize = 10_000;
 /// Connections waiting in the kernel are the kernel's; these are idle ones to one instance, per thread.
 pub(super) const IDLE_LANES_MAX: usize = 256;
-/// Requests held for one app while it starts.
+/// Requests held for one app while it starts, is exchanged or is paused.
 pub(super) const HELD_MAX: usize = 1000;
 /// Instances remembered after they left the table; drained ones beyond that are forgotten.
 pub(super) const INSTANCES_MAX: usize = 10_000;
@@ -57,7 +57,7 @@ pub(super) struct Spans {
     pub(super) head: Duration,
     /// Client connection without a request.
     pub(super) keep_alive_idle: Duration,
-    /// Request held while its app starts: H20 beyond.
+    /// Request held while its app starts or is exchanged: H20 beyond; or is paused: H80 beyond.
     pub(super) hold: Duration,
     /// One attempt to connect to an instance.
     pub(super) connect: Duration,
@@ -71,6 +71,8 @@ pub(super) struct Spans {
     pub(super) tunnel_idle: Duration,
     /// What a draining instance is given for requests, event streams and WebSockets.
     pub(super) drain: Duration,
+    /// What it is given for all of these when others wait for it to be gone.
+    pub(super) drain_hold: Duration,
     /// What it is given for answers whose bytes still move.
     pub(super) drain_transfer: Duration,
     /// Without a byte for this long a transfer no longer counts as moving.
@@ -92,6 +94,7 @@ impl Default for Spans {
             body_idle: Duration::from_secs(55),
             tunnel_idle: Duration::from_hours(1),
             drain: Duration::from_secs(30),
+            drain_hold: Duration::from_secs(5),
             drain_transfer: Duration::from_mins(10),
             transfer_stall: Duration::from_secs(10),
             linger: Duration::from_secs(4),

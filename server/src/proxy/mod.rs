@@ -24,10 +24,12 @@ mod handle;
 mod head_gate;
 mod head_scan;
 mod headers;
+mod held;
 mod host;
 mod limits;
 mod log_line;
 mod pool;
+mod redirect;
 mod refusal;
 mod request_id;
 mod snapshot;
@@ -48,6 +50,7 @@ mod sync {
 use crate::domain::{AppId, Hostname};
 
 pub use handle::{ProxyHandle, start};
+pub use held::HoldReport;
 pub use target::DrainReport;
 
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,9 @@
 //! The route table as the hot path wants it: prepared once when it is published, then only read.
-use super::sync::{AtomicUsize, Ordering::Relaxed};
+use super::fault::Fault;
+use super::flight::Stage;
+use super::held::Held;
 use super::target::Target;
-use crate::domain::AppId;
+use crate::domain::{AppId, Maintenance};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,6 +20,12 @@ pub(super) enum Destination {
         app: Arc<App>,
         host: Arc<str>,
     },
+    /// The host of a name that the app had before; `to` is the one it has now.
+    Redirect {
+        app: Arc<App>,
+        host: Arc<str>,
+        to: Arc<str>,
+    },
     /// The dashboard's host: nothing answers there yet.
     Admin,
 }
@@ -25,7 +33,29 @@ pub(super) enum Destination {
 pub(super) struct App {
     pub(super) id: AppId,
     pub(super) serving: Serving,
+    pub(super) maintenance: Maintenance,
     pub(super) held: Arc<Held>,
+}
+
+/// Where a request of an app goes now.
+pub(super) enum Way<'a> {
+    To(&'a [Arc<Target>]),
+    /// It waits, in this stage.
+    Waits(Stage),
+    Nowhere(Fault),
+}
+
+impl App {
+    pub(super) fn way(&self) -> Way<'_> {
+        match (self.maintenance, &self.serving) {
+            (Maintenance::Off, Serving::Ready(targets)) => Way::To(targets),
+            (Maintenance::On, _) => Way::Nowhere(Fault::Maintenance),
+            (Maintenance::Off | Maintenance::Pause, Serving::Off) => Way::Nowhere(Fault::NoWebProcesses),
+            (Maintenance::Pause, Serving::Ready(_) | Serving::Starting | Serving::Crashed) => Way::Waits(Stage::Paused),
+            (Maintenance::Off, Serving::Starting) => Way::Waits(Stage::Held),
+            (Maintenance::Off, Serving::Crashed) => Way::Nowhere(Fault::AppCrashed),
+        }
+    }
 }
 
 pub(super) enum Serving {
@@ -34,24 +64,4 @@ pub(super) enum Serving {
     Starting,
     Crashed,
     Off,
-}
-
-/// Requests of an app that wait for it, over all threads and snapshots.
-#[derive(Default)]
-pub(super) struct Held(AtomicUsize);
-
-impl Held {
-    /// One more, if there is room.
-    pub(super) fn enter(self: &Arc<Self>, max: usize) -> Option<HeldPlace> {
-        let entered = self.0.fetch_update(Relaxed, Relaxed, |held| (held < max).then_some(held + 1));
-        entered.ok().map(|_| HeldPlace(self.clone()))
-    }
-}
-
-pub(super) struct HeldPlace(Arc<Held>);
-
-impl Drop for HeldPlace {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
-    }
 }

@@ -32,6 +32,8 @@ pub(super) struct Target {
     /// The proxy's tick at which it was last closed.
     closed_tick: AtomicU32,
     is_condemned: AtomicBool,
+    /// Closed, and others wait for it to be gone.
+    is_hurried: AtomicBool,
     drained: AtomicU64,
     forced: AtomicU64,
     closed_ms: AtomicU64,
@@ -51,6 +53,7 @@ impl Target {
             claim: Claim::new(),
             closed_tick: AtomicU32::new(0),
             is_condemned: AtomicBool::new(false),
+            is_hurried: AtomicBool::new(false),
             drained: AtomicU64::new(0),
             forced: AtomicU64::new(0),
             closed_ms: AtomicU64::new(0),
@@ -99,7 +102,19 @@ impl Target {
 
     /// To be called before a table with it is published again.
     pub(super) fn reopen(&self) {
+        self.is_hurried.store(false, SeqCst);
         self.claim.reopen();
+    }
+
+    /// A closed one gets the short drain from `tick` on.
+    pub(super) fn hurry(&self, tick: u32) {
+        if !self.is_hurried.swap(true, SeqCst) {
+            self.closed_tick.store(tick, SeqCst);
+        }
+    }
+
+    pub(super) fn is_hurried(&self) -> bool {
+        self.is_hurried.load(SeqCst)
     }
 
     /// The instance is gone: what is left of its requests is cut at once.

@@ -2,6 +2,7 @@
 use super::fault::Fault;
 use super::flight::{Class, Flight, Side, Stage};
 use super::limits::Spans;
+use super::target::Target;
 use super::wire::{Mood, Order, Wire};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub(super) struct Limits {
     body_idle: u32,
     tunnel_idle: u32,
     drain: u32,
+    drain_hold: u32,
     drain_transfer: u32,
     transfer_stall: u32,
 }
@@ -29,6 +31,7 @@ impl Limits {
             body_idle: spans.ticks(spans.body_idle),
             tunnel_idle: spans.ticks(spans.tunnel_idle),
             drain: spans.ticks(spans.drain),
+            drain_hold: spans.ticks(spans.drain_hold),
             drain_transfer: spans.ticks(spans.drain_transfer),
             transfer_stall: spans.ticks(spans.transfer_stall),
         }
@@ -42,7 +45,7 @@ impl Limits {
         }
         let Some(target) = flight.target() else { return };
         if target.is_condemned()
-            || target.closed_tick().is_some_and(|closed| self.is_overdue(flight, now - closed.min(now)))
+            || target.closed_tick().is_some_and(|closed| self.is_overdue(flight, &target, now - closed.min(now)))
         {
             target.count_forced();
             flight.end(Fault::ForcedClose);
@@ -53,6 +56,7 @@ impl Limits {
         let (limit, fault) = match flight.stage() {
             Stage::Boarding => return None,
             Stage::Held => (self.hold, Fault::BootTimeout),
+            Stage::Paused => (self.hold, Fault::Maintenance),
             Stage::Sending(Side::Client) => (self.body_idle, Fault::ClientIdle),
             Stage::Sending(Side::App) => (self.body_idle, Fault::RequestTimeout),
             Stage::Waiting => (self.first_byte, Fault::RequestTimeout),
@@ -63,7 +67,10 @@ impl Limits {
     }
 
     /// Whether a draining instance has waited long enough for this request.
-    fn is_overdue(&self, flight: &Flight, drained_ticks: u32) -> bool {
+    fn is_overdue(&self, flight: &Flight, target: &Target, drained_ticks: u32) -> bool {
+        if target.is_hurried() {
+            return drained_ticks > self.drain_hold;
+        }
         let has_body = matches!(flight.stage(), Stage::Sending(_) | Stage::Streaming);
         let is_moving = has_body && flight.quiet_ticks() < self.transfer_stall;
         let limit = match flight.class() {

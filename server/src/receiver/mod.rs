@@ -34,7 +34,7 @@ pub use public_key::{KeyError, ParsedKey, parse_public_key};
 use crate::builder::{Builder, Repos, Ticket};
 use crate::clock::Clock;
 use crate::console::Console;
-use crate::domain::{App, AppId, BuildId, KeyId, Pusher, RefMove};
+use crate::domain::{App, AppId, BuildId, KeyId, Pusher, RefMove, Site};
 use crate::logs::Logs;
 use crate::store::Store;
 use anyhow::Context;
@@ -58,6 +58,8 @@ pub struct ReceiverSettings {
     pub git: PathBuf,
     /// Names that no app may have here beside those reserved everywhere: the admin host's label.
     pub reserved_names: Vec<String>,
+    /// Where apps are, for what pushers are told.
+    pub site: Site,
     pub limits: Limits,
 }
 

@@ -2,7 +2,7 @@
 use super::Room;
 use super::frames::RefCommands;
 use crate::domain::{App, AppName, Pusher, RefMove};
-use crate::store::random_hex;
+use crate::store::{StoreError, random_hex};
 use anyhow::Context;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -81,7 +81,7 @@ impl Pushes {
         let turn = room.pushes.turn.lock().await;
         let app = neighbours.store.app_for_push(name, neighbours.clock.now()).await?;
         let token = random_hex(TOKEN_BYTES)?;
-        let repo = match neighbours.repos.ensure(&app.key) {
+        let repo = match open_repo(room, &app).await {
             Ok(repo) => repo,
             Err(error) => {
                 neighbours.store.drop_if_provisional(app.id).await?;
@@ -119,6 +119,25 @@ impl Pushes {
             tracing::error!("could not tidy up after a push to {}: {error:#}", push.app.name);
         }
         drop(turn);
+    }
+}
+
+/// The repository of an app that stays. One that is being destroyed gets none: looked at again once it is made, because
+/// the app may have gone meanwhile.
+pub(super) async fn open_repo(room: &Room, app: &App) -> anyhow::Result<PathBuf> {
+    let neighbours = &room.neighbours;
+    let destroying = || StoreError::Destroying { app: app.name.to_string() };
+    if app.destroying {
+        return Err(destroying().into());
+    }
+    let repo = neighbours.repos.ensure(&app.key)?;
+    match neighbours.store.app_by_id(app.id).await {
+        Ok(now) if !now.destroying => Ok(repo),
+        Ok(_) | Err(StoreError::Missing { .. }) => {
+            neighbours.repos.remove(&app.key)?;
+            Err(destroying().into())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

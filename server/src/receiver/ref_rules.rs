@@ -21,6 +21,10 @@ enum Wish<'a> {
 
 /// Rules on a push to `app`. One bad ref refuses all of them, so that nobody has to find out which half went through.
 pub(super) fn rule(app: &App, commands: &RefCommands) -> Ruling {
+    if app.destroying {
+        let reason = format!("{} is being destroyed; push again when that is done, to a new app", app.name);
+        return Ruling::Refuse(vec![reason; commands.told.len()]);
+    }
     let wishes: Vec<Wish> = commands.told.iter().map(|command| wish(app, command)).collect();
     if let ([Wish::Deploy(branch)], [command], 1) = (&wishes[..], &commands.told[..], commands.count) {
         let moves = RefMove { branch: (*branch).to_owned(), old: command.old.clone(), new: command.new.clone() };
@@ -106,6 +110,7 @@ mod tests {
             name: "blog".parse().unwrap(),
             deploy_branch: deploy_branch.map(str::to_owned),
             stopped: false,
+            destroying: false,
             created_at: Moment::default(),
         }
     }

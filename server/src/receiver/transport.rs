@@ -1,11 +1,12 @@
 //! Runs git on a channel: a push comes in, a clone goes out. Bytes stream through with back-pressure on both sides.
 use super::client::{Client, Speaker, Stream};
 use super::connection::Call;
-use super::pushes::Pushes;
+use super::pushes::{Pushes, open_repo};
 use super::shallow::ShallowRoots;
 use super::{Room, child};
-use crate::domain::AppName;
 use crate::domain::name::NameError;
+use crate::domain::{App, AppName};
+use crate::store::StoreError;
 use bytes::BytesMut;
 use russh::{ChannelMsg, ChannelReadHalf};
 use std::path::PathBuf;
@@ -27,8 +28,10 @@ pub(super) async fn receive(call: Call, name: AppName) {
     }
     let (push, repo) = match Pushes::begin(&room, &name, caller, client.left.clone()).await {
         Ok(begun) => begun,
+        Err(error) if is_destroying(&error) => return client.refuse(format!("paas: {error}\n"), FAILED).await,
         Err(error) => return out_of_order(client, &format!("push to {name}"), &error).await,
     };
+    note_new_name(&room, &client, &name, &push.app).await;
     let roots = ShallowRoots::new(repo.clone(), Arc::clone(&push));
     let started = child::receive_pack(&room.settings, &repo, git_protocol.as_deref(), push.token());
     let ended = match started {
@@ -47,8 +50,12 @@ pub(super) async fn receive(call: Call, name: AppName) {
 pub(super) async fn upload(call: Call, name: AppName) {
     let Call { room, git_protocol, mut client, .. } = call;
     let started = match clone_source(&room, &name).await {
-        Ok(Some(repo)) => child::upload_pack(&room.settings, &repo, git_protocol.as_deref()),
+        Ok(Some((app, repo))) => {
+            note_new_name(&room, &client, &name, &app).await;
+            child::upload_pack(&room.settings, &repo, git_protocol.as_deref())
+        }
         Ok(None) => return client.refuse(format!("paas: no such app: {name}\n"), FAILED).await,
+        Err(error) if is_destroying(&error) => return client.refuse(format!("paas: {error}\n"), FAILED).await,
         Err(error) => Err(error),
     };
     match started {
@@ -61,9 +68,27 @@ pub(super) async fn upload(call: Call, name: AppName) {
 }
 
 /// The repository of an app that more than an unfinished first push stands behind.
-async fn clone_source(room: &Room, name: &AppName) -> anyhow::Result<Option<PathBuf>> {
-    let apps = room.neighbours.store.apps().await?;
-    apps.iter().find(|app| app.name == *name).map(|app| room.neighbours.repos.ensure(&app.key)).transpose()
+async fn clone_source(room: &Room, name: &AppName) -> anyhow::Result<Option<(App, PathBuf)>> {
+    let store = &room.neighbours.store;
+    let Some(app) = store.find_app(name).await? else { return Ok(None) };
+    if store.provisional_apps().await?.contains(&app.id) {
+        return Ok(None);
+    }
+    let repo = open_repo(room, &app).await?;
+    Ok(Some((app, repo)))
+}
+
+/// Who came by a former name hears the new one.
+async fn note_new_name(room: &Room, client: &Client, asked: &AppName, app: &App) {
+    if app.name != *asked {
+        let remote = room.settings.site.remote(&app.name);
+        let note = format!("paas: {asked} is called {} now; run `git remote set-url paas {remote}`\n", app.name);
+        client.to.say(Stream::Error, note).await;
+    }
+}
+
+fn is_destroying(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::Destroying { .. }))
 }
 
 async fn out_of_order(client: Client, what: &str, error: &anyhow::Error) {

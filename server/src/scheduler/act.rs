@@ -1,13 +1,15 @@
 //! Carries out one action of a plan. Every action can be carried out twice without harm.
 use super::House;
+use super::hold::HOLD_GRACE;
 use super::publish::{backends, ready_backends};
 use super::reconcile::Sheet;
 use crate::crash_point;
-use crate::domain::failure::Listening;
+use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::{Seen, Slot};
+use crate::domain::limits::Cpu;
 use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
-use crate::domain::{ContainerId, Failure, ReleaseNo};
+use crate::domain::{App, ContainerId, Failure, ReleaseNo};
 use crate::engine::{EngineError, InstanceSpec};
 use anyhow::Context;
 use futures_util::future::try_join_all;
@@ -19,8 +21,6 @@ use std::time::Duration;
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// Instances of one app that are started at the same time.
 const STARTS_AT_ONCE: usize = 4;
-/// Memory of an instance, without swap beyond it (security rule R15).
-const MEMORY_BYTES: u64 = 512 << 20;
 
 impl House {
     /// Carries out a plan in its order; neighbouring starts at the same time. A start that fails holds up nothing:
@@ -31,7 +31,7 @@ impl House {
         seen: &[Seen],
         plan: &[Action],
     ) -> anyhow::Result<()> {
-        let is_start = |action: &Action| matches!(action, Action::Start { .. });
+        let is_start = |action: &Action| matches!(action, Action::Make { .. } | Action::Start { .. });
         let mut starts = Ok(());
         for group in plan.chunk_by(|a, b| is_start(a) && is_start(b)) {
             for some in group.chunks(STARTS_AT_ONCE) {
@@ -50,7 +50,8 @@ impl House {
         match action {
             Action::Fail { release, failure } => self.fail(sheet, seen, *release, failure.clone()).await,
             Action::Promote { release } => self.promote(sheet, seen, *release).await,
-            Action::Start { release, slot, epoch } => self.start_instance(sheet, *release, slot, *epoch).await,
+            Action::Make { release, slot, epoch } => self.make_instance(sheet, *release, slot, *epoch).await,
+            Action::Start { release, slot, epoch } => self.start_instance(sheet, seen, (*release, slot, *epoch)).await,
             Action::Route { to } => {
                 self.route(sheet, seen, to).await;
                 Ok(())
@@ -79,6 +80,9 @@ impl House {
             (Failure::TimedOut { process, port, limit_secs, .. }, None) => {
                 Failure::TimedOut { process, port, limit_secs, listening: Listening::Unknown }
             }
+            (Failure::Crashed { process, exit: Exit::OutOfMemory }, Some(s)) => {
+                Failure::OutOfMemory { process, limit_bytes: sheet.limits_of(&s.slot.process).memory().bytes() }
+            }
             (other, _) => other,
         };
         self.tell_failure(sheet, release, culprit, &failure).await;
@@ -100,34 +104,21 @@ impl House {
     async fn start_instance(
         self: &Arc<Self>,
         sheet: &Sheet,
-        no: ReleaseNo,
-        slot: &Slot,
-        epoch: u64,
+        seen: &[Seen],
+        (no, slot, epoch): (ReleaseNo, &Slot, u64),
     ) -> anyhow::Result<()> {
-        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        let network = match self.network(&sheet.app).await {
-            Ok(network) => network,
+        if let Some(made) = seen.iter().find(|s| s.is_made_for(no, slot, epoch)) {
+            return self.start_made(sheet, no, slot, &made.id).await;
+        }
+        let spec = match self.spec_of(sheet, no, slot, epoch).await {
+            Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
-        };
-        let spec = InstanceSpec {
-            app: sheet.app.id,
-            app_key: sheet.app.key.clone(),
-            release: no,
-            slot: slot.clone(),
-            epoch,
-            image: release.image.clone(),
-            shell_command: match release.processes.get(&slot.process) {
-                Some(Command::Shell(line)) => Some(line.clone()),
-                Some(Command::ImageDefault) | None => None,
-            },
-            env: environment(sheet, release, slot),
-            network,
-            memory_bytes: MEMORY_BYTES,
         };
         crash_point!("before-start");
         match self.tools.engine.start(&spec).await {
             Ok((id, _address)) => {
                 tracing::info!(app.name = %sheet.app.name, "started {slot} of {} {no} as {}", sheet.app.name, id.short());
+                self.note_mounted(sheet, &spec).await;
                 self.wake(sheet.app.id);
                 Ok(())
             }
@@ -135,9 +126,55 @@ impl House {
         }
     }
 
+    /// What an instance of one of the sheet's releases is made of.
+    pub(super) async fn spec_of(
+        &self,
+        sheet: &Sheet,
+        no: ReleaseNo,
+        slot: &Slot,
+        epoch: u64,
+    ) -> anyhow::Result<InstanceSpec> {
+        let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
+        self.spec(&sheet.app, release, slot, epoch).await
+    }
+
+    /// What an instance of a release is made of, one-off ones too; its network is made if need be.
+    pub(super) async fn spec(
+        &self,
+        app: &App,
+        release: &Release,
+        slot: &Slot,
+        epoch: u64,
+    ) -> anyhow::Result<InstanceSpec> {
+        let limits = self.tools.store.limits(app.id).await?.get(&slot.process).copied().unwrap_or_default();
+        Ok(InstanceSpec {
+            app: app.id,
+            app_key: app.key.clone(),
+            release: release.no,
+            slot: slot.clone(),
+            epoch,
+            image: release.image.clone(),
+            shell_command: match release.processes.get(&slot.process) {
+                Some(Command::Shell(line)) => Some(line.clone()),
+                Some(Command::ImageDefault) | None => None,
+            },
+            env: environment(app, release, slot),
+            network: self.network(app).await?,
+            memory_bytes: limits.memory().bytes(),
+            cpu_millis: limits.cpu.map(Cpu::millis),
+            mounts: self.mounts(&self.volumes_of(app.id).await?.0).await?,
+        })
+    }
+
     /// A candidate that cannot be started fails with the cause; what serves is tried again, ever later. An engine that is
     /// away for a moment is no cause: the pass is tried again until the candidate's time is over.
-    async fn not_started(&self, sheet: &Sheet, no: ReleaseNo, slot: &Slot, error: anyhow::Error) -> anyhow::Result<()> {
+    pub(super) async fn not_started(
+        &self,
+        sheet: &Sheet,
+        no: ReleaseNo,
+        slot: &Slot,
+        error: anyhow::Error,
+    ) -> anyhow::Result<()> {
         if let Some(EngineError::Unreachable(_)) = error.downcast_ref() {
             return Err(error.context(format!("start {slot}")));
         }
@@ -158,7 +195,10 @@ impl House {
         let ready = ready_backends(to, seen, |s| self.address_of(sheet, s));
         let now = self.tools.clock.now();
         let crashes = self.memory(sheet.app.id).lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
-        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
+        self.publish(sheet, backends(ready, &sheet.wanted, seen, &crashes, now)).await;
+        if sheet.wanted.exclusive && sheet.starting.is_some() && to.is_empty() {
+            crash_point!("hold-begun");
+        }
         crash_point!("after-route");
         // What left the table drains from now on, and may be quiet at once.
         self.wake(sheet.app.id);
@@ -178,15 +218,22 @@ impl House {
             }
         }
         let (house, id, app) = (Arc::clone(self), id.clone(), sheet.app.id);
+        let grace = if sheet.wanted.exclusive { HOLD_GRACE } else { STOP_GRACE };
+        let is_hold = sheet.wanted.exclusive && sheet.starting.is_some();
         self.tools.tracker.spawn(async move {
             crash_point!("before-stop");
             let stopped = tokio::select! {
-                stopped = house.tools.engine.stop(&id, STOP_GRACE) => stopped,
+                stopped = house.tools.engine.stop(&id, grace) => stopped,
                 // The server goes and the instance stays: the next server ends it.
                 () = house.tools.stop.cancelled() => return,
             };
             match stopped {
-                Ok(()) => house.tools.proxy.forget(&id),
+                Ok(()) => {
+                    if is_hold {
+                        crash_point!("hold-old-stopped");
+                    }
+                    house.tools.proxy.forget(&id);
+                }
                 Err(error) => {
                     tracing::warn!("cannot stop {}, trying again: {error}", id.short());
                     house.memory(app).lock().unwrap_or_else(PoisonError::into_inner).stopping.remove(&id);
@@ -207,11 +254,11 @@ fn culprit<'a>(seen: &'a [Seen], release: ReleaseNo, failure: &Failure) -> Optio
     seen.iter().find(|s| s.release == release && s.slot.to_string() == *process)
 }
 
-fn environment(sheet: &Sheet, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
+fn environment(app: &App, release: &Release, slot: &Slot) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> = BTreeMap::from([("PORT".to_owned(), release.port.to_string())]);
     env.extend(release.config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())));
     env.extend([
-        ("PAAS_APP".to_owned(), sheet.app.name.to_string()),
+        ("PAAS_APP".to_owned(), app.name.to_string()),
         ("PAAS_RELEASE".to_owned(), release.no.to_string()),
         ("PAAS_PROCESS".to_owned(), slot.to_string()),
         ("GIT_REV".to_owned(), release.commit.to_string()),

@@ -11,6 +11,7 @@ use crate::logs::{Mask, Overlap, Said, Unread, plain};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +42,14 @@ pub(super) enum Begin {
 }
 
 /// Follows the instance until it ends or `watch` is cancelled; picks up after the last line when the engine comes back.
-pub(super) fn spawn(house: &Arc<House>, app: &App, o: &Observed, mask: Mask, begin: Begin, watch: CancellationToken) {
+pub(super) fn spawn(
+    house: &Arc<House>,
+    app: &App,
+    o: &Observed,
+    mask: Mask,
+    begin: Begin,
+    watch: CancellationToken,
+) -> JoinHandle<()> {
     let house = Arc::clone(house);
     let (key, id, source, since) = (app.key.clone(), o.id.clone(), format!("app[{}]", o.slot), o.created_at);
     // Held open while the instance runs: whoever says something about the app finds it open.
@@ -60,7 +68,7 @@ pub(super) fn spawn(house: &Arc<House>, app: &App, o: &Observed, mask: Mask, beg
             () = collector.run() => {}
             () = deadline => {}
         }
-    });
+    })
 }
 
 struct Collector {

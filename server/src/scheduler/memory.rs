@@ -27,10 +27,24 @@ pub(super) struct AppMemory {
     pub(super) told: HashSet<ReleaseNo>,
     /// Releases whose long wait was told.
     pub(super) told_wait: HashSet<ReleaseNo>,
+    /// Since when requests wait for instances that may not run yet.
+    pub(super) held_since: Option<Moment>,
     /// When the timer that is set will wake the app.
     pub(super) next_look: Option<Moment>,
+    /// How far the clearing away of a destroyed app has come.
+    pub(super) clearing: Clearing,
     /// The instances of the last look, to notice in a sweep that something changed without an event.
     pub(super) last_seen: Vec<(ContainerId, bool)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Clearing {
+    #[default]
+    UnderWay,
+    /// The last look failed, and why; the next one may not.
+    Stuck(String),
+    /// Nothing is left in the engine and in the routes.
+    Done,
 }
 
 /// A running instance that we look after.

@@ -4,12 +4,18 @@
 //! a reboot and somebody's `docker rm -f`. Only this room starts or stops instances.
 
 mod act;
+mod clear;
 mod collect;
 mod disk_watch;
+mod freeze;
+mod hold;
+mod hosts;
 mod images;
 mod memory;
 mod network;
 mod observe;
+mod one_off;
+mod one_off_care;
 mod probe;
 mod publish;
 mod reconcile;
@@ -17,7 +23,9 @@ mod see_through;
 mod sweep;
 mod tell;
 
+pub use freeze::Frozen;
 pub use observe::Instance;
+pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;
 
 use crate::clock::Clock;
@@ -78,7 +86,10 @@ pub(crate) struct House {
     image_turn: tokio::sync::Mutex<()>,
     /// A release went live or failed.
     settled: Notify,
+    one_offs: one_off::InHand,
     started_at: Moment,
+    /// Apps that are held still.
+    frozen: Mutex<HashSet<AppId>>,
 }
 
 impl Scheduler {
@@ -95,6 +106,8 @@ impl Scheduler {
             networks: tokio::sync::Mutex::default(),
             image_turn: tokio::sync::Mutex::default(),
             settled: Notify::new(),
+            frozen: Mutex::default(),
+            one_offs: one_off::InHand::default(),
         });
         tracker.spawn(Arc::clone(&house).dispatch());
         tracker.spawn(Arc::clone(&house).listen());

@@ -18,6 +18,10 @@ impl House {
     pub(super) async fn network(&self, app: &App) -> anyhow::Result<NetworkId> {
         // Looking and making are two steps, and the engine would make a second one of the same kind.
         let _one_at_a_time = self.networks.lock().await;
+        // Made ahead of need, maybe, and the app is on its way out meanwhile.
+        if self.tools.store.app_by_id(app.id).await?.destroying {
+            bail!("{} is being destroyed", app.name);
+        }
         let subnet = match self.tools.store.subnet(app.id).await? {
             Some(subnet) => subnet,
             None => self.claim_subnet(app).await?,
@@ -32,6 +36,12 @@ impl House {
             }
             Err(error) => Err(error).with_context(|| format!("make the network {subnet} of {}", app.name)),
         }
+    }
+
+    pub(super) async fn remove_network(&self, app: &App) -> anyhow::Result<()> {
+        let _one_at_a_time = self.networks.lock().await;
+        let removed = self.tools.engine.remove_network(app.id).await;
+        removed.with_context(|| format!("remove the network of {}", app.name))
     }
 
     /// Whether somebody else's network stands in `subnet`: a second server on this engine chooses among the same free ones.

@@ -2,7 +2,8 @@
 use super::House;
 use super::collect::{self, Begin};
 use super::memory::{AppMemory, Known};
-use super::probe::{ProbeState, Progress, probe_until_ready};
+use super::probe::{ProbeState, Progress, Question, probe_until_ready};
+use crate::domain::health::Health;
 use crate::domain::instance::{Probe, Seen, Slot, State, Traffic};
 use crate::domain::plan::SETTLE_TIME;
 use crate::domain::release::Release;
@@ -57,6 +58,7 @@ impl super::Scheduler {
 pub(super) struct WatchContext<'a> {
     pub(super) app: &'a App,
     pub(super) releases: [Option<&'a Release>; 2],
+    pub(super) health: &'a Health,
 }
 
 impl WatchContext<'_> {
@@ -137,24 +139,26 @@ impl House {
         };
         let probe = Arc::new(ProbeState::new(progress));
         if let Some(release) = release.filter(|_| o.slot.process.is_web() && !is_adopted) {
-            self.spawn_probe(context.app, SocketAddr::new(address, release.port), &probe, &watch);
+            self.spawn_probe(context, SocketAddr::new(address, release.port), &probe, &watch);
         }
         let mask = release.map(|r| Mask::of(&r.config)).unwrap_or_default();
-        collect::spawn(self, context.app, o, mask, begin, watch.clone());
+        // It ends with the instance, or with `watch`.
+        drop(collect::spawn(self, context.app, o, mask, begin, watch.clone()));
         Known { release: o.release, address, seen_since, probe, watch }
     }
 
     fn spawn_probe(
         self: &Arc<Self>,
-        app: &App,
+        context: &WatchContext<'_>,
         address: SocketAddr,
         state: &Arc<ProbeState>,
         watch: &CancellationToken,
     ) {
-        let Some(host) = self.host_of(&app.name) else { return };
-        let (house, state, watch, app) = (Arc::clone(self), Arc::clone(state), watch.clone(), app.id);
+        let Some(host) = self.host_of(&context.app.name) else { return };
+        let (house, state, watch, app) = (Arc::clone(self), Arc::clone(state), watch.clone(), context.app.id);
+        let question = Question { host, health: context.health.clone() };
         self.tools.tracker.spawn(async move {
-            if probe_until_ready(address, &host, &state, &*house.tools.clock, &watch).await {
+            if probe_until_ready(address, &question, &state, &*house.tools.clock, &watch).await {
                 house.wake(app);
             }
         });
@@ -166,8 +170,7 @@ fn state_of(o: &Observed, memory: &AppMemory, now: Moment) -> State {
         return State::Stopping;
     }
     match o.state {
-        // Made and never started: the start died with an earlier server, and nothing waits for it.
-        ObservedState::Created => State::Stopping,
+        ObservedState::Created => State::Made,
         ObservedState::Exited { at, exit } => {
             State::Exited { at, exit: memory.ended_by_us.get(&o.id).copied().unwrap_or(exit) }
         }

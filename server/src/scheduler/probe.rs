@@ -1,5 +1,6 @@
-//! Is a web instance ready? TCP accept, then `GET /` with any status below 500, twice in a row.
+//! Is a web instance ready? TCP accept, then a GET of its health path with a good answer, twice in a row.
 use crate::clock::Clock;
+use crate::domain::health::Health;
 use crate::domain::instance::Probe;
 use crate::domain::{Hostname, Moment};
 use bytes::Bytes;
@@ -20,7 +21,6 @@ const WAIT_PART: u32 = 8;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Passes in a row that make an instance ready.
 const PASSES: u32 = 2;
-const UNHEALTHY_FROM: u16 = 500;
 
 /// The state of one instance's probe, shared between the probing task and the passes.
 pub(super) struct ProbeState(Mutex<Progress>);
@@ -49,10 +49,17 @@ impl ProbeState {
     }
 }
 
+/// What an instance is asked.
+pub(super) struct Question {
+    /// The app's own host: some apps refuse others.
+    pub(super) host: Hostname,
+    pub(super) health: Health,
+}
+
 /// Probes until the instance is ready or `stop` is cancelled. Returns whether it became ready.
 pub(super) async fn probe_until_ready(
     address: SocketAddr,
-    host: &Hostname,
+    question: &Question,
     state: &ProbeState,
     clock: &dyn Clock,
     stop: &CancellationToken,
@@ -62,10 +69,10 @@ pub(super) async fn probe_until_ready(
     loop {
         let met = tokio::select! {
             () = stop.cancelled() => return false,
-            met = tokio::time::timeout(PROBE_TIMEOUT, ask(address, host)) => met.ok().and_then(Result::ok),
+            met = tokio::time::timeout(PROBE_TIMEOUT, ask(address, question)) => met.ok().and_then(Result::ok),
         };
         match met {
-            Some(status) if status < UNHEALTHY_FROM => {
+            Some((status, true)) => {
                 passes += 1;
                 if passes == PASSES {
                     state.set(Progress::Ready { at: clock.now(), status: Some(status) });
@@ -74,7 +81,7 @@ pub(super) async fn probe_until_ready(
                 // The second pass follows at once.
                 continue;
             }
-            Some(status) => state.set(Progress::Probing(Probe::Status(status))),
+            Some((status, false)) => state.set(Progress::Probing(Probe::Status(status))),
             None => {}
         }
         passes = 0;
@@ -86,11 +93,12 @@ pub(super) async fn probe_until_ready(
     }
 }
 
-/// One connection, one request; the status of the answer.
-async fn ask(address: SocketAddr, host: &Hostname) -> anyhow::Result<u16> {
+/// One connection, one request; the status of the answer, and whether it is a good one.
+async fn ask(address: SocketAddr, question: &Question) -> anyhow::Result<(u16, bool)> {
+    let Question { host, health } = question;
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = http::Request::get("/")
+    let request = http::Request::get(health.path())
         .header(http::header::HOST, host.as_str())
         .header(http::header::USER_AGENT, "paas-health-check")
         .header(http::header::CONNECTION, "close")
@@ -99,9 +107,11 @@ async fn ask(address: SocketAddr, host: &Hostname) -> anyhow::Result<u16> {
     let exchange = async move {
         let answer = sender.send_request(request).await?;
         let status = answer.status().as_u16();
+        let location = answer.headers().get(http::header::LOCATION).and_then(|location| location.to_str().ok());
+        let is_good = health.accepts(status, location, host);
         // The body is read to its first part only: a page that never ends is an answer all the same.
         let _ = answer.into_body().frame().await;
-        Ok(status)
+        Ok((status, is_good))
     };
     tokio::pin!(exchange);
     tokio::select! {

@@ -1,10 +1,14 @@
 //! The one owner of the route table: derives each app's backends, publishes the whole, keeps a copy for the next start.
 use super::House;
+use super::hosts::Hosts;
+use super::reconcile::Sheet;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{App, AppId, AppName, ContainerId, Hostname, Moment};
-use std::collections::BTreeSet;
+use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment};
+use crate::proxy::HoldReport;
+use crate::store;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,14 +17,16 @@ use std::time::Duration;
 const WORTH_WAITING: Duration = Duration::from_secs(5);
 
 pub(super) struct Publisher {
-    table: Mutex<RouteTable>,
+    pub(super) table: Mutex<RouteTable>,
+    /// The hosts of every app that was looked at since the start.
+    pub(super) hosting: tokio::sync::Mutex<HashMap<AppId, Hosts>>,
     /// Orders the writes to the store as the publications were.
     saving: tokio::sync::Mutex<()>,
 }
 
 impl Publisher {
     pub(super) fn new(saved: RouteTable) -> Self {
-        Self { table: Mutex::new(saved), saving: tokio::sync::Mutex::default() }
+        Self { table: Mutex::new(saved), hosting: tokio::sync::Mutex::default(), saving: tokio::sync::Mutex::default() }
     }
 }
 
@@ -37,38 +43,44 @@ impl House {
     }
 
     /// Publishes who answers for an app, if that changed; the proxy acts on it before this returns.
-    pub(super) async fn publish(&self, app: &App, backends: Backends) {
-        let Some(host) = self.host_of(&app.name) else { return };
+    pub(super) async fn publish(&self, sheet: &Sheet, backends: Backends) {
+        let (app, maintenance) = (&sheet.app, sheet.maintenance);
+        self.note_hold(sheet, &backends);
+        self.tools.router_lines.know(app.id, app.key.clone());
+        self.publish_route(app.id, AppRoute { name: app.name.clone(), backends, maintenance }).await;
+    }
+
+    /// Changes what stands before an app's backends; whoever answers goes on to. The engine is not asked.
+    async fn publish_maintenance(&self, app: AppId, maintenance: Maintenance) {
         {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
-            let route = AppRoute { name: app.name.clone(), backends };
-            if table.apps.get(&app.id) == Some(&route) && table.hosts.get(&host) == Some(&app.id) {
-                return;
-            }
-            table.hosts.retain(|_, id| *id != app.id);
-            table.hosts.insert(host, app.id);
-            table.apps.insert(app.id, route);
-            self.tools.router_lines.know(app.id, app.key.clone());
+            // One that was never published is, by its first look.
+            let Some(route) = table.apps.get_mut(&app) else { return };
+            route.maintenance = maintenance;
             self.tools.proxy.set_routes(&table);
         }
-        self.save_routes().await;
+        self.save_routes_or_report().await;
     }
 
     pub(super) fn published_address(&self, app: AppId, id: &ContainerId) -> Option<SocketAddr> {
         let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
         match &table.apps.get(&app)?.backends {
             Backends::Ready(backends) => backends.iter().find(|b| b.container == *id).map(|b| b.address),
-            Backends::Starting | Backends::Crashed | Backends::Off => None,
+            Backends::Starting | Backends::Held | Backends::Crashed | Backends::Off => None,
         }
     }
 
     /// Whatever fails here is mended by the next look after a restart, so it is only reported.
-    async fn save_routes(&self) {
-        let _order = self.publisher.saving.lock().await;
-        let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Err(error) = self.tools.store.save_routes(&self.tools.boot_id, &table).await {
+    pub(super) async fn save_routes_or_report(&self) {
+        if let Err(error) = self.save_routes().await {
             tracing::warn!("cannot save the routes for the next start: {error}");
         }
+    }
+
+    pub(super) async fn save_routes(&self) -> store::Result<()> {
+        let _order = self.publisher.saving.lock().await;
+        let table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.tools.store.save_routes(&self.tools.boot_id, &table).await
     }
 
     /// The hosts in the table, for `server:status` and doctor.
@@ -80,6 +92,20 @@ impl House {
 impl super::Scheduler {
     pub fn routes(&self) -> RouteTable {
         self.0.route_table()
+    }
+
+    /// Lets an app's visitors in, answers them, or makes them wait: at once, and from now on.
+    pub async fn set_maintenance(&self, app: AppId, maintenance: Maintenance) -> crate::store::Result<()> {
+        self.0.tools.store.set_maintenance(app, maintenance).await?;
+        self.0.publish_maintenance(app, maintenance).await;
+        // A pass under way may publish what it read before.
+        self.wake(app);
+        Ok(())
+    }
+
+    /// How the app's last hold went.
+    pub fn last_hold(&self, app: AppId) -> Option<HoldReport> {
+        self.0.tools.proxy.last_hold(app)
     }
 }
 
@@ -100,12 +126,20 @@ pub(super) fn backends(
     if wanted.stopped || !wants_web || releases.is_empty() {
         return Backends::Off;
     }
+    // What is made, ends or drains has an instance to come behind it.
+    if wanted.exclusive && seen.iter().any(|s| s.slot.process.is_web() && !matches!(s.state, State::Exited { .. })) {
+        return Backends::Held;
+    }
     let is_starting = seen.iter().any(|s| s.slot.process.is_web() && matches!(s.state, State::Starting { .. }));
     let start_is_far = crashes
         .iter()
         .filter(|((release, slot), _)| releases.contains(release) && slot.process.is_web())
         .any(|(_, crash)| crash.next_start() > now.plus(WORTH_WAITING));
-    if start_is_far && !is_starting { Backends::Crashed } else { Backends::Starting }
+    match (start_is_far && !is_starting, wanted.exclusive) {
+        (true, _) => Backends::Crashed,
+        (false, true) => Backends::Held,
+        (false, false) => Backends::Starting,
+    }
 }
 
 /// The backends that `ids` name, with the address and port that the proxy connects to.

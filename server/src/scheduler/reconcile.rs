@@ -1,14 +1,17 @@
 //! One pass for one app: load what is wanted, look at what is there, plan, act.
 use super::House;
+use super::memory::Clearing;
 use super::observe::WatchContext;
 use super::publish::{backends, ready_backends};
+use crate::domain::health::Health;
 use crate::domain::instance::{Seen, State, Traffic};
-use crate::domain::plan::{Action, Candidate, CrashLedger, READY_BUDGET, Spec, Wanted, plan};
+use crate::domain::limits::Limits;
+use crate::domain::plan::{Action, Candidate, CrashLedger, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Moment, Rollout};
-use crate::engine::{Observed, ObservedState};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout, Volume};
 use crate::store::StoreError;
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -24,11 +27,23 @@ pub(super) struct Sheet {
     pub(super) live: Option<Release>,
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
+    pub(super) limits: BTreeMap<ProcessType, Limits>,
+    pub(super) maintenance: Maintenance,
+    pub(super) volumes: Vec<Volume>,
 }
 
 impl Sheet {
     pub(super) fn release(&self, no: crate::domain::ReleaseNo) -> Option<&Release> {
         [&self.live, &self.starting].into_iter().flatten().find(|r| r.no == no)
+    }
+
+    /// What instances of a type may use.
+    pub(super) fn limits_of(&self, process: &ProcessType) -> Limits {
+        self.limits.get(process).copied().unwrap_or_default()
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.wanted.health
     }
 }
 
@@ -40,6 +55,7 @@ impl House {
             Err(error) if is_missing_app(&error) => {}
             Err(error) => {
                 tracing::warn!("cannot reconcile app {}: {error:#}", app.0);
+                self.note_clearing(app, Clearing::Stuck(format!("{error:#}")));
                 self.give_up_in_time(app, &error).await;
                 self.wake_after(app, RETRY);
             }
@@ -50,8 +66,9 @@ impl House {
     async fn give_up_in_time(&self, app: AppId, error: &anyhow::Error) {
         let Ok(Some(starting)) = self.tools.store.starting_release(app).await else { return };
         let Some(candidate) = self.candidate_of(&starting) else { return };
+        let Ok(health) = self.tools.store.health(app).await else { return };
         let now = self.tools.clock.now();
-        if now.since(candidate.since) < READY_BUDGET {
+        if now.since(candidate.since) < health.ready_budget() {
             return;
         }
         let failure = Failure::Platform { reason: format!("{} could not be started: {error:#}", starting.no) };
@@ -71,12 +88,19 @@ impl House {
     }
 
     async fn try_pass(self: &Arc<Self>, app: AppId) -> anyhow::Result<()> {
+        self.know_hosts(app).await?;
         let sheet = self.load(app).await?;
         let observed = self.tools.engine.instances(Some(app)).await.context("ask the engine what runs")?;
-        self.remove_stillborn(&observed).await;
+        if sheet.app.destroying && observed.is_empty() {
+            return self.clear_away(&sheet.app).await;
+        }
         let memory = self.memory(app);
         let now = self.tools.clock.now();
-        let context = WatchContext { app: &sheet.app, releases: [sheet.live.as_ref(), sheet.starting.as_ref()] };
+        let context = WatchContext {
+            app: &sheet.app,
+            releases: [sheet.live.as_ref(), sheet.starting.as_ref()],
+            health: sheet.health(),
+        };
         let seen = self.note(&context, &observed, &memory, now);
         let crashes = memory.lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
         let actions = plan(&sheet.wanted, &seen, &crashes, now);
@@ -98,23 +122,25 @@ impl House {
         let (live, starting) = (store.live_release(app).await?, store.starting_release(app).await?);
         let formation = store.formation(app).await?;
         let epochs = store.epochs(app, &formation).await?;
-        let wanted = Wanted {
-            live: live.as_ref().map(spec_of),
-            starting: starting.as_ref().and_then(|release| self.candidate_of(release)),
-            formation,
-            stopped: row.stopped,
-            epochs,
-        };
-        Ok(Sheet { app: row, live, starting, wanted })
-    }
-
-    /// Containers that were made and never started: the server that made them died in between.
-    async fn remove_stillborn(&self, observed: &[Observed]) {
-        for o in observed.iter().filter(|o| o.state == ObservedState::Created) {
-            if let Err(error) = self.tools.engine.remove(&o.id).await {
-                tracing::warn!("cannot remove {}, which was made and never started: {error}", o.id.short());
+        let (limits, health) = (store.limits(app).await?, store.health(app).await?);
+        let (volumes, exclusive) = self.volumes_of(app).await?;
+        // Of an app that is being destroyed nothing is wanted any more.
+        let wanted = if row.destroying {
+            Wanted { stopped: true, ..Wanted::default() }
+        } else {
+            Wanted {
+                live: live.as_ref().map(spec_of),
+                starting: starting.as_ref().and_then(|release| self.candidate_of(release)),
+                formation,
+                stopped: row.stopped,
+                epochs,
+                health,
+                exclusive,
+                held_since: self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since,
             }
-        }
+        };
+        let maintenance = store.maintenance(app).await?;
+        Ok(Sheet { app: row, live, starting, wanted, limits, maintenance, volumes })
     }
 
     /// Republishes who answers: the same instances, or why there are none.
@@ -122,7 +148,7 @@ impl House {
         let routed: Vec<ContainerId> =
             seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
         let ready = ready_backends(&routed, seen, |s| self.address_of(sheet, s));
-        self.publish(&sheet.app, backends(ready, &sheet.wanted, seen, crashes, now)).await;
+        self.publish(sheet, backends(ready, &sheet.wanted, seen, crashes, now)).await;
     }
 
     /// Where the proxy reaches an instance. The port of one whose release is neither live nor starting is the published one.

@@ -1,7 +1,9 @@
 //! Waits with a person for a release: until it is live or has failed, and through its first moments.
 use super::{House, Scheduler};
 use crate::domain::instance::Traffic;
+use crate::domain::plan::HOLD_BUDGET;
 use crate::domain::release::Release;
+use crate::domain::route::Backends;
 use crate::domain::{App, Failure, ReleaseNo, Rollout};
 use crate::store;
 use std::sync::PoisonError;
@@ -19,8 +21,32 @@ pub enum Settled {
 }
 
 impl Scheduler {
-    /// Waits until a release has settled.
+    /// Waits until a release has settled. When one has failed that may not run beside the live one, that one is back by
+    /// then, or the time for it is over.
     pub async fn settled(&self, app: &App, no: ReleaseNo) -> store::Result<Settled> {
+        let settled = self.verdict(app, no).await?;
+        if matches!(settled, Settled::Failed(_)) {
+            self.until_back(app).await?;
+        }
+        Ok(settled)
+    }
+
+    async fn until_back(&self, app: &App) -> store::Result<()> {
+        let (_, exclusive) = self.0.volumes_of(app.id).await?;
+        let is_wanted = self.0.tools.store.live_release(app.id).await?.is_some();
+        let mut waited = Duration::ZERO;
+        while exclusive && is_wanted && waited < HOLD_BUDGET {
+            match self.routes().apps.get(&app.id).map(|route| &route.backends) {
+                Some(Backends::Held) => {}
+                Some(Backends::Ready(_) | Backends::Starting | Backends::Crashed | Backends::Off) | None => break,
+            }
+            tokio::time::sleep(PROBATION_STEP).await;
+            waited += PROBATION_STEP;
+        }
+        Ok(())
+    }
+
+    async fn verdict(&self, app: &App, no: ReleaseNo) -> store::Result<Settled> {
         let mut changes = self.0.tools.store.changes();
         loop {
             match self.0.tools.store.release(app.id, no).await?.rollout {
@@ -39,7 +65,8 @@ impl Scheduler {
         let house = &self.0;
         let release = house.tools.store.release(app.id, no).await?;
         self.until_routed(app, no).await;
-        house.tell_live(app, &release);
+        let hold = house.hold_of(app, replaced).await;
+        house.tell_live(app, &release, hold);
         let mut drain_told = replaced.is_none();
         let mut waited = Duration::ZERO;
         while waited < PROBATION {
@@ -71,11 +98,9 @@ impl Scheduler {
         for _ in 0..100 {
             let routes = self.routes();
             let is_routed = match routes.apps.get(&app.id).map(|route| &route.backends) {
-                Some(crate::domain::route::Backends::Ready(backends)) => backends.iter().any(|b| b.release == no),
-                Some(crate::domain::route::Backends::Off) => true,
-                Some(crate::domain::route::Backends::Starting | crate::domain::route::Backends::Crashed) | None => {
-                    false
-                }
+                Some(Backends::Ready(backends)) => backends.iter().any(|b| b.release == no),
+                Some(Backends::Off) => true,
+                Some(Backends::Starting | Backends::Held | Backends::Crashed) | None => false,
             };
             if is_routed {
                 return;

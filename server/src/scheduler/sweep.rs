@@ -9,6 +9,8 @@ impl House {
     pub(super) async fn sweep(self: Arc<Self>) {
         self.wake_all().await;
         loop {
+            self.sweep_one_offs().await;
+            self.thaw().await;
             tokio::select! {
                 () = self.tools.stop.cancelled() => return,
                 () = tokio::time::sleep(SWEEP_EVERY) => {}

@@ -1,5 +1,6 @@
 //! Tells people what happens, in the transcript of the release that it happens to and in the app's log.
 use super::House;
+use super::hold::held;
 use super::memory::Drained;
 use super::probe::Progress;
 use super::reconcile::Sheet;
@@ -11,6 +12,7 @@ use crate::domain::release::Release;
 use crate::domain::{App, Moment, ReleaseNo};
 use crate::engine::Observed;
 use crate::logs::{Mask, TranscriptOf};
+use crate::proxy::HoldReport;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -65,7 +67,7 @@ impl House {
     pub(super) async fn tell_wait(&self, sheet: &Sheet, release: &Release, seen: &[Seen], now: Moment) {
         let is_long = |s: &&Seen| match s.state {
             State::Starting { since, .. } => now.since(since) >= LONG_WAIT,
-            State::Ready | State::Stopping | State::Exited { .. } => false,
+            State::Made | State::Ready | State::Stopping | State::Exited { .. } => false,
         };
         let silent = seen.iter().find(|s| s.release == release.no && s.slot.process.is_web() && is_long(s));
         let Some(s) = silent else { return };
@@ -92,14 +94,23 @@ impl House {
         });
         drop(memory);
         if let Some((took, status)) = healthy {
-            let line = format!("       healthy after {} on port {} (GET / → {status})", seconds(took), release.port);
+            let line = format!(
+                "       healthy after {} on port {} (GET {} → {status})",
+                seconds(took),
+                release.port,
+                sheet.health().path()
+            );
             self.transcribe(&sheet.app, release, [line]);
         }
     }
 
-    pub(super) fn tell_live(&self, app: &App, release: &Release) {
+    pub(super) fn tell_live(&self, app: &App, release: &Release, hold: Option<HoldReport>) {
         let link = format!("       {}", self.tools.site.url(&app.name));
-        self.transcribe(app, release, [format!("-----> Live: {} serves", release.no), link]);
+        self.transcribe(
+            app,
+            release,
+            [format!("-----> Live: {} serves{}", release.no, hold.map(held).unwrap_or_default()), link],
+        );
         self.say(app, &format!("{} is live ({})", release.no, release.description));
     }
 
@@ -122,7 +133,14 @@ impl House {
                 lines.extend(last.iter().map(|line| format!("         {}", mask.apply(&line.text))));
             }
         }
-        lines.extend(card(failure, sheet.live.as_ref().map(|r| r.no)));
+        let live = sheet.live.as_ref().map(|r| r.no);
+        match live.filter(|_| sheet.wanted.held_since.is_some()) {
+            None => lines.extend(card(failure, live)),
+            Some(live) => {
+                lines.extend(card(failure, None));
+                lines.push(format!(" !     {live} starts again, and requests wait for it"));
+            }
+        }
         self.transcribe(&sheet.app, release, lines);
         self.say(&sheet.app, &format!("{no} failed: {failure}"));
         tracing::info!(app.name = %sheet.app.name, release.no = no.0, "{} {no} failed: {failure}", sheet.app.name);

@@ -1,4 +1,6 @@
 //! Apps, their formation and their restarts.
+use super::destroying::refuse_destroying;
+use super::names::refuse_former_name;
 use super::{Result, Store, StoreError, is_unique_violation, narrow, parsed, random_hex};
 use crate::domain::instance::Slot;
 use crate::domain::release::Formation;
@@ -11,6 +13,7 @@ struct AppRow {
     name: String,
     deploy_branch: Option<String>,
     stopped: i64,
+    destroying: i64,
     created_at: i64,
 }
 
@@ -22,6 +25,7 @@ impl AppRow {
             name: parsed(&self.name, "apps.name")?,
             deploy_branch: self.deploy_branch,
             stopped: self.stopped != 0,
+            destroying: self.destroying != 0,
             created_at: Moment::from_unix_ms(self.created_at),
         })
     }
@@ -38,7 +42,8 @@ impl Store {
             return Ok(app);
         }
         match self.insert_app(name, true, now).await {
-            Err(StoreError::Taken { .. }) => self.app(name).await,
+            // Made, or become a former name, meanwhile.
+            Err(StoreError::Taken { .. } | StoreError::FormerName { .. }) => self.app(name).await,
             made => made,
         }
     }
@@ -46,6 +51,12 @@ impl Store {
     async fn insert_app(&self, name: &AppName, provisional: bool, now: Moment) -> Result<App> {
         let (key, text, at) = (random_hex(16)?, name.as_str(), now.unix_ms());
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        refuse_former_name(name, None, &mut transaction).await?;
+        if let Some(id) =
+            sqlx::query_scalar!("SELECT id FROM apps WHERE name = ?", text).fetch_optional(&mut *transaction).await?
+        {
+            refuse_destroying(AppId(id), &mut transaction).await?;
+        }
         let inserted = sqlx::query!(
             "INSERT INTO apps (key, name, provisional, created_at) VALUES (?, ?, ?, ?)",
             key,
@@ -75,7 +86,8 @@ impl Store {
         let row = sqlx::query_as!(
             AppRow,
             r#"DELETE FROM apps WHERE id = ? AND provisional = 1
-               RETURNING id AS "id!", key AS "key!", name AS "name!", deploy_branch, stopped AS "stopped!", created_at AS "created_at!""#,
+               RETURNING id AS "id!", key AS "key!", name AS "name!", deploy_branch, stopped AS "stopped!",
+                         destroying AS "destroying!", created_at AS "created_at!""#,
             app.0
         )
         .fetch_optional(&self.pool)
@@ -95,18 +107,20 @@ impl Store {
     pub async fn apps(&self) -> Result<Vec<App>> {
         let rows = sqlx::query_as!(
             AppRow,
-            r#"SELECT id AS "id!", key, name, deploy_branch, stopped, created_at FROM apps WHERE provisional = 0 ORDER BY name"#
+            r#"SELECT id AS "id!", key, name, deploy_branch, stopped, destroying, created_at FROM apps WHERE provisional = 0 ORDER BY name"#
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(AppRow::into_app).collect()
     }
 
+    /// The app of this name, or else the one that had it before.
     pub async fn find_app(&self, name: &AppName) -> Result<Option<App>> {
         let text = name.as_str();
         let row = sqlx::query_as!(
             AppRow,
-            r#"SELECT id AS "id!", key, name, deploy_branch, stopped, created_at FROM apps WHERE name = ?"#,
+            r#"SELECT id AS "id!", key, name, deploy_branch, stopped, destroying, created_at FROM apps
+               WHERE name = ?1 OR id = (SELECT app_id FROM former_names WHERE name = ?1)"#,
             text
         )
         .fetch_optional(&self.pool)
@@ -121,7 +135,7 @@ impl Store {
     pub async fn app_by_id(&self, app: AppId) -> Result<App> {
         let row = sqlx::query_as!(
             AppRow,
-            r#"SELECT id AS "id!", key, name, deploy_branch, stopped, created_at FROM apps WHERE id = ?"#,
+            r#"SELECT id AS "id!", key, name, deploy_branch, stopped, destroying, created_at FROM apps WHERE id = ?"#,
             app.0
         )
         .fetch_optional(&self.pool)
@@ -185,7 +199,7 @@ impl Store {
     }
 
     /// Asks for new instances of a type, or of one slot of it.
-    pub async fn restart(&self, app: AppId, process: &ProcessType, index: Option<u16>) -> Result<()> {
+    pub async fn restart(&self, app: AppId, process: &ProcessType, index: Option<u32>) -> Result<()> {
         let (process, index) = (process.as_str(), i64::from(index.unwrap_or(0)));
         sqlx::query!(
             "INSERT INTO restarts (app_id, process, idx, epoch)
@@ -208,7 +222,7 @@ impl Store {
             .await?;
         let mut epochs = BTreeMap::new();
         for (process, quantity) in formation {
-            for index in 1..=*quantity {
+            for index in 1..=u32::from(*quantity) {
                 let of_slot = |row: &&RestartRow| {
                     row.process == process.as_str() && (row.idx == 0 || row.idx == i64::from(index))
                 };

@@ -4,15 +4,22 @@
 
 mod apps;
 mod audit;
+mod backups;
 mod builds;
 mod config_vars;
+mod destroying;
 mod images;
 mod keys;
+mod names;
 mod releases;
 mod routes;
 mod seal;
+mod settings;
+mod volumes;
 
+pub use backups::BackupRow;
 pub use config_vars::ConfigChange;
+pub use names::Domain;
 pub use releases::{NewRelease, NewReleaseError};
 pub use seal::SealKey;
 
@@ -43,6 +50,15 @@ pub enum StoreError {
     Taken { what: &'static str, name: String },
     #[error("no such {what}: {name}")]
     Missing { what: &'static str, name: String },
+    #[error("`{name}` was the name of {of}, which still answers to it")]
+    FormerName { name: String, of: String },
+    #[error("{app} has {max} {what} already, which is the most")]
+    TooMany { what: &'static str, app: String, max: i64 },
+    /// Nothing is made or changed any more.
+    #[error("{app} is being destroyed; its name is free again when that is done")]
+    Destroying { app: String },
+    #[error("there are {max} {what} already, and no more are allowed")]
+    Full { what: &'static str, max: usize },
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]

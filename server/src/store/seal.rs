@@ -19,6 +19,11 @@ impl SealKey {
         if !file.exists() {
             Self::make(file).with_context(|| format!("make the key file {}", file.display()))?;
         }
+        Self::load(file)
+    }
+
+    /// Reads a key file that must be there.
+    pub fn load(file: &Path) -> anyhow::Result<Self> {
         let mut bytes = Vec::new();
         let mut opened = File::open(file).with_context(|| format!("open the key file {}", file.display()))?;
         let mode = opened.metadata()?.permissions().mode() & 0o777;

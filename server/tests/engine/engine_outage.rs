@@ -1,7 +1,7 @@
 //! An engine that is not there, hangs, or comes back.
 use crate::ground::{BASE, Ground};
 use paas::domain::{AppId, ContainerId, InstallationId};
-use paas::engine::{BuildError, BuildEvent, BuildSpec, DockerEngine, Engine, EngineError};
+use paas::engine::{BuildError, BuildEvent, BuildSpec, DockerEngine, Engine, EngineError, StepCache};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
@@ -20,6 +20,7 @@ fn build_spec() -> BuildSpec {
         dockerfile: "Dockerfile".to_owned(),
         args: BTreeMap::new(),
         labels: BTreeMap::new(),
+        cache: StepCache::Used,
         context: mpsc::channel(1).1,
     }
 }

@@ -8,7 +8,7 @@ use paas::domain::instance::Slot;
 use paas::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, ReleaseNo};
 use paas::engine::{
     BuildError, BuildEvent, BuildSpec, DockerEngine, Engine, EngineError, InstanceSpec, NetworkId, Observed,
-    ObservedState, label,
+    ObservedState, StepCache, label,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -67,6 +67,8 @@ impl Ground {
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
             network: self.network(app).await,
             memory_bytes: 64 << 20,
+            cpu_millis: None,
+            mounts: Vec::new(),
         }
     }
 
@@ -120,6 +122,7 @@ impl Ground {
             dockerfile: "Dockerfile".to_owned(),
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
+            cache: StepCache::Used,
             context: context(&[("Dockerfile", dockerfile.as_bytes())]),
         }
     }

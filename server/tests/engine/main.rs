@@ -7,5 +7,6 @@ mod engine_images;
 mod engine_instances;
 mod engine_logs;
 mod engine_networks;
+mod engine_one_offs;
 mod engine_outage;
 mod ground;

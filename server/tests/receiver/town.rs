@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use paas::builder::{Repos, Ticket, Verdict};
 use paas::clock::{Clock, SystemClock};
 use paas::console::{Console, Output};
-use paas::domain::{App, AppId, BuildId, BuildState, Failure, ImageId, Key, Oid, Origin, Pusher, RefMove};
+use paas::domain::{App, AppId, BuildId, BuildState, Failure, ImageId, Key, Oid, Origin, Pusher, RefMove, Site};
 use paas::logs::{Logs, TranscriptOf};
 use paas::receiver::{CommandRunner, Intake, Limits, Neighbours, Receiver, ReceiverSettings, parse_public_key, start};
 use paas::store::{ConfigChange, NewRelease, SealKey, Store};
@@ -59,6 +59,7 @@ impl Town {
             program: PathBuf::from(env!("CARGO_BIN_EXE_paas")),
             git: ReceiverSettings::usual_git(),
             reserved_names: vec!["admin".to_owned()],
+            site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 },
             limits,
         };
         let neighbours = Neighbours {

@@ -1,6 +1,7 @@
 //! The planner's rules, one example each, and a random world in which they have to hold on every action.
 
 mod examples;
+mod exclusive;
 mod invariants;
 mod property;
 mod world;

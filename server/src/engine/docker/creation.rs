@@ -1,15 +1,17 @@
 //! How an instance is made: its name, labels, command and the hardening of security rule R15.
 use super::command::shell_line;
 use crate::domain::{AppKey, InstallationId};
-use crate::engine::{InstanceSpec, label};
+use crate::engine::{InstanceSpec, Mount, label};
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 use std::collections::HashMap;
 
 /// What remains of root's powers: enough for images that install files or drop to another user at start.
 const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL", "NET_BIND_SERVICE"];
 const PROCESSES_MAX: i64 = 512;
+/// The engine counts cores in billionths.
+const NANO_CPUS_PER_MILLI: i64 = 1_000_000;
 
 /// The container's name; the random part keeps two attempts at one slot apart.
 pub(super) fn name(installation: &InstallationId, spec: &InstanceSpec, random: &str) -> String {
@@ -64,11 +66,23 @@ fn host_config(spec: &InstanceSpec) -> HostConfig {
         memory: Some(memory),
         // Memory and swap together: no swap beyond the memory.
         memory_swap: Some(memory),
+        nano_cpus: spec.cpu_millis.map(|millis| i64::from(millis) * NANO_CPUS_PER_MILLI),
         init: Some(true),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         network_mode: Some(spec.network.0.clone()),
         log_config: Some(log_config()),
+        mounts: (!spec.mounts.is_empty()).then(|| spec.mounts.iter().map(mount).collect()),
         ..HostConfig::default()
+    }
+}
+
+/// A named volume, and never anything else: no host path. An empty one gets what the image holds at that path.
+fn mount(mount: &Mount) -> bollard::models::Mount {
+    bollard::models::Mount {
+        target: Some(mount.path.to_string()),
+        source: Some(mount.volume.to_string()),
+        typ: Some(MountType::VOLUME),
+        ..bollard::models::Mount::default()
     }
 }
 
@@ -110,6 +124,8 @@ mod tests {
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
             network: NetworkId("net".to_owned()),
             memory_bytes: 1 << 29,
+            cpu_millis: Some(500),
+            mounts: Vec::new(),
         }
     }
 
@@ -120,6 +136,13 @@ mod tests {
         let body = super::body(&InstallationId::new("i"), &spec(Some("run")));
         assert_eq!(body.entrypoint, Some(Vec::new()));
         assert_eq!(body.cmd.unwrap(), ["sh", "-c", "exec run"]);
+    }
+
+    #[test]
+    fn limits_reach_the_engine_and_there_is_no_swap() {
+        let host = host_config(&spec(None));
+        assert_eq!((host.memory, host.memory_swap), (Some(1 << 29), Some(1 << 29)));
+        assert_eq!((host.nano_cpus, host.pids_limit), (Some(500_000_000), Some(512)));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use crate::domain::{AppId, ContainerId, Moment, ReleaseNo};
 use crate::engine::{EngineError, InstanceSpec, NO_ADDRESS, Observed, ObservedState, Result, label, sockets};
 use anyhow::anyhow;
 use bollard::Docker;
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerSummary, ContainerSummaryStateEnum,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, StopContainerOptions,
 };
@@ -60,7 +62,7 @@ impl DockerEngine {
         observed.into_iter().filter_map(Result::transpose).collect()
     }
 
-    async fn list_containers(&self, app: Option<AppId>) -> Result<Vec<ContainerSummary>> {
+    pub(super) async fn list_containers(&self, app: Option<AppId>) -> Result<Vec<ContainerSummary>> {
         let options = ListContainersOptions { all: true, filters: Some(self.ours(app)), ..Default::default() };
         let list = |docker: Docker| async move { docker.list_containers(Some(options)).await };
         self.link.ask(Task::new("list", "containers", ""), READ_TIME_MAX, list).await
@@ -76,51 +78,59 @@ impl DockerEngine {
     async fn observe(&self, summary: ContainerSummary) -> Result<Option<Observed>> {
         let (Some(id), Some(labels)) = (&summary.id, &summary.labels) else { return Ok(None) };
         let Some((app, release, slot, epoch)) = identity_of(labels) else { return Ok(None) };
-        let look = Look { state: summary.state, address: listed_address(&summary) };
-        let state = match self.known.get(id, &look) {
-            Some(state) => state,
-            None => match self.inspect(id).await {
-                Ok(inspected) => {
-                    let state = state_of(&inspected);
-                    self.known.put(id, look, state.clone());
-                    state
-                }
-                Err(EngineError::Missing(_)) => return Ok(None),
-                Err(error) => return Err(error),
-            },
-        };
-        let created_at = Moment::from_unix_ms(summary.created.unwrap_or_default().saturating_mul(1000));
+        let Some(state) = self.state_of(id, &summary).await? else { return Ok(None) };
+        let created_at = created_at(&summary);
         Ok(Some(Observed { id: ContainerId::new(id.clone()), app, release, slot, epoch, created_at, state }))
     }
 
-    async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse> {
+    /// The state that a list's entry stands for; `None`: it was removed meanwhile.
+    pub(super) async fn state_of(&self, id: &str, summary: &ContainerSummary) -> Result<Option<ObservedState>> {
+        let look = Look { state: summary.state, address: listed_address(summary) };
+        if let Some(state) = self.known.get(id, &look) {
+            return Ok(Some(state));
+        }
+        match self.inspect(id).await {
+            Ok(inspected) => {
+                let state = state_of(&inspected);
+                self.known.put(id, look, state.clone());
+                Ok(Some(state))
+            }
+            Err(EngineError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse> {
         let inspect = |docker: Docker| async move { docker.inspect_container(id, None).await };
         self.link.ask(Task::new("inspect", "container", id), READ_TIME_MAX, inspect).await
     }
 
     /// Dropped half-way it may leave a container that was made and not started: the next list shows it.
-    pub(super) async fn start_instance(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)> {
-        let name = creation::name(&self.installation, spec, &random_hex()?);
-        let options = CreateContainerOptions { name: Some(name), ..Default::default() };
-        let body = creation::body(&self.installation, spec);
-        let create = |docker: Docker| async move { docker.create_container(Some(options), body).await };
-        let task = Task::new("create a container from", "image", spec.image.as_str());
-        let id = self.link.ask(task, WRITE_TIME_MAX, create).await?.id;
-
-        let id = ContainerId::new(id);
-        match self.run(&id).await {
-            Ok(address) => Ok((id, address)),
-            Err(error) => {
-                // The first error is the one to tell; what stays behind is seen by the next list.
-                drop(self.remove_instance(&id).await);
-                Err(error)
-            }
-        }
+    pub(super) async fn make_instance(&self, spec: &InstanceSpec) -> Result<ContainerId> {
+        self.create(spec, creation::body(&self.installation, spec)).await
     }
 
-    async fn run(&self, id: &ContainerId) -> Result<IpAddr> {
+    pub(super) async fn create(&self, spec: &InstanceSpec, body: ContainerCreateBody) -> Result<ContainerId> {
+        let name = creation::name(&self.installation, spec, &random_hex()?);
+        let options = CreateContainerOptions { name: Some(name), ..Default::default() };
+        let create = |docker: Docker| async move { docker.create_container(Some(options), body).await };
+        let task = Task::new("create a container from", "image", spec.image.as_str());
+        let id = ContainerId::new(self.link.ask(task, WRITE_TIME_MAX, create).await?.id);
+        if let Err(error) = self.give_mounts(&id, &spec.mounts).await {
+            // The first error is the one to tell; what stays behind is seen by the next list.
+            drop(self.remove_instance(&id).await);
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    pub(super) async fn start_container(&self, id: &ContainerId) -> Result<()> {
         let start = |docker: Docker| async move { docker.start_container(id.as_str(), None).await };
-        self.link.ask(Task::new("start", "container", id.short()), WRITE_TIME_MAX, start).await?;
+        self.link.ask(Task::new("start", "container", id.short()), WRITE_TIME_MAX, start).await
+    }
+
+    pub(super) async fn run_instance(&self, id: &ContainerId) -> Result<IpAddr> {
+        self.start_container(id).await?;
         let inspected = self.inspect(id.as_str()).await?;
         match (address_of(&inspected), state_of(&inspected)) {
             (Some(address), _) => Ok(address),
@@ -173,6 +183,10 @@ fn identity_of(labels: &HashMap<String, String>) -> Option<(AppId, ReleaseNo, Sl
     Some((app_of(labels)?, release, Slot { process, index }, epoch))
 }
 
+pub(super) fn created_at(summary: &ContainerSummary) -> Moment {
+    Moment::from_unix_ms(summary.created.unwrap_or_default().saturating_mul(1000))
+}
+
 fn listed_address(summary: &ContainerSummary) -> Option<String> {
     summary.network_settings.as_ref()?.networks.as_ref()?.values().find_map(|network| network.ip_address.clone())
 }
@@ -183,7 +197,7 @@ fn address_of(inspected: &ContainerInspectResponse) -> Option<IpAddr> {
     networks.values().find_map(|network| network.ip_address.as_deref()?.parse().ok())
 }
 
-fn state_of(inspected: &ContainerInspectResponse) -> ObservedState {
+pub(super) fn state_of(inspected: &ContainerInspectResponse) -> ObservedState {
     let Some(state) = &inspected.state else { return ObservedState::Created };
     let Some(started_at) = state.started_at.as_deref().and_then(moment_of) else {
         return ObservedState::Created;

@@ -6,19 +6,23 @@
 mod command;
 mod creation;
 mod disk;
+mod hijack;
 mod images;
 mod instances;
 mod link;
 mod networks;
+mod one_off;
 mod raw;
 mod streams;
+mod volume_copy;
+mod volumes;
 
 use super::{
     BuildError, BuildEvent, BuildSpec, Engine, EngineError, EngineEvent, EngineFacts, ImageInfo, InstanceSpec,
     Inventory, LogLine, NetworkId, Observed, Result, buildkit, label,
 };
 use crate::domain::failure::Listening;
-use crate::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, Moment};
+use crate::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, Moment, VolumeKey};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -99,6 +103,8 @@ impl Engine for DockerEngine {
         Ok(EngineFacts {
             version: format!("Docker {}", version.version.unwrap_or_default()),
             storage_driver: info.driver.unwrap_or_default(),
+            cores: info.ncpu.and_then(|cores| u32::try_from(cores).ok()).unwrap_or(0),
+            memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
         })
     }
 
@@ -106,8 +112,12 @@ impl Engine for DockerEngine {
         self.list_instances(app).await
     }
 
-    async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)> {
-        self.start_instance(spec).await
+    async fn make(&self, spec: &InstanceSpec) -> Result<ContainerId> {
+        self.make_instance(spec).await
+    }
+
+    async fn start_made(&self, id: &ContainerId) -> Result<IpAddr> {
+        self.run_instance(id).await
     }
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<()> {
@@ -132,6 +142,18 @@ impl Engine for DockerEngine {
 
     async fn subnets_in_use(&self) -> Result<Vec<(Ipv4Addr, u8)>> {
         self.list_subnets().await
+    }
+
+    async fn ensure_volume(&self, volume: &VolumeKey) -> Result<()> {
+        self.make_volume(volume).await
+    }
+
+    async fn remove_volume(&self, volume: &VolumeKey) -> Result<()> {
+        self.remove_our_volume(volume).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeKey>> {
+        self.all_volumes().await
     }
 
     async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<()> {
@@ -194,6 +216,7 @@ impl Engine for DockerEngine {
             containers: self.all_containers().await?,
             networks: self.all_networks().await?,
             images: self.all_images().await?,
+            volumes: self.all_volumes().await?,
         })
     }
 }

@@ -2,7 +2,7 @@
 //! then starts no container on either, not even by the network's id ("network … is ambiguous").
 use super::link::{READ_TIME_MAX, Task, WRITE_TIME_MAX};
 use super::{DockerEngine, app_of, creation, random_hex};
-use crate::domain::{AppId, AppKey};
+use crate::domain::{AppId, AppKey, BridgePrefix};
 use crate::engine::{EngineError, NetworkId, Result, label};
 use anyhow::anyhow;
 use bollard::Docker;
@@ -10,6 +10,9 @@ use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptions;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+
+/// How the bridge is called on the host: the firewall's rules know it by this name.
+const BRIDGE_OPTION: &str = "com.docker.network.bridge.name";
 
 impl DockerEngine {
     async fn list_networks(&self, filters: Option<HashMap<String, Vec<String>>>) -> Result<Vec<Network>> {
@@ -31,6 +34,7 @@ impl DockerEngine {
         let installation = self.installation.as_str();
         let name = creation::network_name(&self.installation, key, &random_hex()?);
         let gateway = gateway_of(subnet).ok_or_else(|| EngineError::Refused(format!("`{subnet}` is no subnet")))?;
+        let bridge = BridgePrefix::of(&self.installation).bridge(app);
         let labels = [
             (label::INSTALLATION, installation.to_owned()),
             (label::APP, app.0.to_string()),
@@ -41,6 +45,7 @@ impl DockerEngine {
         let request = NetworkCreateRequest {
             name: name.clone(),
             driver: Some("bridge".to_owned()),
+            options: Some(HashMap::from([(BRIDGE_OPTION.to_owned(), bridge)])),
             enable_ipv6: Some(false),
             ipam: Some(Ipam { config: Some(vec![pool]), ..Ipam::default() }),
             labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into()),

@@ -138,7 +138,8 @@ async fn answer(
     if let Some(ms) = request.uri().path().strip_prefix("/sleep/").and_then(|ms| ms.parse().ok()) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
+    let asked_status = request.uri().path().strip_prefix("/status/").and_then(|code| code.parse().ok());
     let mut response = Response::new(Full::new(Bytes::from(greeting)));
-    *response.status_mut() = status;
+    *response.status_mut() = asked_status.unwrap_or(status);
     Ok(response)
 }

@@ -4,8 +4,10 @@
 mod behaviour;
 mod disk;
 mod instance;
+mod one_off;
 #[cfg(test)]
 mod tests;
+mod volume_copy;
 mod world;
 
 pub use behaviour::Behaviour;
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::domain::failure::{Exit, Listening};
-use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment};
+use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, VolumeKey};
 use anyhow::anyhow;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -59,6 +61,11 @@ impl FakeEngine {
         self.world().stops
     }
 
+    /// How often an instance was started while one of another release had the same volume.
+    pub fn clashes(&self) -> usize {
+        self.world().clashes
+    }
+
     /// The instance dies by SIGKILL, like one that the kernel ended.
     pub fn kill(&self, id: &ContainerId) {
         self.end(id, Exit::Status(137));
@@ -79,6 +86,21 @@ impl FakeEngine {
     /// make the image `ok`.
     pub fn set_next_build(&self, outcome: std::result::Result<ImageId, (String, String)>) {
         self.world().builds.push_back(outcome);
+    }
+
+    /// Memory in bytes and processor time in thousandths of a core that an instance may use.
+    pub fn limits(&self, id: &ContainerId) -> Option<(u64, Option<u32>)> {
+        self.world().instances.get(id).map(|instance| (instance.spec.memory_bytes, instance.spec.cpu_millis))
+    }
+
+    /// Somebody's `docker volume rm`, with or without force.
+    pub fn lose_volume(&self, volume: &VolumeKey) {
+        self.world().volumes.remove(volume);
+    }
+
+    /// What an instance was made with.
+    pub fn mounts(&self, id: &ContainerId) -> Vec<super::Mount> {
+        self.world().instances.get(id).map(|instance| instance.spec.mounts.clone()).unwrap_or_default()
     }
 
     /// Environment an instance was started with.
@@ -115,24 +137,31 @@ impl FakeEngine {
 impl Engine for FakeEngine {
     async fn facts(&self) -> Result<EngineFacts> {
         drop(self.reach()?);
-        Ok(EngineFacts { version: "Fake 1".to_owned(), storage_driver: "memory".to_owned() })
+        Ok(EngineFacts {
+            version: "Fake 1".to_owned(),
+            storage_driver: "memory".to_owned(),
+            cores: 2,
+            memory_bytes: 4 << 30,
+        })
     }
 
     async fn instances(&self, app: Option<AppId>) -> Result<Vec<Observed>> {
         Ok(self.reach()?.observe(app))
     }
 
-    async fn start(&self, spec: &InstanceSpec) -> Result<(ContainerId, IpAddr)> {
-        let behaviour = Behaviour::of(&spec.image);
-        if behaviour == Behaviour::Missing {
+    async fn make(&self, spec: &InstanceSpec) -> Result<ContainerId> {
+        if Behaviour::of(&spec.image) == Behaviour::Missing {
             return Err(EngineError::Missing("image"));
         }
         let now = self.clock.now();
-        let (id, address) = self.reach()?.add(spec.clone(), now);
-        if instance::run(self, &id, spec, address, behaviour) {
-            return Ok((id, address));
-        }
-        Ok((id, NO_ADDRESS))
+        self.reach()?.add(spec.clone(), now)
+    }
+
+    async fn start_made(&self, id: &ContainerId) -> Result<IpAddr> {
+        let now = self.clock.now();
+        let (spec, address) = self.reach()?.run(id, now)?;
+        let is_up = instance::run(self, id, &spec, address, Behaviour::of(&spec.image));
+        Ok(if is_up { address } else { NO_ADDRESS })
     }
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<()> {
@@ -183,6 +212,24 @@ impl Engine for FakeEngine {
             Some((address.parse().ok()?, length.parse().ok()?))
         };
         Ok(world.networks.values().filter_map(|(_, subnet)| parse(subnet)).collect())
+    }
+
+    async fn ensure_volume(&self, volume: &VolumeKey) -> Result<()> {
+        self.reach()?.volumes.insert(volume.clone());
+        Ok(())
+    }
+
+    async fn remove_volume(&self, volume: &VolumeKey) -> Result<()> {
+        let mut world = self.reach()?;
+        if world.instances.values().any(|one| one.spec.mounts.iter().any(|mount| mount.volume == *volume)) {
+            return Err(EngineError::Refused(format!("remove volume {volume}: volume is in use")));
+        }
+        world.volumes.remove(volume);
+        Ok(())
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeKey>> {
+        Ok(self.reach()?.volumes.iter().cloned().collect())
     }
 
     async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<()> {

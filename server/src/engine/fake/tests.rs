@@ -26,6 +26,8 @@ fn spec(image: &str) -> InstanceSpec {
         env: BTreeMap::from([("PORT".to_owned(), PORT.to_string())]),
         network: NetworkId("n".to_owned()),
         memory_bytes: 1,
+        cpu_millis: None,
+        mounts: Vec::new(),
     }
 }
 
@@ -168,6 +170,7 @@ async fn builds_do_as_they_were_told() {
             dockerfile: "Dockerfile".to_owned(),
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
+            cache: crate::engine::StepCache::Used,
             context: mpsc::channel(1).1,
         };
         engine.build(spec, mpsc::channel(9).0, CancellationToken::new()).await

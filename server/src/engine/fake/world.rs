@@ -1,8 +1,12 @@
 //! What the fake engine holds: instances, networks, images, and who listens to events.
-use super::{EngineEvent, EventKind, Exit, ImageInfo, InstanceSpec, Inventory, LogLine, NetworkId, Observed};
+use super::one_off::OneOff;
+use super::{
+    EngineError, EngineEvent, EventKind, Exit, ImageInfo, InstanceSpec, Inventory, LogLine, NetworkId, Observed,
+};
 use super::{ImageId, Moment, ObservedState};
-use crate::domain::{AppId, ContainerId};
-use std::collections::{BTreeMap, VecDeque};
+use crate::domain::{AppId, ContainerId, VolumeKey};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,11 +30,18 @@ pub(super) struct World {
     pub(super) events: broadcast::Sender<EngineEvent>,
     pub(super) starts: usize,
     pub(super) stops: usize,
+    pub(super) clashes: usize,
+    pub(super) volumes: BTreeSet<VolumeKey>,
+    pub(super) contents: BTreeMap<VolumeKey, Bytes>,
+    pub(super) paused: BTreeMap<ContainerId, AppId>,
 }
 
 pub(super) struct Instance {
     pub(super) spec: InstanceSpec,
-    created_at: Moment,
+    /// It runs once and has no place in the formation.
+    pub(super) one_off: Option<OneOff>,
+    pub(super) created_at: Moment,
+    address: IpAddr,
     state: ObservedState,
     pub(super) lines: Vec<LogLine>,
     /// SIGTERM: no new connections, those open finish what they carry.
@@ -41,6 +52,29 @@ pub(super) struct Instance {
 }
 
 impl Instance {
+    fn new(spec: InstanceSpec, one_off: Option<OneOff>, address: IpAddr, now: Moment) -> Self {
+        // A one-off notes by itself whether it was started.
+        let state = match one_off {
+            Some(_) => ObservedState::Running { address, started_at: now },
+            None => ObservedState::Created,
+        };
+        Self {
+            spec,
+            one_off,
+            created_at: now,
+            address,
+            state,
+            lines: Vec::new(),
+            close: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> &ObservedState {
+        &self.state
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, ObservedState::Exited { .. })
     }
@@ -58,33 +92,55 @@ impl Default for World {
             events: broadcast::Sender::new(EVENTS_KEPT),
             starts: 0,
             stops: 0,
+            clashes: 0,
+            volumes: BTreeSet::new(),
+            contents: BTreeMap::new(),
+            paused: BTreeMap::new(),
         }
     }
 }
 
 impl World {
-    pub(super) fn add(&mut self, spec: InstanceSpec, now: Moment) -> (ContainerId, IpAddr) {
+    pub(super) fn add(&mut self, spec: InstanceSpec, now: Moment) -> Result<ContainerId, EngineError> {
+        if spec.mounts.iter().any(|mount| !self.volumes.contains(&mount.volume)) {
+            return Err(EngineError::Missing("volume"));
+        }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let id = ContainerId::new(format!("{number:064x}"));
-        let address = address_of(number);
-        let app = spec.app;
-        let instance = Instance {
-            spec,
-            created_at: now,
-            state: ObservedState::Running { address, started_at: now },
-            lines: Vec::new(),
-            close: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            connections: TaskTracker::new(),
+        self.instances.insert(id.clone(), Instance::new(spec, None, address_of(number), now));
+        Ok(id)
+    }
+
+    /// A made instance begins to run.
+    pub(super) fn run(&mut self, id: &ContainerId, now: Moment) -> Result<(InstanceSpec, IpAddr), EngineError> {
+        let one = self.instances.get_mut(id).ok_or(EngineError::Missing("container"))?;
+        one.state = ObservedState::Running { address: one.address, started_at: now };
+        let (spec, address) = (one.spec.clone(), one.address);
+        let shares = |other: &Instance| {
+            other.spec.release != spec.release
+                && matches!(other.state, ObservedState::Running { .. })
+                && other.spec.mounts.iter().any(|a| spec.mounts.iter().any(|b| a.volume == b.volume))
         };
-        self.instances.insert(id.clone(), instance);
+        self.clashes += usize::from(self.instances.values().any(shares));
         self.starts += 1;
-        self.tell(&id, app, EventKind::Started);
-        (id, address)
+        self.tell(id, spec.app, EventKind::Started);
+        Ok((spec, address))
+    }
+
+    pub(super) fn add_one_off(&mut self, spec: InstanceSpec, one_off: OneOff, now: Moment) -> ContainerId {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let id = ContainerId::new(format!("{number:064x}"));
+        self.instances.insert(id.clone(), Instance::new(spec, Some(one_off), address_of(number), now));
+        id
+    }
+
+    pub(super) fn one_off(&self, id: &ContainerId) -> Result<&OneOff, EngineError> {
+        self.instances.get(id).and_then(|one| one.one_off.as_ref()).ok_or(EngineError::Missing("container"))
     }
 
     pub(super) fn observe(&self, app: Option<AppId>) -> Vec<Observed> {
-        let wanted = self.instances.iter().filter(|(_, one)| app.is_none_or(|app| one.spec.app == app));
+        let ordinary = self.instances.iter().filter(|(_, one)| one.one_off.is_none());
+        let wanted = ordinary.filter(|(_, one)| app.is_none_or(|app| one.spec.app == app));
         let observed = wanted.map(|(id, one)| Observed {
             id: id.clone(),
             app: one.spec.app,
@@ -139,6 +195,7 @@ impl World {
             containers: self.instances.iter().map(|(id, one)| (id.clone(), Some(one.spec.app))).collect(),
             networks: self.networks.iter().map(|(app, (id, _))| (NetworkId(id.clone()), Some(*app))).collect(),
             images: self.references.keys().filter_map(|name| self.image(name)).map(|image| (image, None)).collect(),
+            volumes: self.volumes.iter().cloned().collect(),
         }
     }
 

@@ -4,6 +4,7 @@
 mod drain;
 mod faults;
 mod gate;
+mod hold;
 mod routing;
 mod streams;
 
@@ -13,7 +14,7 @@ use super::{ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::clock::SystemClock;
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, ContainerId, ProcessType, ReleaseNo};
+use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, ReleaseNo};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -78,7 +79,7 @@ impl Town {
         for (host, id, backends) in routes {
             table.hosts.insert(host.parse().unwrap(), *id);
             let name = format!("app{}", id.0).parse().unwrap();
-            table.apps.insert(*id, AppRoute { name, backends: backends.clone() });
+            table.apps.insert(*id, AppRoute { name, backends: backends.clone(), maintenance: Maintenance::Off });
         }
         self.proxy.set_routes(&table);
     }

@@ -3,10 +3,10 @@ use super::*;
 use crate::domain::instance::State::{Ready, Stopping};
 use crate::domain::instance::Traffic::{Draining, Quiet, Routed};
 
-const T0: Moment = Moment::from_unix_ms(1_000_000);
+pub(super) const T0: Moment = Moment::from_unix_ms(1_000_000);
 
 /// Web and worker once each, v1 live, unless an example says otherwise.
-struct Scene {
+pub(super) struct Scene {
     wanted: Wanted,
     seen: Vec<Seen>,
     crashes: CrashLedger,
@@ -15,98 +15,113 @@ struct Scene {
 
 impl Scene {
     /// Nothing was ever deployed.
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         let formation = Formation::from([(process("web"), 1), (process("worker"), 1)]);
         let wanted = Wanted { formation, ..Wanted::default() };
         Self { wanted, seen: Vec::new(), crashes: CrashLedger::new(), now: T0 }
     }
 
-    fn live(no: u32, processes: &[&str]) -> Self {
+    pub(super) fn live(no: u32, processes: &[&str]) -> Self {
         let mut scene = Self::empty();
         scene.wanted.live = Some(spec(no, processes));
         scene
     }
 
-    fn starting(mut self, no: u32, processes: &[&str]) -> Self {
+    pub(super) fn starting(mut self, no: u32, processes: &[&str]) -> Self {
         self.wanted.starting = Some(Candidate { spec: spec(no, processes), since: T0 });
         self
     }
 
-    fn scaled(mut self, process_type: &str, count: u16) -> Self {
+    pub(super) fn scaled(mut self, process_type: &str, count: u16) -> Self {
         self.wanted.formation.insert(process(process_type), count);
         self
     }
 
-    fn stopped(mut self) -> Self {
+    pub(super) fn stopped(mut self) -> Self {
         self.wanted.stopped = true;
         self
     }
 
-    fn restarted(mut self, of: &str) -> Self {
+    /// It has a volume.
+    pub(super) fn exclusive(mut self) -> Self {
+        self.wanted.exclusive = true;
+        self
+    }
+
+    pub(super) fn held_since(mut self, since: Moment) -> Self {
+        self.wanted.held_since = Some(since);
+        self
+    }
+
+    pub(super) fn restarted(mut self, of: &str) -> Self {
         *self.wanted.epochs.entry(slot(of)).or_default() += 1;
         self
     }
 
     /// `("a", 1, "web.1")`: the instance a of v1 in its slot, of epoch 0.
-    fn with(self, of: (&str, u32, &str), state: State, traffic: Traffic) -> Self {
+    pub(super) fn with(self, of: (&str, u32, &str), state: State, traffic: Traffic) -> Self {
         self.with_epoch(of, 0, state, traffic)
     }
 
-    fn with_epoch(mut self, of: (&str, u32, &str), epoch: u64, state: State, traffic: Traffic) -> Self {
+    pub(super) fn with_epoch(mut self, of: (&str, u32, &str), epoch: u64, state: State, traffic: Traffic) -> Self {
         let (id, release, in_slot) = of;
         let (id, slot, release) = (ContainerId::new(id), slot(in_slot), ReleaseNo(release));
         self.seen.push(Seen { id, slot, release, epoch, state, traffic });
         self
     }
 
-    fn crashed(mut self, release: u32, of: &str, count: u32) -> Self {
+    pub(super) fn crashed(mut self, release: u32, of: &str, count: u32) -> Self {
         self.crashes.insert((ReleaseNo(release), slot(of)), Crashes { count, last: T0 });
         self
     }
 
-    fn after(mut self, seconds: u64) -> Self {
+    pub(super) fn after(mut self, seconds: u64) -> Self {
         self.now = T0.plus(Duration::from_secs(seconds));
         self
     }
 
-    fn plan(&self) -> Vec<Action> {
+    pub(super) fn plan(&self) -> Vec<Action> {
         plan(&self.wanted, &self.seen, &self.crashes, self.now)
     }
 }
 
-fn boots() -> State {
+pub(super) fn boots() -> State {
     State::Starting { since: T0, probe: Probe::NoAnswer }
 }
 
-fn ended() -> State {
+pub(super) fn ended() -> State {
     State::Exited { at: T0, exit: Exit::Status(1) }
 }
 
-fn fail(release: u32, failure: Failure) -> Action {
+pub(super) fn fail(release: u32, failure: Failure) -> Action {
     Action::Fail { release: ReleaseNo(release), failure }
 }
 
-fn crash(of: &str) -> Failure {
+pub(super) fn crash(of: &str) -> Failure {
     Failure::Crashed { process: of.to_owned(), exit: Exit::Status(1) }
 }
 
-fn promote(release: u32) -> Action {
+pub(super) fn promote(release: u32) -> Action {
     Action::Promote { release: ReleaseNo(release) }
 }
 
-fn start(release: u32, of: &str, epoch: u64) -> Action {
+pub(super) fn start(release: u32, of: &str, epoch: u64) -> Action {
     Action::Start { release: ReleaseNo(release), slot: slot(of), epoch }
 }
 
-fn route(to: &[&str]) -> Action {
+pub(super) fn make(release: u32, of: &str, epoch: u64) -> Action {
+    Action::Make { release: ReleaseNo(release), slot: slot(of), epoch }
+}
+
+pub(super) fn route(to: &[&str]) -> Action {
     Action::Route { to: to.iter().map(|id| ContainerId::new(*id)).collect() }
 }
 
-fn stop(id: &str) -> Action {
+pub(super) fn stop(id: &str) -> Action {
     Action::Stop { id: ContainerId::new(id) }
 }
 
-fn reap(id: &str) -> Action {
+pub(super) fn reap(id: &str) -> Action {
     Action::Reap { id: ContainerId::new(id) }
 }
 

@@ -1,5 +1,6 @@
 //! What has to hold for every plan, whatever the world looks like. Said in the product's words and worked out anew here,
 //! not with the planner's own helpers.
+use super::exclusive::judge_exclusive_world;
 use super::world::World;
 use super::*;
 
@@ -8,13 +9,13 @@ const WAITS: [u64; 6] = [0, 1, 5, 30, 120, 600];
 
 /// The world that a plan was made for, and the plan.
 pub(super) struct Judge<'a> {
-    world: &'a World,
-    seen: Vec<Seen>,
-    actions: &'a [Action],
+    pub(super) world: &'a World,
+    pub(super) seen: Vec<Seen>,
+    pub(super) actions: &'a [Action],
     /// Who serves once the plan was carried out.
-    serving: Option<Spec>,
+    pub(super) serving: Option<Spec>,
     /// Who is routed once the plan was carried out.
-    routed: Vec<ContainerId>,
+    pub(super) routed: Vec<ContainerId>,
 }
 
 impl<'a> Judge<'a> {
@@ -26,6 +27,9 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn judge(&self) {
+        if self.world.wanted.exclusive {
+            return self.judge_exclusive();
+        }
         self.the_order_is_the_order_of_execution();
         self.somebody_keeps_serving();
         self.only_the_ready_are_routed();
@@ -37,19 +41,21 @@ impl<'a> Judge<'a> {
                 Action::Stop { id } => self.nobody_is_cut_short(id),
                 Action::Reap { id } => {
                     let s = self.find(id);
-                    assert!(matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed, "reaps {s:?}");
+                    let has_ended = matches!(s.state, State::Exited { .. }) && s.traffic != Traffic::Routed;
+                    assert!(has_ended || s.state == State::Made, "reaps {s:?}");
                 }
+                Action::Make { .. } => panic!("makes ahead what nothing keeps from starting"),
                 Action::Fail { .. } | Action::Promote { .. } | Action::Route { .. } => {}
             }
         }
         self.it_is_the_same_again();
     }
 
-    fn the_order_is_the_order_of_execution(&self) {
+    pub(super) fn the_order_is_the_order_of_execution(&self) {
         let rank = |action: &Action| match action {
             Action::Fail { .. } => 0,
             Action::Promote { .. } => 1,
-            Action::Start { .. } => 2,
+            Action::Make { .. } | Action::Start { .. } => 2,
             Action::Route { .. } => 3,
             Action::Stop { .. } => 4,
             Action::Reap { .. } => 5,
@@ -67,13 +73,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn only_the_ready_are_routed(&self) {
+    pub(super) fn only_the_ready_are_routed(&self) {
         let of_serving = self.ready_web_of_serving();
         for id in &self.routed {
             let s = self.find(id);
             assert_eq!((s.state, s.slot.process.is_web()), (State::Ready, true), "routes {s:?}");
             // Who served before may go on only while nobody of the live release can.
-            let may_go_on = of_serving.is_empty() && s.traffic == Traffic::Routed;
+            let may_go_on = of_serving.is_empty() && s.traffic == Traffic::Routed && !self.world.wanted.exclusive;
             assert!(of_serving.contains(id) || may_go_on, "routes {s:?}, which is not of the live release");
         }
         let slots: BTreeSet<(ReleaseNo, Slot)> =
@@ -81,7 +87,7 @@ impl<'a> Judge<'a> {
         assert_eq!(slots.len(), self.routed.len(), "one instance for each slot");
     }
 
-    fn the_candidate_is_judged_by_what_is_wanted(&self) {
+    pub(super) fn the_candidate_is_judged_by_what_is_wanted(&self) {
         let Some(candidate) = &self.world.wanted.starting else { return };
         let slots = self.slots(Some(&candidate.spec));
         let of = |slot: &Slot| {
@@ -92,8 +98,13 @@ impl<'a> Judge<'a> {
         let has_crashed = slots.iter().any(|slot| of(slot).iter().any(|s| matches!(s, State::Exited { .. })));
         // Other types wait for web and for their old ones, so they have longer.
         let web_is_missing = slots.iter().any(|slot| slot.process.is_web() && !of(slot).contains(&State::Ready));
-        let limit = Duration::from_secs(if web_is_missing { 60 } else { 100 });
-        let is_overdue = self.world.now.since(candidate.since) >= limit;
+        let holds = self.world.wanted.exclusive && self.world.wanted.live.is_some();
+        let (since, limit) = match self.world.wanted.held_since {
+            Some(since) if holds => (since.max(candidate.since), 30),
+            _ if web_is_missing && !holds => (candidate.since, 60),
+            _ => (candidate.since, 100),
+        };
+        let is_overdue = self.world.now.since(since) >= Duration::from_secs(limit);
         let (is_failed, is_promoted) = (
             self.actions.iter().any(|a| matches!(a, Action::Fail { .. })),
             self.actions.iter().any(|a| matches!(a, Action::Promote { .. })),
@@ -143,9 +154,13 @@ impl<'a> Judge<'a> {
             let is_same = (s.release, &s.slot, s.epoch) == (release, slot, epoch);
             assert!(!(is_same && is_up), "starts {slot} of {release} beside {s:?}");
             let overlaps = s.slot == *slot || (s.slot.process == slot.process && s.release != release);
-            let is_there = !matches!(s.state, State::Exited { .. });
+            let is_there = !matches!(s.state, State::Exited { .. } | State::Made);
             assert!(slot.process.is_web() || !overlaps || !is_there, "{slot} of {release} would overlap with {s:?}");
         }
+        self.a_crash_is_waited_for(release, slot);
+    }
+
+    pub(super) fn a_crash_is_waited_for(&self, release: ReleaseNo, slot: &Slot) {
         if self.serving.as_ref().is_some_and(|spec| spec.no == release)
             && let Some(Crashes { count: count @ 1.., last }) = self.world.crashes.get(&(release, slot.clone()))
         {
@@ -154,14 +169,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn nobody_is_cut_short(&self, id: &ContainerId) {
+    pub(super) fn nobody_is_cut_short(&self, id: &ContainerId) {
         let s = self.find(id);
         assert!(matches!(s.state, State::Starting { .. } | State::Ready), "stops {s:?}");
         assert_eq!(s.traffic, Traffic::Quiet, "stops {s:?}");
         assert!(!self.routed.contains(id), "stops {s:?}, which it routes");
     }
 
-    fn it_is_the_same_again(&self) {
+    pub(super) fn it_is_the_same_again(&self) {
         assert_eq!(self.world.plan(), self.actions);
         let mut after = self.world.clone();
         after.intend(self.actions);
@@ -173,17 +188,21 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn slots(&self, spec: Option<&Spec>) -> BTreeSet<Slot> {
+    pub(super) fn has_verdict(&self) -> bool {
+        matches!(self.actions.first(), Some(Action::Fail { .. } | Action::Promote { .. }))
+    }
+
+    pub(super) fn slots(&self, spec: Option<&Spec>) -> BTreeSet<Slot> {
         let Some(spec) = spec.filter(|_| !self.world.wanted.stopped) else { return BTreeSet::new() };
         let mut slots = BTreeSet::new();
         for process in &spec.processes {
             let count = self.world.wanted.formation.get(process).copied().unwrap_or(0);
-            slots.extend((1..=count).map(|index| Slot { process: process.clone(), index }));
+            slots.extend((1..=u32::from(count)).map(|index| Slot { process: process.clone(), index }));
         }
         slots
     }
 
-    fn ready_web_of_serving(&self) -> BTreeSet<ContainerId> {
+    pub(super) fn ready_web_of_serving(&self) -> BTreeSet<ContainerId> {
         let (Some(spec), slots) = (&self.serving, self.slots(self.serving.as_ref())) else { return BTreeSet::new() };
         let ready = |s: &&Seen| {
             s.release == spec.no && s.slot.process.is_web() && slots.contains(&s.slot) && s.state == State::Ready
@@ -197,7 +216,7 @@ impl<'a> Judge<'a> {
         self.slots(Some(spec)).iter().filter(|slot| slot.process.is_web()).all(is_ready)
     }
 
-    fn find(&self, id: &ContainerId) -> &Seen {
+    pub(super) fn find(&self, id: &ContainerId) -> &Seen {
         self.seen.iter().find(|s| s.id == *id).expect("a plan names only what is there")
     }
 }
@@ -210,6 +229,9 @@ fn routed_by(world: &World, actions: &[Action]) -> Vec<ContainerId> {
 
 /// What holds for a world at any moment, between any two steps.
 pub(super) fn judge_world(world: &World) {
+    if world.is_always_exclusive {
+        judge_exclusive_world(world);
+    }
     for id in &world.stopping {
         assert_eq!(world.traffic(id), Traffic::Quiet, "{id} is stopping with requests under way");
     }

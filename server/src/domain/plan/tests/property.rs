@@ -38,7 +38,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::ConfigChange),
         1 => processes().prop_map(|processes| Event::Rollback { processes }),
         2 => (a_type(), 0..4_u16).prop_map(|(process, count)| Event::Scale { process, count }),
-        2 => (a_type(), prop::option::of(1..3_u16)).prop_map(|(process, index)| Event::Restart { process, index }),
+        2 => (a_type(), prop::option::of(1..3_u32)).prop_map(|(process, index)| Event::Restart { process, index }),
         1 => Just(Event::StopApp),
         1 => Just(Event::StartApp),
         1 => Just(Event::PaasDies),
@@ -58,8 +58,8 @@ fn look(world: &mut World) -> usize {
     actions.len()
 }
 
-fn live_through(events: Vec<Event>) -> World {
-    let mut world = World::new();
+fn live_through(exclusive: bool, events: Vec<Event>) -> World {
+    let mut world = World::new(exclusive);
     for event in events {
         if matches!(event, Event::Look) && world.agenda.is_empty() {
             look(&mut world);
@@ -104,7 +104,23 @@ proptest! {
 
     #[test]
     fn whatever_happens_every_plan_is_safe_and_the_world_comes_to_rest(events in prop::collection::vec(event(), 0..250)) {
-        let mut world = live_through(events);
+        let mut world = live_through(false, events);
+        come_to_rest(&mut world);
+        judge_rest(&world);
+    }
+
+    #[test]
+    fn releases_of_an_app_with_a_volume_never_run_side_by_side(events in prop::collection::vec(event(), 0..250)) {
+        let mut world = live_through(true, events);
+        come_to_rest(&mut world);
+        judge_rest(&world);
+    }
+
+    #[test]
+    fn volumes_may_come_and_go_at_any_moment(
+        events in prop::collection::vec(prop_oneof![30 => event(), 1 => Just(Event::VolumeComesOrGoes)], 0..250),
+    ) {
+        let mut world = live_through(false, events);
         come_to_rest(&mut world);
         judge_rest(&world);
     }

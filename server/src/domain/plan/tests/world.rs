@@ -31,10 +31,12 @@ pub(super) enum Event {
     },
     Restart {
         process: ProcessType,
-        index: Option<u16>,
+        index: Option<u32>,
     },
     StopApp,
     StartApp,
+    /// The app gets its first volume, or gives up its last one.
+    VolumeComesOrGoes,
     ProbePasses(usize),
     ProbeMeets(usize, u16),
     Crashes(usize),
@@ -66,6 +68,7 @@ pub(super) struct Instance {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
+    Made,
     Runs { probe: Probe, is_ready: bool },
     Exited { at: Moment, exit: Exit },
 }
@@ -80,22 +83,25 @@ pub(super) struct World {
     pub(super) stopping: BTreeSet<ContainerId>,
     pub(super) crashes: CrashLedger,
     pub(super) agenda: VecDeque<Step>,
+    /// The app has a volume from its beginning to its end.
+    pub(super) is_always_exclusive: bool,
     newest: u32,
     made: u32,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(exclusive: bool) -> Self {
         let formation = Formation::from([(process("web"), 1), (process("worker"), 1)]);
         Self {
             now: Moment::from_unix_ms(1_000_000),
-            wanted: Wanted { formation, ..Wanted::default() },
+            wanted: Wanted { formation, exclusive, ..Wanted::default() },
             instances: BTreeMap::new(),
             routed: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             stopping: BTreeSet::new(),
             crashes: CrashLedger::new(),
             agenda: VecDeque::new(),
+            is_always_exclusive: exclusive,
             newest: 0,
             made: 0,
         }
@@ -118,6 +124,7 @@ impl World {
     fn state(&self, id: &ContainerId, i: &Instance) -> State {
         match i.life {
             _ if self.stopping.contains(id) => State::Stopping,
+            Life::Made => State::Made,
             Life::Exited { at, exit } => State::Exited { at, exit },
             Life::Runs { is_ready: true, .. } => State::Ready,
             Life::Runs { .. } if !i.slot.process.is_web() && self.now.since(i.since) >= SETTLE_TIME => State::Ready,
@@ -174,8 +181,9 @@ impl World {
                     self.agenda.clear();
                 }
             },
-            Some(Step::Act(Action::Start { release, slot, epoch })) => self.start(release, slot, epoch),
-            Some(Step::PublishStanding(to) | Step::Act(Action::Route { to })) => self.routed = to.into_iter().collect(),
+            Some(Step::Act(Action::Make { release, slot, epoch })) => self.make(release, slot, epoch),
+            Some(Step::Act(Action::Start { release, slot, epoch })) => self.start(release, &slot, epoch),
+            Some(Step::PublishStanding(to) | Step::Act(Action::Route { to })) => self.publish(to),
             // Idempotent, also for what is gone by now.
             Some(Step::Act(Action::Stop { id })) => {
                 self.stopping.extend(self.instances.contains_key(&id).then_some(id));
@@ -184,16 +192,39 @@ impl World {
         }
     }
 
-    fn start(&mut self, release: ReleaseNo, slot: Slot, epoch: u64) {
+    fn publish(&mut self, to: Vec<ContainerId>) {
+        self.routed = to.into_iter().collect();
+        let holds = self.routed.is_empty() && self.wanted.exclusive && !self.wanted.stopped;
+        self.wanted.held_since = holds.then(|| self.wanted.held_since.unwrap_or(self.now));
+    }
+
+    fn make(&mut self, release: ReleaseNo, slot: Slot, epoch: u64) {
         self.made += 1;
-        let life = Life::Runs { probe: Probe::NoAnswer, is_ready: false };
-        let instance = Instance { slot, release, epoch, since: self.now, life, is_counted: false };
+        let instance = Instance { slot, release, epoch, since: self.now, life: Life::Made, is_counted: false };
         self.instances.insert(ContainerId::new(format!("{:04}", self.made)), instance);
     }
 
+    /// Starts what was made for it, or else makes it first.
+    fn start(&mut self, release: ReleaseNo, slot: &Slot, epoch: u64) {
+        let is_it = |i: &Instance| i.life == Life::Made && (i.release, &i.slot, i.epoch) == (release, slot, epoch);
+        if !self.instances.values().any(is_it) {
+            self.make(release, slot.clone(), epoch);
+        }
+        let now = self.now;
+        if let Some(i) = self.instances.values_mut().find(|i| is_it(i)) {
+            (i.life, i.since) = (Life::Runs { probe: Probe::NoAnswer, is_ready: false }, now);
+        }
+    }
+
     fn start_fails(&mut self) {
-        let Some(Step::Act(Action::Start { release, slot, .. })) = self.agenda.front().cloned() else { return };
+        let Some(Step::Act(Action::Start { release, slot, .. } | Action::Make { release, slot, .. })) =
+            self.agenda.front().cloned()
+        else {
+            return;
+        };
         self.agenda.pop_front();
+        // What was made and does not start is removed.
+        self.instances.retain(|_, i| i.life != Life::Made || (i.release, &i.slot) != (release, &slot));
         if self.wanted.starting.as_ref().is_some_and(|c| c.spec.no == release) {
             self.settle(release);
         } else {
@@ -248,6 +279,10 @@ impl World {
                 self.wanted.stopped = true;
             }
             Event::StartApp => self.wanted.stopped = false,
+            Event::VolumeComesOrGoes => {
+                self.is_always_exclusive = false;
+                self.wanted.exclusive = !self.wanted.exclusive;
+            }
             Event::ProbePasses(_)
             | Event::ProbeMeets(..)
             | Event::Crashes(_)
@@ -318,9 +353,9 @@ impl World {
         self.wanted.starting = Some(Candidate { spec, since: self.now });
     }
 
-    fn restart(&mut self, process: &ProcessType, index: Option<u16>) {
+    fn restart(&mut self, process: &ProcessType, index: Option<u32>) {
         let count = self.wanted.formation.get(process).copied().unwrap_or(0);
-        for n in (1..=count).filter(|n| index.is_none_or(|index| index == *n)) {
+        for n in (1..=u32::from(count)).filter(|n| index.is_none_or(|index| index == *n)) {
             *self.wanted.epochs.entry(Slot { process: process.clone(), index: n }).or_default() += 1;
         }
     }
@@ -332,6 +367,7 @@ impl World {
         self.crashes.clear();
         self.stopping.clear();
         self.in_flight.clear();
+        self.wanted.held_since = None;
         for (id, i) in &mut self.instances {
             i.is_counted = false;
             if let Life::Runs { is_ready, .. } = &mut i.life {

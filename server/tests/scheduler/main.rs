@@ -2,6 +2,10 @@
 //! while, what answers over HTTP. Time can be moved on; nothing sleeps but to look again.
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
+mod disk;
+mod settings;
+mod volumes;
+
 use paas::clock::{Clock, SystemClock};
 use paas::disk::{Allowance, Disk};
 use paas::domain::failure::Exit;
@@ -178,8 +182,12 @@ impl Town {
 
     /// What answers at the app's host: status and body.
     async fn get(&self, path: &str) -> (u16, String) {
+        self.get_of("blog.example.test", path).await
+    }
+
+    async fn get_of(&self, host: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.proxy.local_addr()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: blog.example.test\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -218,6 +226,16 @@ impl Drop for Town {
     }
 }
 
+async fn get_at(proxy: std::net::SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: blog.example.test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
 async fn start(
     (store, engine, proxy, logs, clock): (Store, FakeEngine, ProxyHandle, Logs, Arc<MovableClock>),
     bell: &Bell,
@@ -238,7 +256,7 @@ async fn start(
         logs,
         router_lines,
         clock,
-        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80 },
+        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 },
         boot_id: BOOT.to_owned(),
         tracker: tracker.clone(),
         stop: stop.clone(),
@@ -454,52 +472,4 @@ async fn a_restart_replaces_the_instance_and_fails_no_request() {
         instances.len() == 1 && instances[0].id != before && is_routed(&instances[0])
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_over_its_disk_limit_is_stopped_and_started_again() {
-    let town = Town::new().await;
-    town.goes_live("ok", &["web"]).await;
-    let first = town.container("web.1").await;
-    town.engine.set_written(&first, 3 << 30);
-    town.until("the log says why", async || {
-        town.log_holds("web.1 of v1 was stopped: it wrote more than 1.0 GiB to its own disk; crash 1 in a row")
-    })
-    .await;
-    town.until_answered("v1/web.1").await;
-    let second = town.container("web.1").await;
-    assert_ne!(first, second);
-    // Below the limit, but the disk of all is nearly full and nobody else writes.
-    town.engine.set_written(&second, 100 << 20);
-    town.until("the log says why", async || town.log_holds("the server's disk is nearly full, and it wrote the most"))
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_instance_says_while_the_server_is_away_is_caught_up_once() {
-    let mut town = Town::new().await;
-    town.goes_live("ok", &["web"]).await;
-    let id = town.container("web.1").await;
-    let count = |town: &Town| town.logs.app(&town.app.key).unwrap().tail(99, |l| l.ends_with("tick")).unwrap().len();
-    (0..3).for_each(|_| town.engine.say(&id, "tick"));
-    town.until("three lines are kept", async || count(&town) == 3).await;
-    town.scheduler_dies().await;
-    (0..2).for_each(|_| town.engine.say(&id, "tick"));
-    town.scheduler_comes_back().await;
-    town.until("all five lines are kept", async || count(&town) >= 5).await;
-    town.engine.say(&id, "the end");
-    town.until("the last line is kept", async || town.log_holds("the end")).await;
-    assert_eq!(count(&town), 5);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn images_of_the_newest_releases_stay_and_older_ones_go() {
-    let town = Town::new().await;
-    let image = |n: u32| ImageId::new(format!("ok#{n}"));
-    for n in 1..=7 {
-        town.engine.add_app_image(town.app.id, &image(n));
-        town.goes_live(image(n).as_str(), &["web"]).await;
-    }
-    let kept: Vec<ImageId> = (3..=7).map(image).collect();
-    town.until("two are gone", async || town.engine.images_of(town.app.id) == kept).await;
 }

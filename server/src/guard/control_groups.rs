@@ -1,0 +1,197 @@
+//! The control groups that build steps run in, and their limits. BuildKit takes no limits from who asks it to build, so
+//! they are set on the groups. Where depends on Docker's driver:
+//!
+//! - cgroupfs: all steps below one group, `docker/buildkit`, which is made ahead and limited as a whole;
+//! - systemd: a scope per step, `system.slice/docker-<25 letters>.scope` (instances have 64 hex digits there). Each is
+//!   limited as it appears; steps that run side by side have the limits each.
+use super::build_limits::{BuildLimits, PERIOD_MICROS};
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+
+/// Where systemd's driver puts scopes.
+const SLICE: &str = "system.slice";
+/// ENODEV: the group was removed while its file was open.
+const GONE: i32 = 19;
+/// BuildKit's ids, in base 36.
+const STEP_ID_LENGTH: usize = 25;
+
+pub(super) struct ControlGroups {
+    root: PathBuf,
+    /// Below the root, or below each controller's folder.
+    group: PathBuf,
+}
+
+/// The files of one version of control groups: controller's folder, file, what to write.
+type Files = Vec<(&'static str, &'static str, String)>;
+
+impl ControlGroups {
+    pub(super) fn new(root: &Path, group: &Path) -> Self {
+        Self { root: root.to_owned(), group: group.to_owned() }
+    }
+
+    pub(super) fn limit(&self, limits: &BuildLimits) -> anyhow::Result<()> {
+        let memory = limits.memory_bytes.to_string();
+        let files = if self.is_v2() {
+            vec![
+                ("", "cpu.max", format!("{} {PERIOD_MICROS}", limits.quota_micros)),
+                ("", "cpu.weight", "10".to_owned()),
+                ("", "memory.max", memory),
+            ]
+        } else {
+            vec![
+                ("cpu", "cpu.cfs_period_us", PERIOD_MICROS.to_string()),
+                ("cpu", "cpu.cfs_quota_us", limits.quota_micros.to_string()),
+                ("cpu", "cpu.shares", "102".to_owned()),
+                ("memory", "memory.limit_in_bytes", memory),
+            ]
+        };
+        self.make(&files)?;
+        self.write(&files)
+    }
+
+    /// As they were made.
+    pub(super) fn unlimit(&self) -> anyhow::Result<()> {
+        let files = if self.is_v2() {
+            vec![("", "cpu.max", "max"), ("", "cpu.weight", "100"), ("", "memory.max", "max")]
+        } else {
+            vec![
+                ("cpu", "cpu.cfs_quota_us", "-1"),
+                ("cpu", "cpu.cfs_period_us", "100000"),
+                ("cpu", "cpu.shares", "1024"),
+                ("memory", "memory.limit_in_bytes", "-1"),
+            ]
+        };
+        self.write(&files.into_iter().map(|(folder, file, value)| (folder, file, value.to_owned())).collect())
+    }
+
+    fn is_v2(&self) -> bool {
+        self.root.join("cgroup.controllers").exists()
+    }
+
+    /// Makes the common group where Docker has made its parent: the first build finds it limited.
+    fn make(&self, files: &Files) -> anyhow::Result<()> {
+        for (controller, ..) in files {
+            let group = self.root.join(controller).join(&self.group);
+            if group.parent().is_some_and(Path::exists) && !group.exists() {
+                std::fs::create_dir(&group).with_context(|| format!("make {}", group.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, files: &Files) -> anyhow::Result<()> {
+        for (controller, file, value) in files {
+            let controller = self.root.join(controller);
+            for group in std::iter::once(controller.join(&self.group)).chain(scopes(&controller.join(SLICE))) {
+                set(&group.join(file), value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Scopes of build steps that run now.
+fn scopes(slice: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(slice) else { return Vec::new() };
+    let is_step = |name: &str| {
+        let id = name.strip_prefix("docker-").and_then(|rest| rest.strip_suffix(".scope"));
+        id.is_some_and(|id| {
+            id.len() == STEP_ID_LENGTH && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        })
+    };
+    entries.flatten().filter(|entry| is_step(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
+}
+
+/// Writes what differs. A group may end between two looks, and one without this controller has no such file.
+fn set(path: &Path, value: &str) -> anyhow::Result<()> {
+    use std::io::ErrorKind::NotFound;
+    let now = match std::fs::read_to_string(path) {
+        Ok(now) => now,
+        Err(error) if error.kind() == NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    };
+    if is_same(now.trim(), value) {
+        return Ok(());
+    }
+    match std::fs::write(path, value) {
+        Err(error) if error.kind() == NotFound || error.raw_os_error() == Some(GONE) => Ok(()),
+        written => written.with_context(|| format!("write {}", path.display())),
+    }
+}
+
+/// The kernel rounds bytes down to whole pages.
+fn is_same(now: &str, value: &str) -> bool {
+    let pages = |text: &str| text.parse::<u64>().map(|bytes| bytes / 4096);
+    now == value || matches!((pages(now), pages(value)), (Ok(a), Ok(b)) if a == b && a > 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: BuildLimits = BuildLimits { quota_micros: 20_000, memory_bytes: 1 << 30 };
+    const STEP: &str = "system.slice/docker-piwyn61y3o549xm6a6x00rmi6.scope";
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    fn read(root: &tempfile::TempDir, path: &str) -> String {
+        std::fs::read_to_string(root.path().join(path)).unwrap()
+    }
+
+    #[test]
+    fn steps_of_the_systemd_driver_are_limited_and_instances_are_not() {
+        let instance = format!("system.slice/docker-{}.scope", "a".repeat(64));
+        let root = tree(&[
+            ("cgroup.controllers", "cpu memory"),
+            (&format!("{STEP}/cpu.max"), "max 100000\n"),
+            (&format!("{STEP}/cpu.weight"), "100\n"),
+            (&format!("{STEP}/memory.max"), "max\n"),
+            (&format!("{instance}/cpu.max"), "max 100000\n"),
+            ("system.slice/docker.service/cpu.max", "max 100000\n"),
+        ]);
+        let groups = ControlGroups::new(root.path(), Path::new("docker/buildkit"));
+        groups.limit(&LIMITS).unwrap();
+        assert_eq!(read(&root, &format!("{STEP}/cpu.max")), "20000 20000");
+        assert_eq!(read(&root, &format!("{STEP}/cpu.weight")), "10");
+        assert_eq!(read(&root, &format!("{STEP}/memory.max")), "1073741824");
+        assert_eq!(read(&root, &format!("{instance}/cpu.max")), "max 100000\n");
+        assert_eq!(read(&root, "system.slice/docker.service/cpu.max"), "max 100000\n");
+        groups.unlimit().unwrap();
+        assert_eq!(read(&root, &format!("{STEP}/memory.max")), "max");
+    }
+
+    #[test]
+    fn the_common_group_of_the_cgroupfs_driver_is_made_and_limited() {
+        let root = tree(&[
+            ("cpu/docker/cpu.shares", "1024\n"),
+            ("memory/docker/buildkit/memory.limit_in_bytes", "9223372036854771712\n"),
+        ]);
+        let groups = ControlGroups::new(root.path(), Path::new("docker/buildkit"));
+        groups.limit(&LIMITS).unwrap();
+        assert!(root.path().join("cpu/docker/buildkit").is_dir());
+        assert_eq!(read(&root, "memory/docker/buildkit/memory.limit_in_bytes"), "1073741824");
+        assert_eq!(read(&root, "cpu/docker/cpu.shares"), "1024\n");
+    }
+
+    #[test]
+    fn a_machine_without_docker_is_no_failure() {
+        let root = tempfile::tempdir().unwrap();
+        ControlGroups::new(root.path(), Path::new("docker/buildkit")).limit(&LIMITS).unwrap();
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_the_kernel_rounds_counts_as_written() {
+        assert!(is_same("12638072832", "12638074880"));
+        assert!(!is_same("20000", "40000"));
+        assert!(!is_same("max", "10"));
+    }
+}

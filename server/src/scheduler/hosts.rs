@@ -1,0 +1,171 @@
+//! Which hosts lead to an app: its own under the base domain, its domains, and, by a redirect, those of its former names.
+//!
+//! The store knows them; here is the copy that passes publish by. It changes by [`Scheduler::rehost`] alone, one app at a
+//! time, so that no pass which began before a change can publish what was before it.
+use super::{House, Scheduler};
+use crate::domain::route::{AppRoute, Redirect, RouteTable};
+use crate::domain::{AppId, Hostname};
+use crate::store::{self, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hosts {
+    own: Option<Hostname>,
+    domains: BTreeSet<Hostname>,
+    former: BTreeSet<Hostname>,
+}
+
+impl Hosts {
+    /// Makes the table's hosts of `app` these. `false`: they were.
+    pub(super) fn enter(&self, app: AppId, table: &mut RouteTable) -> bool {
+        let hosts: BTreeSet<&Hostname> = self.own.iter().chain(&self.domains).collect();
+        let redirects: BTreeMap<&Hostname, Redirect> = match &self.own {
+            Some(to) => self.former.iter().map(|host| (host, Redirect { app, to: to.clone() })).collect(),
+            None => BTreeMap::new(),
+        };
+        let are_same = table.hosts.iter().filter(|(_, id)| **id == app).map(|(host, _)| host).eq(hosts.iter().copied())
+            && table
+                .redirects
+                .iter()
+                .filter(|(_, redirect)| redirect.app == app)
+                .eq(redirects.iter().map(|(host, to)| (*host, to)));
+        if are_same {
+            return false;
+        }
+        table.hosts.retain(|_, id| *id != app);
+        table.redirects.retain(|_, redirect| redirect.app != app);
+        table.hosts.extend(hosts.into_iter().map(|host| (host.clone(), app)));
+        table.redirects.extend(redirects.into_iter().map(|(host, redirect)| (host.clone(), redirect)));
+        true
+    }
+}
+
+impl Scheduler {
+    /// An app was renamed, or its domains changed: visitors are led by it when this returns, engine or not.
+    pub async fn rehost(&self, app: AppId) -> anyhow::Result<()> {
+        Ok(self.0.rehost(app).await?)
+    }
+}
+
+impl House {
+    pub(super) async fn rehost(&self, app: AppId) -> store::Result<()> {
+        let mut hosting = self.publisher.hosting.lock().await;
+        let row = match self.tools.store.app_by_id(app).await {
+            Ok(row) => row,
+            Err(StoreError::Missing { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if row.destroying {
+            return Ok(());
+        }
+        let mut domains = BTreeSet::new();
+        for domain in self.tools.store.domains(app).await? {
+            if self.is_of_another(app, &domain.host).await? {
+                tracing::warn!("{} is another app's own host; {} does not answer there", domain.host, row.name);
+            } else {
+                domains.insert(domain.host);
+            }
+        }
+        let former = self.tools.store.former_names(app).await?;
+        let hosts = Hosts {
+            own: self.host_of(&row.name),
+            domains,
+            former: former.iter().filter_map(|name| self.host_of(name)).collect(),
+        };
+        hosting.insert(app, hosts.clone());
+        let is_changed = {
+            let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that has no route yet is published by its first pass.
+            let Some(route) = table.apps.get_mut(&app) else { return Ok(()) };
+            route.name = row.name;
+            let is_changed = hosts.enter(app, &mut table);
+            if is_changed {
+                self.tools.proxy.set_routes(&table);
+            }
+            is_changed
+        };
+        drop(hosting);
+        if is_changed {
+            self.save_routes_or_report().await;
+        }
+        Ok(())
+    }
+
+    /// A domain that was added when the server had another base domain may be an app's own host by now.
+    async fn is_of_another(&self, app: AppId, host: &Hostname) -> store::Result<bool> {
+        let Some(name) = self.tools.site.app_of(host) else { return Ok(false) };
+        Ok(self.tools.store.find_app(&name).await?.is_some_and(|owner| owner.id != app))
+    }
+
+    /// Publishes a route under the app's hosts, if either changed.
+    pub(super) async fn publish_route(&self, app: AppId, route: AppRoute) {
+        let hosting = self.publisher.hosting.lock().await;
+        // Every pass sees to it first that they are known.
+        let Some(hosts) = hosting.get(&app) else { return };
+        let is_changed = {
+            let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
+            let has_other_hosts = hosts.enter(app, &mut table);
+            let has_other_route = table.apps.get(&app) != Some(&route);
+            if has_other_route {
+                table.apps.insert(app, route);
+            }
+            if has_other_hosts || has_other_route {
+                self.tools.proxy.set_routes(&table);
+            }
+            has_other_hosts || has_other_route
+        };
+        drop(hosting);
+        if is_changed {
+            self.save_routes_or_report().await;
+        }
+    }
+
+    /// Asks the store for an app's hosts, unless that was done since the start.
+    pub(super) async fn know_hosts(&self, app: AppId) -> store::Result<()> {
+        let is_known = self.publisher.hosting.lock().await.contains_key(&app);
+        if is_known { Ok(()) } else { self.rehost(app).await }
+    }
+
+    /// Takes everything of an app out of the table, for good: it must not come back with the next start either.
+    pub(super) async fn retract(&self, app: AppId) -> store::Result<()> {
+        let mut hosting = self.publisher.hosting.lock().await;
+        hosting.remove(&app);
+        {
+            let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
+            Hosts::default().enter(app, &mut table);
+            table.apps.remove(&app);
+            self.tools.proxy.set_routes(&table);
+        }
+        drop(hosting);
+        self.tools.router_lines.forget(app);
+        self.save_routes().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(own: &str, domains: &[&str], former: &[&str]) -> Hosts {
+        let set = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        Hosts { own: Some(own.parse().unwrap()), domains: set(domains), former: set(former) }
+    }
+
+    #[test]
+    fn only_the_apps_own_hosts_are_exchanged_and_no_change_is_told_as_none() {
+        let (blog, shop) = (AppId(1), AppId(2));
+        let mut table = RouteTable::default();
+        assert!(hosts("shop.test", &["buy.example"], &[]).enter(shop, &mut table));
+        let first = hosts("blog.test", &["www.example.com"], &["old.test"]);
+        assert!(first.enter(blog, &mut table));
+        assert!(!first.enter(blog, &mut table));
+        assert_eq!(table.redirects[&"old.test".parse().unwrap()].to.as_str(), "blog.test");
+        assert!(hosts("news.test", &["www.example.com"], &["blog.test", "old.test"]).enter(blog, &mut table));
+        let hosts: Vec<&str> = table.hosts.keys().map(Hostname::as_str).collect();
+        assert_eq!(hosts, ["buy.example", "news.test", "shop.test", "www.example.com"]);
+        assert!(table.redirects.values().all(|redirect| redirect.to.as_str() == "news.test"));
+        assert!(Hosts::default().enter(blog, &mut table));
+        assert!(table.hosts.values().all(|app| *app == shop) && table.redirects.is_empty());
+    }
+}
