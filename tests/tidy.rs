@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 19] = [
+const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -13,8 +13,9 @@ const MAY_KNOW: [(&str, &[&str]); 19] = [
     ("guard", &["domain"]),
     ("logs", &["domain", "clock"]),
     ("visit", &[]),
+    ("disk", &["domain", "engine", "store"]),
     ("proxy", &["domain", "clock", "visit"]),
-    ("scheduler", &["proxy", "domain", "clock", "engine", "logs", "store", "crash_point"]),
+    ("scheduler", &["proxy", "domain", "clock", "disk", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
     ("laptop", &["commands", "domain"]),
@@ -24,7 +25,20 @@ const MAY_KNOW: [(&str, &[&str]); 19] = [
     ("web", &["desk", "builder", "scheduler", "domain", "logs", "store", "visit"]),
     (
         "commands",
-        &["backups", "desk", "builder", "scheduler", "domain", "clock", "console", "engine", "guard", "logs", "store"],
+        &[
+            "backups",
+            "desk",
+            "builder",
+            "scheduler",
+            "domain",
+            "clock",
+            "console",
+            "disk",
+            "engine",
+            "guard",
+            "logs",
+            "store",
+        ],
     ),
 ];
 /// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does.
@@ -317,11 +331,42 @@ fn every_fault_names_a_test_that_exists() {
 
 #[test]
 fn the_papers_of_the_house_are_there() {
-    for paper in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "FAULTS.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+    for paper in
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "FAULTS.md", "LIMITS.md", "LICENSE-MIT", "LICENSE-APACHE"]
+    {
         assert!(root().join(paper).is_file(), "{paper} is missing");
     }
     let changes = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("read CHANGELOG.md");
     assert!(changes.contains("## [Unreleased]"), "CHANGELOG.md has a place for what comes");
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("read ARCHITECTURE.md");
     assert!(architecture.lines().count() <= 150, "ARCHITECTURE.md is more than 150 lines long");
+}
+
+/// The words in backticks of a cell.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_table_of_limits_names_what_is_there() {
+    let (table, all) = (std::fs::read_to_string(root().join("LIMITS.md")).expect("read LIMITS.md"), all_rust());
+    let (mut complaints, mut rows) = (Vec::new(), 0);
+    for line in table.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let [what, _limit, _by, place, test] = cells[..] else { panic!("five cells: {line}") };
+        rows += 1;
+        let [file, name] = quoted(place)[..] else { panic!("a file and a name: {place}") };
+        if !all.iter().any(|source| source.path == file && source.text.contains(name)) {
+            complaints.push(format!("{}: {file} holds no {name}", what.trim()));
+        }
+        let is_test = |name: &str| all.iter().any(|source| source.text.contains(&format!("fn {name}()")));
+        complaints.extend(
+            quoted(test)
+                .into_iter()
+                .filter(|name| !is_test(name))
+                .map(|name| format!("{}: no test {name}", what.trim())),
+        );
+    }
+    assert!(rows >= 40, "only {rows} rows were read");
+    assert_none(complaints);
 }

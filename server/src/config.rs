@@ -1,6 +1,6 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
-use crate::domain::Hostname;
 use crate::domain::site::LOCAL_ADMIN_HOST;
+use crate::domain::{Hostname, Size};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -11,6 +11,9 @@ const DATA_DIR: &str = "/var/lib/paas";
 const HTTP_LISTEN: &str = "[::]:80";
 const SSH_LISTEN: &str = "[::]:2222";
 const BASE_DOMAIN: &str = "localhost";
+const DISK_RESERVE: &str = "1GiB";
+const INSTANCE_DISK_MAX: &str = "2GiB";
+const BUILD_CACHE_MAX: &str = "10GiB";
 const BACKUP_AT: &str = "03:10";
 
 /// `paas server`: receives, builds, runs and routes apps.
@@ -49,6 +52,15 @@ struct Keys {
     /// Certificate authorities (PEM) that build steps trust beside Debian's own
     #[arg(long, env = "PAAS_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
+    /// Room that must be left on the data's and the engine's disk for a build to begin [default: 1GiB]
+    #[arg(long, env = "PAAS_DISK_RESERVE", value_name = "SIZE")]
+    disk_reserve: Option<String>,
+    /// What an instance may write to its own disk before it is stopped [default: 2GiB]
+    #[arg(long, env = "PAAS_INSTANCE_DISK_MAX", value_name = "SIZE")]
+    instance_disk_max: Option<String>,
+    /// What the engine's build cache is pruned back to, whoever else builds there [default: 10GiB]
+    #[arg(long, env = "PAAS_BUILD_CACHE_MAX", value_name = "SIZE")]
+    build_cache_max: Option<String>,
     /// Public key that backups are encrypted to: age1… or an SSH key
     #[arg(long, env = "PAAS_BACKUP_RECIPIENT", value_name = "KEY")]
     backup_recipient: Option<String>,
@@ -73,6 +85,9 @@ pub struct Config {
     pub admin_host: Hostname,
     pub docker_host: Option<String>,
     pub ca_bundle: Option<PathBuf>,
+    pub disk_reserve: Size,
+    pub instance_disk_max: Size,
+    pub build_cache_max: Size,
     pub backup_recipient: Option<String>,
     pub backup_passphrase_file: Option<PathBuf>,
     /// Minute of the day, UTC.
@@ -119,6 +134,17 @@ impl Config {
             base_domain,
             docker_host,
             ca_bundle: keys.ca_bundle.or(file.ca_bundle),
+            disk_reserve: size("disk_reserve", keys.disk_reserve.or(file.disk_reserve).as_deref(), DISK_RESERVE)?,
+            instance_disk_max: size(
+                "instance_disk_max",
+                keys.instance_disk_max.or(file.instance_disk_max).as_deref(),
+                INSTANCE_DISK_MAX,
+            )?,
+            build_cache_max: size(
+                "build_cache_max",
+                keys.build_cache_max.or(file.build_cache_max).as_deref(),
+                BUILD_CACHE_MAX,
+            )?,
             backup_recipient: keys.backup_recipient.or(file.backup_recipient),
             backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
             backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
@@ -148,6 +174,10 @@ fn read_file(path: &Path) -> anyhow::Result<Keys> {
 fn address(key: &str, given: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
     let text = given.unwrap_or_else(|| default.to_owned());
     text.parse().with_context(|| format!("{key}: `{text}` is no address and port; write it like 127.0.0.1:8080"))
+}
+
+fn size(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Size> {
+    given.unwrap_or(default).parse().with_context(|| key.to_owned())
 }
 
 /// A time of day as its minute; `None` for `off`.
@@ -233,6 +263,7 @@ mod tests {
             ("--base-domain 10.0.0.1".to_owned(), "base_domain"),
             ("--docker-host tcp://other:2375".to_owned(), "docker_host"),
             (format!("--config {}", file.display()), "base_domian"),
+            ("--disk-reserve much".to_owned(), "disk_reserve"),
             ("--nonsense".to_owned(), "--nonsense"),
             ("--backup-at 24:00".to_owned(), "backup_at"),
             ("--backup-at 3:10".to_owned(), "backup_at"),

@@ -25,6 +25,7 @@ pub mod clock;
 pub mod console;
 pub mod crash_point;
 pub mod data_dir;
+pub mod disk;
 pub mod engine;
 pub mod logs;
 pub mod store;

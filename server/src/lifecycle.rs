@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::data_dir;
 use crate::desk::Desk;
+use crate::disk::{Allowance, Disk};
 use crate::domain::route::RouteTable;
 use crate::domain::{AppId, BridgePrefix, Pusher, Site};
 use crate::engine::DockerEngine;
@@ -83,7 +84,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
-    let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, saved);
+    let disk = Disk::new(engine.clone(), ground.store.clone(), config.data_dir.clone(), allowance(&config));
+    let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, (saved, disk.clone()));
     waker.0.get_or_init(|| scheduler.clone());
     let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
     let backups = ground.start_backups(&config, cipher, &engine, &scheduler)?;
@@ -95,6 +97,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         engine: engine.clone(),
         repos: ground.repos.clone(),
         logs: ground.logs.clone(),
+        disk,
         clock: Arc::clone(&ground.clock),
         parse_key,
         site: site.clone(),
@@ -145,13 +148,14 @@ impl Ground {
         proxy: &ProxyHandle,
         router_lines: RouterLines,
         site: &Site,
-        saved: RouteTable,
+        (saved, disk): (RouteTable, Disk),
     ) -> Scheduler {
         let tools = scheduler::Tools {
             store: self.store.clone(),
             engine: engine.clone(),
             proxy: proxy.clone(),
             logs: self.logs.clone(),
+            disk,
             router_lines,
             clock: Arc::clone(&self.clock),
             site: site.clone(),
@@ -252,6 +256,14 @@ impl Ground {
             limits: Limits::default(),
         };
         receiver::start(ssh, settings, neighbours, self.tracker.clone(), self.stop.clone()).await
+    }
+}
+
+fn allowance(config: &Config) -> Allowance {
+    Allowance {
+        reserve: config.disk_reserve,
+        instance_max: config.instance_disk_max,
+        build_cache_max: config.build_cache_max,
     }
 }
 

@@ -3,9 +3,10 @@
 
 use futures_util::StreamExt as _;
 use paas::clock::{Clock, SystemClock};
+use paas::disk::{Allowance, Disk};
 use paas::domain::failure::Exit;
 use paas::domain::release::Config;
-use paas::domain::{App, AppId, Command, ImageId, Oid, Origin, Release, ReleaseNo, Secret, Site};
+use paas::domain::{App, AppId, Command, ImageId, Oid, Origin, Release, ReleaseNo, Secret, Site, Size};
 use paas::engine::{Attachment, Engine as _, FakeEngine, Keep, OneOffEngine as _, OneOffSeen, Stdio, Written};
 use paas::logs::{Logs, RouterLines};
 use paas::proxy::{ProxySettings, RouterLog, Waker};
@@ -107,9 +108,12 @@ fn start(
     let proxy = paas::proxy::start(listener, settings, Arc::clone(&clock), Arc::new(Nobody), Arc::new(Nobody)).unwrap();
     let (router_lines, writer) = RouterLines::new(logs.clone(), stop.clone());
     tracker.spawn(writer);
+    let engine = Arc::new(engine);
+    let allowance = Allowance { reserve: Size(0), instance_max: Size(1 << 30), build_cache_max: Size(u64::MAX) };
     let tools = Tools {
+        disk: Disk::new(engine.clone(), store.clone(), std::env::temp_dir(), allowance),
         store,
-        engine: Arc::new(engine),
+        engine,
         proxy,
         logs,
         router_lines,

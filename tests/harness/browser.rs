@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// More than any page has places to stop at.
 const TABS_MAX: usize = 60;
@@ -41,7 +41,7 @@ impl Browser {
         }});
         let mut browser = Self { driver, address, session: String::new(), _profile: profile };
         let made = browser.call("POST", "/session", &json!({ "capabilities": capabilities }));
-        browser.session = made["sessionId"].as_str().expect("a session has an id").to_owned();
+        made["sessionId"].as_str().expect("a session has an id").clone_into(&mut browser.session);
         browser
     }
 

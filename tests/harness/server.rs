@@ -81,6 +81,20 @@ impl Server {
         self.child.id()
     }
 
+    /// Processor time that it has used so far.
+    pub(super) fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("read /proc");
+        let fields: Vec<u64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        // After the state, which is a letter: utime and stime are the 11th and 12th number, in hundredths of a second.
+        Duration::from_millis((fields[10] + fields[11]) * 10)
+    }
+
     pub(super) fn kill9(&mut self) {
         // It may have ended already, by a crash point.
         let _ = self.child.kill();

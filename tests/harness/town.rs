@@ -106,6 +106,11 @@ impl Town {
 
     // The server's life.
 
+    /// Processor time that the server has used so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.server.cpu()
+    }
+
     pub(crate) fn kill9(&mut self) {
         self.server.kill9();
     }

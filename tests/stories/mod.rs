@@ -5,6 +5,7 @@ mod broken;
 mod commands;
 mod crowd;
 mod destroy;
+mod excess;
 mod faults;
 mod first_push;
 mod install;

@@ -71,6 +71,7 @@ impl Workshop {
             self.tell(app, build.id, ["-----> Same tree, same settings: no build needed".to_owned()]);
             return Ok(Made { image, plan, jobs });
         }
+        self.tools.scheduler.make_room().await?;
         let inputs = Inputs { tree, plan: &plan, config: &config, env: &env };
         let image = self.build_image(app, build, inputs, cancel).await?;
         let kept = self.tools.store.remember_image(app.id, &fingerprint, &image, self.tools.clock.now()).await;

@@ -13,6 +13,7 @@ mod config_file;
 mod cron;
 mod deploy;
 mod destroy;
+mod disk;
 mod dns;
 mod doctor;
 mod domains;
@@ -40,6 +41,7 @@ use crate::builder::{Builder, Repos};
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::desk::{Desk, Refusal};
+use crate::disk::Disk;
 use crate::domain::{App, AppName, Hostname, Pusher, Site};
 use crate::engine::Engine;
 use crate::guard::GuardWatch;
@@ -65,6 +67,7 @@ pub struct Tools {
     pub engine: Arc<dyn Engine>,
     pub repos: Repos,
     pub logs: Logs,
+    pub disk: Disk,
     pub clock: Arc<dyn Clock>,
     pub parse_key: KeyParser,
     pub site: Site,

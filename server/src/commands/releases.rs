@@ -5,10 +5,11 @@ use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
 use crate::domain::release::Release;
-use crate::domain::{App, AppName, Command, Origin, ReleaseNo, Rollout};
+use crate::domain::{App, AppName, Command, ImageId, Origin, ReleaseNo, Rollout};
 use crate::logs::{TranscriptOf, printable};
 use crate::store::{ConfigChange, NewRelease};
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// Releases that a list shows.
 const LISTED: u32 = 50;
@@ -67,6 +68,14 @@ struct ReleaseView {
     config_vars: Vec<String>,
 }
 
+#[derive(Serialize)]
+struct ListedView {
+    #[serde(flatten)]
+    release: ReleaseView,
+    /// There is no way back to it without a push.
+    image_gone: bool,
+}
+
 impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
@@ -94,15 +103,27 @@ impl Verb {
 
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let releases = context.tools.store.releases(app.id, LISTED).await?;
+    // An engine that is away is no reason to list nothing.
+    let there: Option<HashSet<ImageId>> =
+        context.tools.engine.app_images().await.ok().map(|images| images.into_iter().map(|image| image.id).collect());
+    let is_gone = |release: &Release| there.as_ref().is_some_and(|there| !there.contains(&release.image));
     if form.json {
-        return print_json(console, &releases.iter().map(view).collect::<Vec<_>>()).await;
+        let views = releases.iter().map(|release| ListedView { release: view(release), image_gone: is_gone(release) });
+        return print_json(console, &views.collect::<Vec<_>>()).await;
     }
     let now = context.tools.clock.now();
     let rows: Vec<Vec<String>> = releases
         .iter()
         .map(|r| {
             let when = format!("{} ago", ago(now.since(r.created_at)));
-            vec![r.no.to_string(), r.rollout.word().to_owned(), r.description.clone(), r.created_by.clone(), when]
+            let gone = if is_gone(r) { " (image removed)" } else { "" };
+            vec![
+                r.no.to_string(),
+                format!("{}{gone}", r.rollout.word()),
+                r.description.clone(),
+                r.created_by.clone(),
+                when,
+            ]
         })
         .collect();
     let empty = format!("{} has no releases yet; `git push paas main` makes the first", app.name);

@@ -1,9 +1,11 @@
 //! `server:status` and `server:doctor`.
+use super::disk::print_report;
 use super::doctor::{Finding, examine};
 use super::grammar::Form;
 use super::table::print_json;
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
+use crate::disk::Report;
 use serde::Serialize;
 
 #[derive(clap::Subcommand)]
@@ -26,6 +28,7 @@ struct StatusView {
     builds_running: usize,
     builds_queued: usize,
     data_dir: String,
+    disk: Report,
     host_guard: String,
 }
 
@@ -56,6 +59,7 @@ async fn status(context: &Context, console: &Console, form: Form) -> Done {
         builds_running: tools.store.running_builds().await?.len(),
         builds_queued: tools.store.queued_builds().await?.len(),
         data_dir: tools.data_dir.display().to_string(),
+        disk: tools.disk.report().await,
         host_guard: tools.guard.word(),
     };
     if form.json {
@@ -75,6 +79,7 @@ async fn status(context: &Context, console: &Console, form: Form) -> Done {
     ] {
         console.say(&format!("{what:<11}{value}")).await;
     }
+    print_report(console, &view.disk).await;
     Ok(())
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn carry(
 pub(super) fn exit_code(exit: Exit) -> u8 {
     match exit {
         Exit::Status(status) => u8::try_from(status & 0xff).unwrap_or(FAILED),
-        Exit::OutOfMemory => KILLED,
+        Exit::OutOfMemory | Exit::OverDisk { .. } | Exit::FilledDisk => KILLED,
     }
 }
 

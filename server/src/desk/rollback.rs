@@ -31,18 +31,27 @@ impl Desk {
                     .next("`paas releases:retry` tries the newest release again"));
             }
         }
-        if self.engine.image(target.image.as_str()).await?.is_none() {
-            return Err(Refusal::new(format!("the image of {} is gone", target.no)).next("push that commit again"));
-        }
+        self.check_image(&target).await?;
         Ok(target)
     }
 
     /// Makes a release that is `target` again. [`Desk::see_through`] comes next.
     pub async fn roll_back(&self, app: &App, target: &Release, by: &str) -> Result<Made, Refusal> {
+        // Between this look and the new release nobody may collect the image.
+        let _turn = self.scheduler.image_turn().await;
+        self.check_image(target).await?;
         let replaced = self.store.live_release(app.id).await?.map(|live| live.no);
         let no = self.store.create_rollback(target, by, self.clock.now()).await?;
         self.scheduler.wake(app.id);
         Ok(Made { no, replaced })
+    }
+
+    async fn check_image(&self, target: &Release) -> Result<(), Refusal> {
+        if self.engine.image(target.image.as_str()).await?.is_some() {
+            return Ok(());
+        }
+        let what = format!("the image of {} was removed: those of the newest 5 releases are kept", target.no);
+        Err(Refusal::new(what).next(format!("push that commit again: {}", target.commit)))
     }
 
     /// Waits until a release that no push made has settled and stood its first moments; then its transcript is complete.

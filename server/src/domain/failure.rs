@@ -1,6 +1,6 @@
 //! Why something failed, as data: the same sentence and the same advice reach the pusher, the pages and the audit log.
-use super::Oid;
 use super::limits::Memory;
+use super::{Oid, Size};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -10,6 +10,12 @@ use std::fmt;
 pub enum Exit {
     Status(i32),
     OutOfMemory,
+    /// We ended it: it wrote more to its own disk than it may.
+    OverDisk {
+        limit_bytes: u64,
+    },
+    /// We ended it: the disk of all has too little room left, and it wrote the most.
+    FilledDisk,
 }
 
 impl fmt::Display for Exit {
@@ -18,6 +24,10 @@ impl fmt::Display for Exit {
             Self::Status(code @ 129..=192) => write!(f, "was killed by signal {}", code - 128),
             Self::Status(code) => write!(f, "exited with status {code}"),
             Self::OutOfMemory => f.write_str("ran out of memory"),
+            Self::OverDisk { limit_bytes } => {
+                write!(f, "was stopped: it wrote more than {} to its own disk", Size(*limit_bytes))
+            }
+            Self::FilledDisk => f.write_str("was stopped: the server's disk is nearly full, and it wrote the most"),
         }
     }
 }
@@ -109,6 +119,13 @@ pub enum Failure {
     ReleaseCommandTimedOut {
         limit_secs: u64,
     },
+    /// Too little room on a disk to begin.
+    NoRoom {
+        place: String,
+        needed_bytes: u64,
+        free_bytes: u64,
+        largest: Vec<String>,
+    },
     /// The world failed: engine, disk, database.
     Platform {
         reason: String,
@@ -134,12 +151,18 @@ impl Failure {
             Self::Crashed { exit: Exit::Status(127), .. } => {
                 "127 means command not found: check the Procfile line and the image's PATH".to_owned()
             }
-            Self::Crashed { exit: Exit::Status(126), .. } => {
+            Self::Crashed { exit: Exit::Status(126), .. } | Self::ReleaseCommand { exit: Exit::Status(126) } => {
                 "126 means not executable: commit the file with `git update-index --chmod=+x FILE`".to_owned()
             }
             Self::Crashed { exit: Exit::OutOfMemory, .. } => {
                 "it needs more than its memory limit; `paas ps:limits` shows and changes it".to_owned()
             }
+            Self::Crashed { exit: Exit::OverDisk { .. } | Exit::FilledDisk, .. } => {
+                "what an instance writes is lost with it anyway: keep less, or keep it elsewhere; the server's setting \
+                 `instance_disk_max` is the limit"
+                    .to_owned()
+            }
+            Self::NoRoom { .. } => "run `paas server:status`; then remove what is not needed, or add disk".to_owned(),
             Self::OutOfMemory { process, limit_bytes } => out_of_memory_advice(process, *limit_bytes),
             Self::Crashed { .. } => "the last lines above are what it said; `paas logs` has all of them".to_owned(),
             Self::Unhealthy { path, status: 500.., .. } => {
@@ -157,9 +180,6 @@ impl Failure {
             }
             Self::ReleaseCommand { exit: Exit::Status(127) } => {
                 "127 means command not found: check the Procfile's `release:` line and the image's PATH".to_owned()
-            }
-            Self::ReleaseCommand { exit: Exit::Status(126) } => {
-                "126 means not executable: commit the file with `git update-index --chmod=+x FILE`".to_owned()
             }
             Self::ReleaseCommand { exit: Exit::OutOfMemory } => {
                 "it needs more than its memory limit; `paas ps:limits release memory=1G` raises it".to_owned()
@@ -207,6 +227,10 @@ impl fmt::Display for Failure {
             Self::ReleaseCommand { exit } => write!(f, "the release command {exit}"),
             Self::ReleaseCommandTimedOut { limit_secs } => {
                 write!(f, "the release command was ended after its limit of {} min", limit_secs / 60)
+            }
+            Self::NoRoom { place, needed_bytes, free_bytes, largest } => {
+                write!(f, "needs {} free on {place}, {} are", Size(*needed_bytes), Size(*free_bytes))?;
+                if largest.is_empty() { Ok(()) } else { write!(f, "; largest: {}", largest.join(", ")) }
             }
         }
     }

@@ -27,6 +27,7 @@ pub mod route;
 pub mod secret;
 pub mod session;
 pub mod site;
+pub mod size;
 pub mod terminal;
 pub mod volume;
 
@@ -45,4 +46,5 @@ pub use release::{App, Command, Origin, Release};
 pub use rollout::Rollout;
 pub use secret::Secret;
 pub use site::Site;
+pub use size::Size;
 pub use volume::{MountPath, Volume, VolumeKey, VolumeName};

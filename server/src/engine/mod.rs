@@ -4,6 +4,7 @@
 //! Everything made here carries `paas.installation=<id>`, and every list filters by it: what is not ours is never touched.
 
 mod buildkit;
+mod disk;
 pub mod docker;
 pub mod fake;
 mod lines;
@@ -12,6 +13,7 @@ mod sockets;
 mod volume_copy;
 
 pub use crate::domain::terminal::WindowSize;
+pub use disk::{AppImage, DiskEngine, DiskUse, ImageUse};
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
 pub use one_off::{
@@ -227,7 +229,7 @@ pub struct EngineFacts {
 }
 
 #[async_trait]
-pub trait Engine: OneOffEngine + VolumeCopies {
+pub trait Engine: OneOffEngine + VolumeCopies + DiskEngine {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.

@@ -9,6 +9,7 @@ mod mask;
 mod overlap;
 mod placed;
 mod printable;
+mod prune;
 mod router_lines;
 mod voice;
 

@@ -96,6 +96,7 @@ impl House {
         self.tell_failure(sheet, release, culprit, &failure).await;
         self.tools.store.fail_release(sheet.app.id, release, failure, self.tools.clock.now()).await?;
         crash_point!("release-failed");
+        self.settled.notify_one();
         Ok(())
     }
 
@@ -104,6 +105,7 @@ impl House {
         crash_point!("before-promotion");
         self.tools.store.promote_release(sheet.app.id, release, self.tools.clock.now()).await?;
         crash_point!("after-promotion");
+        self.settled.notify_one();
         tracing::info!(app.name = %sheet.app.name, release.no = release.0, "promoted {} {release}", sheet.app.name);
         Ok(())
     }

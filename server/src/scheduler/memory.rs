@@ -1,5 +1,6 @@
 //! What the scheduler remembers of an app between two looks. All of it can be lost: a restart observes anew.
 use super::probe::ProbeState;
+use crate::domain::failure::Exit;
 use crate::domain::instance::Slot;
 use crate::domain::plan::{CommandLedger, CommandRun, CrashLedger, Crashes, STEADY_TIME};
 use crate::domain::{ContainerId, Moment, ReleaseNo};
@@ -20,6 +21,8 @@ pub(super) struct AppMemory {
     pub(super) commands: BTreeMap<ReleaseNo, Commanded>,
     /// Instances whose end was counted already.
     pub(super) counted: HashSet<ContainerId>,
+    /// Instances that we ended for what they did: the true cause, which the engine does not know.
+    pub(super) ended_by_us: HashMap<ContainerId, Exit>,
     /// What the instances of a release carried when they left the route.
     pub(super) drained: HashMap<ReleaseNo, Drained>,
     /// Releases whose start was told.
@@ -108,6 +111,7 @@ impl AppMemory {
         self.instances.retain(|id, _| there.contains(id));
         self.stopping.retain(|id| there.contains(id));
         self.counted.retain(|id| there.contains(id));
+        self.ended_by_us.retain(|id, _| there.contains(id));
         let newest = current.iter().map(|no| no.0).max().unwrap_or(0);
         let is_recent = |no: &ReleaseNo| current.contains(no) || no.0 + 3 > newest;
         self.drained.retain(|no, _| is_recent(no));

@@ -8,10 +8,12 @@ mod clear;
 mod collect;
 mod cron;
 mod cron_run;
+mod disk_watch;
 mod exec;
 mod freeze;
 mod hold;
 mod hosts;
+mod images;
 mod memory;
 mod network;
 mod observe;
@@ -34,6 +36,7 @@ pub use one_off::{ONE_OFFS_MAX, OneOff, OneOffError, Order, Run};
 pub use see_through::Settled;
 
 use crate::clock::Clock;
+use crate::disk::Disk;
 use crate::domain::{App, AppId, Failure, Moment, ReleaseNo, Site};
 use crate::engine::{Engine, EngineEvent};
 use crate::logs::{Logs, RouterLines};
@@ -65,6 +68,7 @@ pub struct Tools {
     pub engine: Arc<dyn Engine>,
     pub proxy: ProxyHandle,
     pub logs: Logs,
+    pub disk: Disk,
     pub router_lines: RouterLines,
     pub clock: Arc<dyn Clock>,
     pub site: Site,
@@ -86,6 +90,9 @@ pub(crate) struct House {
     woken: Notify,
     memories: Mutex<HashMap<AppId, Arc<Mutex<AppMemory>>>>,
     networks: tokio::sync::Mutex<()>,
+    image_turn: tokio::sync::Mutex<()>,
+    /// A release went live or failed.
+    settled: Notify,
     one_offs: one_off::InHand,
     cron: cron::Bench,
     started_at: Moment,
@@ -105,6 +112,8 @@ impl Scheduler {
             woken: Notify::new(),
             memories: Mutex::default(),
             networks: tokio::sync::Mutex::default(),
+            image_turn: tokio::sync::Mutex::default(),
+            settled: Notify::new(),
             frozen: Mutex::default(),
             one_offs: one_off::InHand::default(),
             cron: cron::Bench::default(),
@@ -113,6 +122,8 @@ impl Scheduler {
         tracker.spawn(Arc::clone(&house).listen());
         tracker.spawn(Arc::clone(&house).sweep());
         tracker.spawn(Arc::clone(&house).keep_time());
+        tracker.spawn(Arc::clone(&house).collect_garbage());
+        tracker.spawn(Arc::clone(&house).watch_disk());
         Self(house)
     }
 

@@ -105,6 +105,7 @@ impl House {
                     if !memory.stopping.contains(&o.id) && !memory.counted.contains(&o.id) =>
                 {
                     memory.counted.insert(o.id.clone());
+                    let exit = memory.ended_by_us.get(&o.id).copied().unwrap_or(exit);
                     let ran_since = memory.instances.get(&o.id).map(|known| known.seen_since);
                     let crashes = memory.count_crash(o.release, &o.slot, now, ran_since);
                     self.tell_crash(context, o, exit, crashes, now);
@@ -176,7 +177,9 @@ fn state_of(o: &Observed, memory: &AppMemory, now: Moment) -> State {
     }
     match o.state {
         ObservedState::Created => State::Made,
-        ObservedState::Exited { at, exit } => State::Exited { at, exit },
+        ObservedState::Exited { at, exit } => {
+            State::Exited { at, exit: memory.ended_by_us.get(&o.id).copied().unwrap_or(exit) }
+        }
         ObservedState::Running { .. } => {
             let Some(known) = memory.instances.get(&o.id) else {
                 return State::Starting { since: now, probe: Probe::NoAnswer };

@@ -97,10 +97,11 @@ impl House {
                 self.attend(&app, &release, one_off, Mask::of(&release.config), Begin::WhereTheLogEnds);
                 return Ok(());
             }
-        } else if is_wanted && seen.name.process.as_str() == CRON && !self.has_adopted_runs() {
-            return Ok(());
-        } else if is_wanted && self.tools.clock.now().since(self.started_at) < TAKE_UP_TIME {
-            return Ok(());
+        } else if is_wanted {
+            let waits_for_cron = seen.name.process.as_str() == CRON && !self.has_adopted_runs();
+            if waits_for_cron || self.tools.clock.now().since(self.started_at) < TAKE_UP_TIME {
+                return Ok(());
+            }
         }
         tracing::info!("removing {}, which nobody looks after ({})", seen.name, seen.id.short());
         // Nothing waits for it any more, but it may be in the middle of something: it is asked to end, in the background.

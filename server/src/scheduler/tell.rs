@@ -160,7 +160,7 @@ impl House {
             if wait.is_zero() { "starting it again".to_owned() } else { format!("next start in {} s", wait.as_secs()) };
         let limit = match exit {
             Exit::OutOfMemory => format!(" (its limit is {})", context.memory_of(&o.slot.process)),
-            Exit::Status(_) => String::new(),
+            Exit::Status(_) | Exit::OverDisk { .. } | Exit::FilledDisk => String::new(),
         };
         self.say(
             context.app,

@@ -9,6 +9,7 @@ mod builds;
 mod config_vars;
 mod cron;
 mod destroying;
+mod images;
 mod keys;
 mod names;
 mod releases;

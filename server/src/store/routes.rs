@@ -40,7 +40,11 @@ mod tests {
             release: ReleaseNo(1),
             address: "10.192.1.2:5000".parse().unwrap(),
         };
-        let route = |name: &str, backends| AppRoute { name: name.parse().unwrap(), backends };
+        let route = |name: &str, backends| AppRoute {
+            name: name.parse().unwrap(),
+            backends,
+            maintenance: crate::domain::Maintenance::Off,
+        };
         let mut table = RouteTable::default();
         table.hosts.insert("blog.localhost".parse().unwrap(), AppId(1));
         table.apps.insert(AppId(1), route("blog", Backends::Ready(vec![backend])));

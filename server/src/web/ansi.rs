@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 /// How the text that follows is set. Anything else that a sequence asks for is left out.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a terminal sets each of them by itself")]
 struct Style {
     bold: bool,
     dim: bool,

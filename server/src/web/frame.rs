@@ -50,6 +50,7 @@ impl Frame {
         self.who.as_ref().map_or("", |who| &who.form_token)
     }
 
+    #[expect(clippy::unused_self, reason = "templates call methods of their frame")]
     pub(super) fn asset(&self, name: &str) -> &'static str {
         assets::path_of(name)
     }

@@ -40,8 +40,13 @@ impl LogFilter {
     /// The same as flags of `paas logs`.
     pub(super) fn flags(&self) -> String {
         let flags = [("-s", &self.source), ("-p", &self.process), ("--search", &self.search)];
-        let given = flags.into_iter().filter(|(_, value)| !value.is_empty());
-        given.map(|(flag, value)| format!(" {flag} {}", shlex::try_quote(value).unwrap_or_default())).collect()
+        flags.into_iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, (flag, value)| {
+            text.push(' ');
+            text.push_str(flag);
+            text.push(' ');
+            text.push_str(&shlex::try_quote(value).unwrap_or_default());
+            text
+        })
     }
 }
 

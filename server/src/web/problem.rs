@@ -97,7 +97,7 @@ impl From<StoreError> for Problem {
             | StoreError::FormerName { .. }
             | StoreError::TooMany { .. }
             | StoreError::Destroying { .. } => Self::said(StatusCode::CONFLICT, error.to_string()),
-            StoreError::Database(_) | StoreError::Other(_) => Self::Broken(error.into()),
+            StoreError::Troubled { .. } | StoreError::Database(_) | StoreError::Other(_) => Self::Broken(error.into()),
         }
     }
 }

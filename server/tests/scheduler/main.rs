@@ -2,16 +2,18 @@
 //! while, what answers over HTTP. Time can be moved on; nothing sleeps but to look again.
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
+mod disk;
 mod jobs;
 mod settings;
 mod volumes;
 
 use paas::clock::{Clock, SystemClock};
+use paas::disk::{Allowance, Disk};
 use paas::domain::failure::Exit;
 use paas::domain::instance::{State, Traffic};
 use paas::domain::{
     App, AppId, Command, ContainerId, Failure, ImageId, Jobs, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site,
-    VarName,
+    Size, VarName,
 };
 use paas::engine::FakeEngine;
 use paas::logs::{Logs, RouterLines};
@@ -196,7 +198,13 @@ impl Town {
             }
         };
         let is_over = tokio::time::timeout(PATIENCE, waiting).await.is_err();
-        assert!(!is_over, "not within {} s: {what}; there is {:#?}", PATIENCE.as_secs(), self.instances().await);
+        let log = self.logs.app(&self.app.key).unwrap().tail(20, |_| true).unwrap();
+        let instances = self.instances().await;
+        assert!(
+            !is_over,
+            "not within {} s: {what}; there is {instances:#?}, and the log says {log:#?}",
+            PATIENCE.as_secs()
+        );
     }
 
     async fn until_answered(&self, body: &str) {
@@ -232,9 +240,14 @@ async fn start(
 ) -> Scheduler {
     let saved = store.saved_routes(BOOT).await.unwrap().unwrap_or_default();
     let (router_lines, _writer) = RouterLines::new(logs.clone(), stop.clone());
+    let engine = Arc::new(engine);
+    // More than any disk has: the instances are looked at every second.
+    let (reserve, instance_max, build_cache_max) = (Size(u64::MAX), Size(1 << 30), Size(u64::MAX));
+    let allowance = Allowance { reserve, instance_max, build_cache_max };
     let tools = Tools {
+        disk: Disk::new(engine.clone(), store.clone(), std::env::temp_dir(), allowance),
         store,
-        engine: Arc::new(engine),
+        engine,
         proxy,
         logs,
         router_lines,

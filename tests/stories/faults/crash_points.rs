@@ -67,7 +67,7 @@ fn dies_at_each(places: &[&str], serves: Serves) {
     work.push().succeeds();
     let mut live = "echo v1".to_owned();
     for place in places.iter().flat_map(|place| std::iter::repeat_n(place, times())) {
-        println!("dies at {place}");
+        eprintln!("dies at {place}");
         let served_by = pid(&town, "blog");
         let pushed = format!("echo at {place} after {live}");
         work.set_version(&pushed);

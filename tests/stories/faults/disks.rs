@@ -56,7 +56,7 @@ fn changed(work: &Work) -> Push {
 
 /// Visitors see nothing of it.
 fn while_full(town: &mut Town, disk: &Path, act: impl FnOnce(&Town)) {
-    println!("{} is full", disk.display());
+    eprintln!("{} is full", disk.display());
     let town = &*town;
     town.disk(|engine| engine.fill(disk));
     let ((), witness) = while_asking(town, &["blog"], || act(town));

@@ -5,6 +5,7 @@
 //! debug level: never connect `log` to `tracing` here (R9).
 mod command;
 mod creation;
+mod disk;
 mod exec;
 mod hijack;
 mod images;
@@ -12,6 +13,7 @@ mod instances;
 mod link;
 mod networks;
 mod one_off;
+mod raw;
 mod streams;
 mod volume_copy;
 mod volumes;

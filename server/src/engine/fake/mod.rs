@@ -2,6 +2,7 @@
 //! own (127.x.y.z), listening on the PORT of its environment. The image's name says how an instance behaves
 //! ([`Behaviour`]); the test can end instances, remove them behind our back and take the whole engine away.
 mod behaviour;
+mod disk;
 mod instance;
 mod one_off;
 #[cfg(test)]

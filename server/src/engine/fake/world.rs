@@ -25,6 +25,9 @@ pub(super) struct World {
     pub(super) execs: BTreeMap<ExecId, Exec>,
     pub(super) networks: BTreeMap<AppId, (String, String)>,
     pub(super) references: BTreeMap<String, ImageId>,
+    /// Images that are an app's, there or not.
+    pub(super) image_apps: BTreeMap<ImageId, AppId>,
+    pub(super) written: BTreeMap<ContainerId, u64>,
     pub(super) builds: VecDeque<Result<ImageId, (String, String)>>,
     pub(super) events: broadcast::Sender<EngineEvent>,
     pub(super) starts: usize,
@@ -81,6 +84,8 @@ impl Default for World {
             execs: BTreeMap::new(),
             networks: BTreeMap::new(),
             references: BTreeMap::new(),
+            image_apps: BTreeMap::new(),
+            written: BTreeMap::new(),
             builds: VecDeque::new(),
             events: broadcast::Sender::new(EVENTS_KEPT),
             starts: 0,

@@ -9,12 +9,13 @@ use super::{Room, Tools, routes};
 use crate::builder::{self, Builder, Repos};
 use crate::clock::Clock;
 use crate::desk::Desk;
+use crate::disk::{Allowance, Disk};
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::session::Token;
 use crate::domain::{
     App, BuildId, Command, ContainerId, ImageId, Maintenance, Moment, Oid, Origin, Pusher, RefMove, ReleaseNo, Secret,
-    Site,
+    Site, Size,
 };
 use crate::engine::FakeEngine;
 use crate::logs::{Logs, RouterLines};
@@ -185,12 +186,14 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
     let proxy = crate::proxy::start(listener, settings, Arc::clone(&clock), Arc::new(Deaf), Arc::new(Deaf)).unwrap();
     let (router_lines, _writer) = RouterLines::new(logs.clone(), stopped.clone());
     let site = Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 };
+    let allowance = Allowance { reserve: Size(0), instance_max: Size(1 << 30), build_cache_max: Size(u64::MAX) };
     let scheduler = Scheduler::start(
         scheduler::Tools {
             store: store.clone(),
             engine: engine.clone(),
             proxy,
             logs: logs.clone(),
+            disk: Disk::new(engine.clone(), store.clone(), dir.to_owned(), allowance),
             router_lines,
             clock: Arc::clone(&clock),
             site: site.clone(),

@@ -1,0 +1,41 @@
+//! Which images an app still needs.
+use super::{Result, Store};
+use crate::domain::{AppId, ImageId};
+use std::collections::HashSet;
+
+impl Store {
+    /// Images of the app's `newest` releases, of the live and the starting one, and of the one that a rollback goes to.
+    pub async fn images_to_keep(&self, app: AppId, newest: u32) -> Result<HashSet<ImageId>> {
+        let newest = i64::from(newest);
+        let images = sqlx::query_scalar!(
+            r#"SELECT image AS "image!: String" FROM releases WHERE app_id = ?1 AND (
+                 word IN ('live', 'starting')
+                 OR no IN (SELECT no FROM releases WHERE app_id = ?1 ORDER BY no DESC LIMIT ?2)
+                 OR no = (SELECT no FROM releases WHERE app_id = ?1 AND word = 'replaced'
+                          ORDER BY live_at DESC, no DESC LIMIT 1))"#,
+            app.0,
+            newest
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(images.into_iter().map(ImageId::new).collect())
+    }
+
+    /// Whether a build of the app waits or runs: its image may be there before its release is.
+    pub async fn is_building(&self, app: AppId) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            "SELECT id FROM builds WHERE app_id = ? AND word IN ('queued', 'running') LIMIT 1",
+            app.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// The image is gone: the same inputs are built again.
+    pub async fn forget_image(&self, app: AppId, image: &ImageId) -> Result<()> {
+        let image = image.as_str();
+        sqlx::query!("DELETE FROM images WHERE app_id = ? AND image = ?", app.0, image).execute(&self.pool).await?;
+        Ok(())
+    }
+}
