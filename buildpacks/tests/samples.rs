@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use buildpacks::{BuildEnv, Language, MemoryTree, Start, plan};
 
@@ -40,24 +40,24 @@ fn every_sample_app_is_planned_without_a_warning() {
 #[test]
 fn every_program_of_a_sample_app_can_be_run() {
     let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/apps");
-    for entry in fs::read_dir(&apps).unwrap() {
-        for file in fs::read_dir(entry.unwrap().path()).unwrap() {
-            let path = file.unwrap().path();
-            let is_program = fs::read(&path).unwrap().starts_with(b"#!");
-            let mode = fs::metadata(&path).unwrap().permissions().mode();
-            assert_eq!(is_program, mode & 0o100 != 0, "{}", path.display());
-        }
+    for path in files_below(&apps) {
+        let is_program = fs::read(&path).unwrap().starts_with(b"#!");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(is_program, mode & 0o100 != 0, "{}", path.display());
     }
 }
 
-/// The sample apps have no folders and no symlinks.
+/// All files below a folder; the sample apps have no symlinks.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a sample app");
+    let paths = entries.map(|entry| entry.expect("an entry of a sample app").path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
 fn read_tree(folder: &Path) -> MemoryTree {
-    fs::read_dir(folder).expect("a sample app").map(|entry| entry.expect("a file of a sample app").path()).fold(
-        MemoryTree::new(),
-        |tree, path| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let contents = fs::read(&path).expect("a readable file");
-            tree.file(name.expect("a name in UTF-8"), contents)
-        },
-    )
+    files_below(folder).into_iter().fold(MemoryTree::new(), |tree, path| {
+        let name = path.strip_prefix(folder).expect("a file below the folder").to_str();
+        let contents = fs::read(&path).expect("a readable file");
+        tree.file(name.expect("a name in UTF-8"), contents)
+    })
 }

@@ -73,13 +73,13 @@ impl OwnEngine {
     }
 
     /// Where `paas` listens, seen from inside and from outside.
-    pub(crate) fn address(&self) -> IpAddr {
+    fn address() -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(link() + 2))
     }
 
     /// What tells `paas` to use it, and to listen where others reach it.
     pub(super) fn environment(&self) -> [(&'static str, String); 3] {
-        let address = format!("{}:0", self.address());
+        let address = format!("{}:0", Self::address());
         [("PAAS_DOCKER_HOST", self.host()), ("PAAS_HTTP_LISTEN", address.clone()), ("PAAS_SSH_LISTEN", address)]
     }
 

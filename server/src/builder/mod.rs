@@ -11,6 +11,7 @@ mod history;
 mod image;
 mod job;
 mod jobs;
+mod missing;
 mod queue;
 mod rebuild;
 mod repo_pack;
@@ -93,7 +94,9 @@ impl Builder {
         let workshop = Arc::new(Workshop { tools, queue: Queue::new(), destructions: Destructions::default() });
         tracker.spawn(Arc::clone(&workshop).work());
         tracker.spawn(Arc::clone(&workshop).resume_destructions());
-        Self(workshop)
+        let builder = Self(workshop);
+        tracker.spawn(builder.clone().build_missing());
+        builder
     }
 
     /// Takes a push in, durably; a queued build of the same app is superseded by it.

@@ -4,7 +4,6 @@ use super::cron::not_started;
 use super::one_off::{OneOff, Order, Run};
 use super::run_once::{RunEnd, Watch};
 use super::{House, Scheduler};
-use crate::crash_point;
 use crate::domain::job::RUN_LIMIT;
 use crate::domain::release::Config;
 use crate::domain::{App, AppId, CronRun, Release, RunNo, RunState};
@@ -22,7 +21,6 @@ impl House {
     pub(super) fn spawn_run(self: &Arc<Self>, app: AppId, no: RunNo) {
         let house = Arc::clone(self);
         self.tools.tracker.spawn(async move {
-            crash_point!("cron-claimed");
             match house.begin_run(app, no).await {
                 Ok((app, run, release)) => {
                     let state = house.run_to_end(&app, &run, &release).await;
@@ -83,7 +81,6 @@ impl House {
             Ok(one_off) => one_off,
             Err(reason) => return Some(RunState::NotStarted { reason }),
         };
-        crash_point!("cron-started");
         let watch = Watch {
             app,
             release,

@@ -55,7 +55,7 @@ async fn a_rollback_says_first_what_it_changes() {
     town.release("ok#2", "Push 89abcde", &[("A", "two"), ("CANARY", CANARY)]).await;
     // The fake engine knows images that were built or made by it; none of these was.
     let gone = town.page("/apps/blog/rollback/v1").await;
-    assert_eq!((gone.status, gone.text.contains("the image of v1 is gone")), (StatusCode::CONFLICT, true));
+    assert_eq!((gone.status, gone.text.contains("the image of v1 was removed")), (StatusCode::CONFLICT, true));
     assert!(town.page("/apps/blog/rollback/v2").await.text.contains("v2 is live already"));
     let live = town.submit("/apps/blog/rollback/v2", "from=v2").await;
     assert_eq!(live.status, StatusCode::CONFLICT);
