@@ -6,8 +6,9 @@
 
 /// What a shell does itself: `exec cd x` would look for a program named cd.
 const SHELL_WORDS: &[&str] = &[
-    "!", ".", ":", "[[", "case", "cd", "eval", "export", "for", "if", "set", "source", "trap", "ulimit", "umask",
-    "unset", "until", "while", "{",
+    "!", ".", ":", "[[", "alias", "case", "cd", "command", "eval", "exit", "export", "for", "hash", "if", "read",
+    "return", "set", "shift", "source", "times", "trap", "type", "ulimit", "umask", "unalias", "unset", "until",
+    "wait", "while", "{",
 ];
 
 /// Rewrites a command line so that `exec` may stand before it.

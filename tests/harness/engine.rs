@@ -70,6 +70,14 @@ impl Engine {
         .concat()
     }
 
+    /// Ids of all images of apps.
+    pub(crate) fn images(&self) -> Vec<String> {
+        let mut words = vec!["images".to_owned(), "--quiet".to_owned(), "--no-trunc".to_owned()];
+        words.extend(self.filters(&[]));
+        words.extend(["--filter".to_owned(), "label=paas.app".to_owned()]);
+        lines(&docker(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
     fn filters(&self, more: &[&str]) -> Vec<String> {
         let ours = format!("label=paas.installation={}", self.installation);
         let more = more.iter().map(|filter| format!("label={filter}"));
@@ -79,6 +87,17 @@ impl Engine {
 
 pub(crate) fn inspect(id: &str) -> Value {
     docker(&["inspect", id]).json()[0].take()
+}
+
+/// How an image was made, step by step.
+pub(crate) fn history(image: &str) -> String {
+    docker(&["history", "--no-trunc", image]).succeeds().stdout.clone()
+}
+
+/// All layers of an image, on the child's standard output.
+pub(crate) fn save(image: &str) -> std::process::Child {
+    let saving = Command::new("docker").args(["save", image]).stdout(std::process::Stdio::piped()).spawn();
+    saving.expect("start docker: is docker.io installed?")
 }
 
 pub(crate) fn remove_by_force(id: &str) {

@@ -78,9 +78,15 @@ impl OwnEngine {
     }
 
     /// What tells `paas` to use it, and to listen where others reach it.
-    pub(super) fn environment(&self) -> [(&'static str, String); 3] {
+    pub(super) fn environment(&self) -> [(&'static str, String); 4] {
         let address = format!("{}:0", Self::address());
-        [("PAAS_DOCKER_HOST", self.host()), ("PAAS_HTTP_LISTEN", address.clone()), ("PAAS_SSH_LISTEN", address)]
+        [
+            ("PAAS_DOCKER_HOST", self.host()),
+            ("PAAS_HTTP_LISTEN", address.clone()),
+            ("PAAS_SSH_LISTEN", address),
+            // Its disks are small: nothing is refused before it is really full.
+            ("PAAS_DISK_RESERVE", "1K".to_owned()),
+        ]
     }
 
     /// A file or folder as it is seen inside.

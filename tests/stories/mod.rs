@@ -2,6 +2,7 @@
 mod backups;
 mod bombs;
 mod broken;
+mod canary;
 mod commands;
 mod crowd;
 mod destroy;

@@ -95,8 +95,8 @@ fn names_that_no_app_may_have_are_refused_with_the_rule() {
 #[test]
 fn ssh_gives_commands_and_pushes_and_nothing_else() {
     let town = Town::start();
-    // A terminal is refused, and there is no shell behind it.
-    town.ssh_as("key", &["-tt"], "").fails_with(255, "PTY allocation request failed");
+    // A terminal that is asked for is noted for `run` and `exec`; there is no shell behind it.
+    town.ssh_as("key", &["-tt"], "").fails_with(1, "there is no shell here");
     town.ssh("").fails_with(1, "there is no shell here");
     // Variables are not taken over.
     town.ssh_as("key", &["-o", "SetEnv=LD_PRELOAD=/tmp/x.so PAAS_DATA_DIR=/tmp"], "apps").succeeds();
@@ -257,7 +257,6 @@ fn a_procfile_that_cannot_be_right_is_refused_naming_the_line() {
         ("web: ./server.pl\nweb: ./other\n", "Procfile line 2: `web` is on line 1 already"),
         ("web: ./server.pl\nnonsense\n", "Procfile line 2 has no colon"),
         ("web:\n", "Procfile line 1: `web:` has no command"),
-        ("release: ./migrate\nweb: ./server.pl\n", "Procfile line 1: the `release:` phase is not run by this version"),
     ];
     for (procfile, reason) in cases {
         let push: Push = work.write("Procfile", procfile).commit("procfile").push();

@@ -142,7 +142,11 @@ impl Workshop {
             Ok(_) | Err(_) => return Ok(()),
         };
         match self.queue.take(build) {
-            Some(_) => anyhow::bail!(reason),
+            Some(_) => {
+                // Whoever ended it found no pin yet.
+                self.unpin(app, build);
+                anyhow::bail!(reason)
+            }
             None => Ok(()),
         }
     }

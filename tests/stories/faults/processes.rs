@@ -16,7 +16,7 @@ fn dies_after(town: &Town, seconds: &str) -> crate::harness::Push {
 #[test]
 fn an_app_that_ends_a_second_after_it_went_live_is_told_to_its_pusher_and_started_again() {
     let town = Town::start();
-    let push = dies_after(&town, "1.4");
+    let push = dies_after(&town, "1");
     push.says("it ended again right after going live");
     eventually("it is started again, ever later", SOON, || {
         town.log_of("blog").contains("exited with status 7; crash 2 in a row, next start in 1 s")
