@@ -28,6 +28,7 @@ fn cron_runs_once_a_minute_over_kills_and_deploys_and_its_history_tells() {
     town.paas(&["config:set", "TICK_SECONDS=4", "TICK_END=3", "-a", "blog"]).succeeds();
     let of_v2 = |town: &Town| scheduled(town).into_iter().find(|run| run["release"] == "v2");
     eventually("the clock runs the first entry", A_MINUTE, || of_v2(&town).is_some());
+    eventually("its instance has begun", SOON, || town.log_of("blog").contains("tick of v2"));
     // In the same minute: paas dies and comes back, then a deploy.
     town.kill9();
     town.start_again(&[]);

@@ -30,8 +30,8 @@ pub use trouble::Trouble;
 
 use crate::domain::{InstallationId, Moment};
 use anyhow::Context;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,7 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
+            .after_release(|connection, _| Box::pin(async move { is_reusable(connection).await }))
             .connect_with(options)
             .await
             .map_err(StoreError::from)
@@ -140,6 +141,14 @@ impl Store {
     fn announce(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
+}
+
+/// SQLite ends a transaction by itself when its disk is full, which the connection's count of open transactions never
+/// learns: such a connection would refuse every later transaction, and is closed instead.
+async fn is_reusable(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    // Behind a rollback that may still be on its way.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// `bytes` random bytes as hex digits; fails when the system has no randomness, never falls back (security rule R13).

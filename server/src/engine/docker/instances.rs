@@ -47,6 +47,11 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), (look, state));
     }
 
+    /// The engine tells that a container ended before its list does: what is known of it from the list means nothing then.
+    pub(super) fn forget(&self, id: &ContainerId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id.as_str());
+    }
+
     fn retain(&self, ids: &HashSet<&str>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| ids.contains(id.as_str()));
     }

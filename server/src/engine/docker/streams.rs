@@ -32,7 +32,8 @@ impl DockerEngine {
         let docker = self.link.client(task, STREAM_OPEN_TIME_MAX).await?;
         let events = docker.events(Some(EventsOptions { filters: Some(filters), ..EventsOptions::default() }));
         let events = events.map_err(|error| self.link.error(task, error));
-        pass(events.try_filter_map(async |message| Ok(event_of(message))), &to).await
+        let events = events.try_filter_map(async |message| Ok(event_of(message)));
+        pass(events.inspect_ok(|event| self.known.forget(&event.container)), &to).await
     }
 
     pub(super) async fn pass_logs(&self, id: &ContainerId, start: Start, to: mpsc::Sender<LogLine>) -> Result<()> {
