@@ -9,13 +9,15 @@ use crate::domain::{App, AppName};
 use crate::store::StoreError;
 use bytes::BytesMut;
 use russh::{ChannelMsg, ChannelReadHalf};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
 
 /// Bytes read from git at a time: what fits into one packet.
 const CHUNK_BYTES: usize = 32 << 10;
+/// A disk with less room than this takes no push.
+const FULL_BELOW_BYTES: u64 = 1 << 20;
 /// git did not get as far as an exit status of its own.
 const FAILED: u8 = 1;
 
@@ -38,12 +40,26 @@ pub(super) async fn receive(call: Call, name: AppName) {
         Ok(git) => Ok(stream(&mut client, git, Some(roots)).await),
         Err(error) => Err(error),
     };
+    // git's own words for it are "unpacker error".
+    if let Some(complaint) = full_disk(&repo) {
+        client.to.say(Stream::Error, complaint).await;
+    }
     // Before the pusher's git returns: then what a refused push must not leave behind is gone.
     Pushes::end(&room, &push).await;
     match ended {
         Ok(code) => client.finish(code).await,
         Err(error) => out_of_order(client, &format!("push to {name}"), &error).await,
     }
+}
+
+/// What to say of a disk on which no push has room.
+fn full_disk(repo: &Path) -> Option<String> {
+    let space = rustix::fs::statvfs(repo).ok()?;
+    let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
+    (free_bytes < FULL_BELOW_BYTES).then(|| {
+        let place = repo.parent().unwrap_or(repo).display();
+        format!("paas: no space left on the disk of {place}; free some, nothing needs a restart\n")
+    })
 }
 
 /// `git-upload-pack`: a clone or fetch of an app that exists.

@@ -24,12 +24,13 @@ fn a_full_disk_stops_no_app_and_is_named_and_space_freed_is_enough() {
     works_again(&town, &work);
 
     while_full(&mut town, &repos, |_| {
-        changed(&work).fails_with("No space left on device");
+        changed(&work).fails_with("no space left on the disk of");
     });
     works_again(&town, &work);
 
     while_full(&mut town, &logs, |town| {
-        changed(&work).fails_with("No space left on device").says("logs");
+        // It costs what is written to logs, and no deploy.
+        changed(&work).succeeds();
         town.paas(&["logs", "-a", "blog"]).succeeds();
     });
     works_again(&town, &work);
