@@ -152,7 +152,8 @@ async fn it_has_the_environment_of_an_instance_and_streams_apart() {
     for (name, value) in [("PAAS_PROCESS", "run.7"), ("PAAS_APP", "blog"), ("PORT", "5000"), ("EXTRA", "more")] {
         assert_eq!(env.get(name).map(String::as_str), Some(value), "{name}");
     }
-    assert!(town.engine.instances(None).await.unwrap().is_empty(), "a plan sees no one-off");
+    let planned = town.engine.instances(None).await.unwrap();
+    assert!(planned.iter().all(|seen| seen.slot.process.is_web()), "a plan sees no one-off");
     input.write_all(b"hello").await.unwrap();
     drop(input);
     let (mut said, mut moaned) = (Vec::new(), Vec::new());
