@@ -35,11 +35,17 @@ fn a_backup_is_restored_on_an_empty_machine_and_serves_what_was_live() {
     town.paas(&["config:set", "-a", "blog", &format!("GREETING={SECRET}")]).succeeds();
     work.set_version("echo v2").push().succeeds();
     let head = work.head();
+    town.paas(&["volumes:create", "data", "-a", "blog"]).succeeds();
+    town.paas(&["volumes:mount", "data", "/data", "-a", "blog"]).succeeds();
+    town.paas(&["run", "-a", "blog", "echo in the volume > /data/note && chmod 640 /data/note"]).succeeds();
     town.paas(&["backups:create"]).succeeds().says("encrypted with passphrase").says("and read it back");
     let backup = newest(&town);
     let mode = std::fs::metadata(&backup).expect("the backup is there").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
     let name = backup.file_name().expect("a file").to_string_lossy().into_owned();
+    eventually("the app, which was held still for it, answers", Duration::from_secs(10), || {
+        town.try_get("blog", "/").is_ok_and(|answer| answer.status == 200)
+    });
     town.paas(&["backups:verify", &name]).succeeds().says("1 apps, 1 repositories, with the sealing key");
     town.doctor_is_clean();
 
@@ -65,6 +71,8 @@ fn a_backup_is_restored_on_an_empty_machine_and_serves_what_was_live() {
         town.try_get("blog", "/").is_ok_and(|answer| answer.text().contains("echo v2"))
     });
     town.paas(&["config:get", "GREETING", "-a", "blog"]).succeeds().says(SECRET);
+    let note = town.paas(&["run", "-a", "blog", "stat -c %U:%a /data/note && cat /data/note"]);
+    note.succeeds().says("app:640\nin the volume");
     let clone = Work::bare_folder(&town, "key");
     clone.git(&["clone", "--quiet", "--origin", "paas", &town.remote("blog"), "."]).succeeds();
     assert_eq!(clone.head(), head);
