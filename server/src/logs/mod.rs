@@ -5,6 +5,7 @@
 mod gate;
 mod history;
 mod journal;
+mod line;
 mod mask;
 mod overlap;
 mod placed;
@@ -15,6 +16,7 @@ mod voice;
 
 pub use history::History;
 pub use journal::{Follower, From, Journal};
+pub use line::{is_of_process, parts};
 pub use mask::Mask;
 pub use overlap::Overlap;
 pub use placed::{Place, Reader};

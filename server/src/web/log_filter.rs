@@ -1,19 +1,13 @@
 //! Which lines of an app's log a page shows: by source, by process and by text, all from its address.
 use super::fields::Fields;
 use super::problem::Problem;
+use crate::logs::{is_of_process, parts};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct LogFilter {
     pub(super) source: String,
     pub(super) process: String,
     pub(super) search: String,
-}
-
-/// `2026-11-23T14:50:36.123Z app[web.1]: text` in its three parts.
-pub(super) fn parts(line: &str) -> (&str, &str, &str) {
-    let (at, rest) = line.split_once(' ').unwrap_or(("", line));
-    let (source, text) = rest.split_once(": ").unwrap_or((rest.trim_end_matches(':'), ""));
-    (at, source, text)
 }
 
 impl LogFilter {
@@ -48,12 +42,6 @@ impl LogFilter {
             text
         })
     }
-}
-
-/// Whether `app[web.1]` is of `web.1` or of `web`.
-fn is_of_process(source: &str, wanted: &str) -> bool {
-    let Some(slot) = source.strip_prefix("app[").and_then(|rest| rest.strip_suffix(']')) else { return false };
-    slot == wanted || slot.rsplit_once('.').is_some_and(|(process, _)| process == wanted)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! `/apps/A/logs`: what was said and what is being said, in one list; its address holds the filter.
 use super::fields::Fields;
 use super::frame::{Frame, Page};
-use super::log_filter::{LogFilter, parts};
+use super::log_filter::LogFilter;
 use super::problem::Problem;
 use super::routes::{Access, Route};
 use super::session::Caller;
 use super::stream::{self, Feed};
 use super::{Room, ansi};
 use crate::domain::Permission;
-use crate::logs::{Place, printable};
+use crate::logs::{Place, parts, printable};
 use askama::Template;
 use axum::Extension;
 use axum::body::Body;
