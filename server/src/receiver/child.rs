@@ -19,8 +19,7 @@ const COMMON: [&str; 9] = [
     "core.packedGitLimit=256m",
     "pack.threads=1",
     "pack.windowMemory=64m",
-    // Nothing collects garbage behind our back. Refused pushes leave unreferenced objects; a job of ours will run
-    // `git gc` while no push is under way.
+    // A collection beside a push may take what the push has just brought and nothing points at yet.
     "gc.auto=0",
 ];
 
