@@ -3,13 +3,13 @@
 //! The manifest comes first and the checksums of everything last: what has no end, or another content, is no backup.
 use super::cipher::{Opener, Sealed, open};
 use super::part::Part;
+use crate::domain::hex::hex;
 use anyhow::{Context, bail};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 
@@ -67,12 +67,12 @@ impl<W: Write> Writer<W> {
         header.set_size(size_bytes);
         header.set_mode(0o600);
         header.set_mtime(self.made_at_secs);
-        let mut hashed = Hashed { inner: from.take(size_bytes), hash: Sha256::new(), size_bytes: 0 };
+        let mut hashed = Hashed::new(from.take(size_bytes));
         self.tar.append_data(&mut header, &path, &mut hashed)?;
         if hashed.size_bytes != size_bytes {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{path} shrank while it was read")));
         }
-        self.sums.push(Sum { path, size_bytes, sha256: hex(hashed.hash) });
+        self.sums.push(Sum { path, size_bytes, sha256: hex(&hashed.hash.finalize()) });
         Ok(())
     }
 
@@ -100,7 +100,7 @@ pub(super) fn read_through(input: impl BufRead, opener: &Opener, sink: &mut dyn 
         if is_over || (manifest.is_none() != (part == Part::Manifest)) {
             bail!("{part} is where it does not belong");
         }
-        let mut hashed = Hashed { inner: entry, hash: Sha256::new(), size_bytes: 0 };
+        let mut hashed = Hashed::new(entry);
         match &part {
             Part::Manifest => manifest = Some(read_manifest(&mut hashed)?),
             Part::Checksums => {
@@ -111,7 +111,7 @@ pub(super) fn read_through(input: impl BufRead, opener: &Opener, sink: &mut dyn 
             _ => sink.take(&part, &mut hashed).with_context(|| format!("take {part} out (was the file cut off?)"))?,
         }
         io::copy(&mut hashed, &mut io::sink()).with_context(|| format!("read {part}"))?;
-        sums.push(Sum { path: part.to_string(), size_bytes: hashed.size_bytes, sha256: hex(hashed.hash) });
+        sums.push(Sum { path: part.to_string(), size_bytes: hashed.size_bytes, sha256: hex(&hashed.hash.finalize()) });
     }
     // The ends of compression and encryption have checksums of their own.
     io::copy(&mut archive.into_inner(), &mut io::sink()).context("read the end; is the file cut off?")?;
@@ -159,7 +159,7 @@ impl<T> Hashed<T> {
 
     /// (what is below, bytes, SHA-256 in hex)
     pub(super) fn finish(self) -> (T, u64, String) {
-        (self.inner, self.size_bytes, hex(self.hash))
+        (self.inner, self.size_bytes, hex(&self.hash.finalize()))
     }
 
     fn count(&mut self, bytes: &[u8]) {
@@ -186,14 +186,6 @@ impl<W: Write> Write for Hashed<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

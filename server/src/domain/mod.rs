@@ -10,6 +10,7 @@ pub mod cron;
 pub mod dotenv;
 pub mod failure;
 pub mod health;
+pub mod hex;
 pub mod hostname;
 pub mod id;
 pub mod instance;

@@ -1,7 +1,7 @@
 //! Logins to the pages: tokens that only their holder knows, and how long what they open lasts.
+use super::hex::hex;
 use super::{Moment, Pusher, Secret};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -60,12 +60,7 @@ impl Token {
     /// What forms of this token's session carry: tells that they are our pages' and gives nothing of the token away.
     pub fn form_token(&self) -> String {
         let digest = Sha256::new().chain_update("form of ").chain_update(self.0.reveal()).finalize();
-        let mut hex = String::with_capacity(64);
-        for byte in digest {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        hex
+        hex(&digest)
     }
 
     /// Whether a form carries this session's token. Both sides are hashed first: how long it takes tells nothing.

@@ -28,6 +28,7 @@ pub use releases::{NewRelease, NewReleaseError};
 pub use seal::SealKey;
 pub use trouble::Trouble;
 
+use crate::domain::hex::hex;
 use crate::domain::{InstallationId, Moment};
 use anyhow::Context;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -153,15 +154,9 @@ async fn is_reusable(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
 
 /// `bytes` random bytes as hex digits; fails when the system has no randomness, never falls back (security rule R13).
 pub(crate) fn random_hex(bytes: usize) -> anyhow::Result<String> {
-    use std::fmt::Write;
     let mut raw = vec![0_u8; bytes];
     getrandom::fill(&mut raw).map_err(|error| anyhow::anyhow!("read the system's randomness: {error}"))?;
-    let mut hex = String::with_capacity(bytes * 2);
-    for byte in raw {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    Ok(hex)
+    Ok(hex(&raw))
 }
 
 fn is_unique_violation(error: &sqlx::Error) -> bool {
