@@ -6,6 +6,7 @@
 pub mod bridge;
 pub mod build;
 pub mod card;
+pub mod certificate;
 pub mod cron;
 pub mod dotenv;
 pub mod failure;
@@ -34,6 +35,7 @@ pub mod volume;
 
 pub use bridge::BridgePrefix;
 pub use build::{Build, BuildState, RefMove};
+pub use certificate::{Certificate, CertificateHost, CertificateTable, ChallengeTable};
 pub use failure::Failure;
 pub use hostname::Hostname;
 pub use id::{AppId, AppKey, BuildId, ContainerId, ImageId, InstallationId, KeyId, Oid, ReleaseNo};
