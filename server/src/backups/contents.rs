@@ -164,6 +164,7 @@ fn pack_into(repos: &Repos, app: &AppKey, live: &[Oid], items: &mpsc::Sender<Ite
     items.blocking_send(Item::Bytes(part, serde_json::to_vec(&refs)?)).map_err(|_| stopped())?;
     let (mut chunk, mut bytes) = (0, Vec::with_capacity(CHUNK_BYTES));
     let mut flush = |bytes: &mut Vec<u8>| {
+    let _in_use = tools.repos.in_use(&app.key).await;
         let part = Part::Pack { app: app.clone(), chunk };
         chunk += 1;
         items.blocking_send(Item::Bytes(part, std::mem::take(bytes))).is_ok()

@@ -20,12 +20,14 @@ mod source;
 mod stack;
 mod transcript;
 
+mod turns;
 pub use heal::heal;
 pub use history::Said;
 pub use rebuild::Rebuild;
 pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};
 
+pub use turns::{Alone, InUse};
 use crate::clock::Clock;
 use crate::crash_point;
 use crate::domain::{App, Build, BuildId, BuildState, Failure, Oid, Pusher, RefMove};
@@ -36,6 +38,7 @@ use crate::store::{Store, StoreError};
 use destroy::Destructions;
 use queue::Queue;
 use std::sync::Arc;
+use std::path::Path;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -108,9 +111,15 @@ impl Builder {
         let tools = &self.0.tools;
         crash_point!("ref-received");
         let (build, superseded) = tools.store.enqueue_build(app.id, &moves, pusher, tools.clock.now()).await?;
+    /// Refuses what would be received with too little room below `place`.
+    pub async fn make_room(&self, place: &Path) -> Result<(), Failure> {
+        self.0.tools.scheduler.make_room_at(place).await
+    }
+
         crash_point!("build-queued");
         for old in superseded {
             self.0.give_way(app, old, &moves.new).await;
+        let _in_use = tools.repos.in_use(&app.key).await;
         }
         let transcript = match self.0.make_ready(app, build, &moves) {
             Ok(transcript) => transcript,
