@@ -21,7 +21,7 @@ mod trouble;
 mod volumes;
 
 pub use backups::BackupRow;
-pub use config_vars::ConfigChange;
+pub use config_vars::{ConfigChange, Rest};
 pub use cron::{Claim, CronTable};
 pub use names::Domain;
 pub use releases::{NewRelease, NewReleaseError};
