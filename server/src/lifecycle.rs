@@ -59,6 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let ground = Ground::open(&config).await?;
     let cipher = Cipher::new(config.backup_recipient.as_deref(), config.backup_passphrase_file.as_deref())?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
+    ground.tracker.spawn(tell_damage(ground.store.clone()));
     let installation = ground.store.installation(ground.clock.now()).await?;
     let proxy_is_down = CancellationToken::new();
     let (router_lines, router_writer) = RouterLines::new(ground.logs.clone(), proxy_is_down.clone());
@@ -265,6 +266,15 @@ fn allowance(config: &Config) -> Allowance {
         instance_max: config.instance_disk_max,
         build_cache_max: config.build_cache_max,
     }
+/// A page that is damaged may not be met for a long time: it is looked for at once, and nobody waits for that.
+async fn tell_damage(store: Store) {
+    match store.damage().await {
+        Ok(None) => {}
+        Ok(Some(damage)) => tracing::error!("{damage}"),
+        Err(error) => tracing::error!("cannot check the database: {error}"),
+    }
+}
+
 }
 
 fn read_ca_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -134,6 +134,12 @@ impl Store {
         Ok((verdict != "ok").then_some(verdict))
     }
 
+    /// The same with the way out.
+    pub async fn damage(&self) -> Result<Option<String>> {
+        let complaint = self.integrity_complaint().await?;
+        Ok(complaint.map(|complaint| format!("{}: {complaint}", trouble::Trouble::Damaged)))
+    }
+
     /// Ends all connections, after which the file is complete by itself.
     pub async fn close(&self) {
         self.pool.close().await;
