@@ -88,7 +88,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let disk = Disk::new(engine.clone(), ground.store.clone(), config.data_dir.clone(), allowance(&config));
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, (saved, disk.clone()));
     waker.0.get_or_init(|| scheduler.clone());
-    let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
+    let builder = ground.start_builder(&engine, &scheduler, (ca_bundle, config.build_limit));
     let backups = ground.start_backups(&config, cipher, &engine, &scheduler)?;
     let commands = Commands::new(commands::Tools {
         store: ground.store.clone(),
@@ -167,7 +167,12 @@ impl Ground {
         Scheduler::start(tools, saved)
     }
 
-    fn start_builder(&self, engine: &Arc<DockerEngine>, scheduler: &Scheduler, ca_bundle: Option<Vec<u8>>) -> Builder {
+    fn start_builder(
+        &self,
+        engine: &Arc<DockerEngine>,
+        scheduler: &Scheduler,
+        (ca_bundle, build_limit): (Option<Vec<u8>>, Duration),
+    ) -> Builder {
         Builder::start(builder::Tools {
             store: self.store.clone(),
             engine: engine.clone(),
@@ -176,6 +181,7 @@ impl Ground {
             repos: self.repos.clone(),
             clock: Arc::clone(&self.clock),
             ca_bundle,
+            build_limit,
             tracker: self.tracker.clone(),
             stop: self.stop.clone(),
         })
@@ -260,12 +266,6 @@ impl Ground {
     }
 }
 
-fn allowance(config: &Config) -> Allowance {
-    Allowance {
-        reserve: config.disk_reserve,
-        instance_max: config.instance_disk_max,
-        build_cache_max: config.build_cache_max,
-    }
 /// A page that is damaged may not be met for a long time: it is looked for at once, and nobody waits for that.
 async fn tell_damage(store: Store) {
     match store.damage().await {
@@ -275,6 +275,12 @@ async fn tell_damage(store: Store) {
     }
 }
 
+fn allowance(config: &Config) -> Allowance {
+    Allowance {
+        reserve: config.disk_reserve,
+        instance_max: config.instance_disk_max,
+        build_cache_max: config.build_cache_max,
+    }
 }
 
 fn read_ca_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {
