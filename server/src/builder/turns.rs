@@ -126,14 +126,12 @@ mod tests {
     async fn who_comes_during_a_collection_ends_it_and_waits_for_that() {
         let (repos, app) = (Repos::new(PathBuf::from("/nowhere")), AppKey::new("a"));
         let alone = repos.alone(&app).unwrap();
-        let user = tokio::spawn({
-            let (repos, app) = (repos.clone(), app.clone());
-            async move { repos.in_use(&app).await }
-        });
-        tokio::time::timeout(Duration::from_secs(5), alone.wanted.cancelled()).await.unwrap();
-        assert!(!user.is_finished(), "it does not begin beside the collection");
+        let mut user = std::pin::pin!(repos.in_use(&app));
+        let hurry = Duration::from_millis(50);
+        assert!(tokio::time::timeout(hurry, &mut user).await.is_err(), "it does not begin beside the collection");
+        assert!(alone.wanted.is_cancelled(), "the collection does not hear of it");
         drop(alone);
-        let _user = tokio::time::timeout(Duration::from_secs(5), user).await.unwrap().unwrap();
+        let _user = tokio::time::timeout(Duration::from_secs(5), user).await.unwrap();
         assert!(repos.alone(&app).is_none());
     }
 }

@@ -135,7 +135,8 @@ fn is_untidy(repo: &Path) -> bool {
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     };
     let is_loose = |name: &String| name.len() == 2 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let packs = names(repo.join("objects/pack")).iter().filter(|name| name.ends_with(".pack")).count();
+    let is_pack = |name: &&String| Path::new(name.as_str()).extension().is_some_and(|ending| ending == "pack");
+    let packs = names(repo.join("objects/pack")).iter().filter(is_pack).count();
     packs > 1 || names(repo.join("objects")).iter().any(is_loose)
 }
 
