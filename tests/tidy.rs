@@ -17,7 +17,7 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("proxy", &["domain", "clock", "visit"]),
     ("scheduler", &["proxy", "domain", "clock", "disk", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
-    ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
+    ("receiver", &["builder", "domain", "clock", "console", "disk", "logs", "store"]),
     ("laptop", &["commands", "domain"]),
     ("data_dir", &[]),
     ("backups", &["builder", "scheduler", "domain", "clock", "data_dir", "engine", "logs", "store"]),

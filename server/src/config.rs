@@ -1,11 +1,13 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
 use crate::domain::site::LOCAL_ADMIN_HOST;
-use crate::domain::{Hostname, Size};
+use crate::domain::{Hostname, Size, span};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const DATA_DIR: &str = "/var/lib/paas";
 const HTTP_LISTEN: &str = "[::]:80";
@@ -15,6 +17,9 @@ const DISK_RESERVE: &str = "1GiB";
 const INSTANCE_DISK_MAX: &str = "2GiB";
 const BUILD_CACHE_MAX: &str = "10GiB";
 const BACKUP_AT: &str = "03:10";
+const BUILD_LIMIT: &str = "30m";
+/// What the limit of a build may be set to.
+const BUILD_LIMIT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 
 /// `paas server`: receives, builds, runs and routes apps.
 #[derive(Parser, Default)]
@@ -61,6 +66,9 @@ struct Keys {
     /// What the engine's build cache is pruned back to, whoever else builds there [default: 10GiB]
     #[arg(long, env = "PAAS_BUILD_CACHE_MAX", value_name = "SIZE")]
     build_cache_max: Option<String>,
+    /// How long a build may take: seconds, minutes or hours, up to 24h [default: 30m]
+    #[arg(long, env = "PAAS_BUILD_LIMIT", value_name = "TIME")]
+    build_limit: Option<String>,
     /// Public key that backups are encrypted to: age1… or an SSH key
     #[arg(long, env = "PAAS_BACKUP_RECIPIENT", value_name = "KEY")]
     backup_recipient: Option<String>,
@@ -88,6 +96,7 @@ pub struct Config {
     pub disk_reserve: Size,
     pub instance_disk_max: Size,
     pub build_cache_max: Size,
+    pub build_limit: Duration,
     pub backup_recipient: Option<String>,
     pub backup_passphrase_file: Option<PathBuf>,
     /// Minute of the day, UTC.
@@ -145,6 +154,7 @@ impl Config {
                 keys.build_cache_max.or(file.build_cache_max).as_deref(),
                 BUILD_CACHE_MAX,
             )?,
+            build_limit: limit("build_limit", keys.build_limit.or(file.build_limit).as_deref(), BUILD_LIMIT)?,
             backup_recipient: keys.backup_recipient.or(file.backup_recipient),
             backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
             backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
@@ -178,6 +188,13 @@ fn address(key: &str, given: Option<String>, default: &str) -> anyhow::Result<So
 
 fn size(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Size> {
     given.unwrap_or(default).parse().with_context(|| key.to_owned())
+}
+
+/// A span of time within what a build's limit may be.
+fn limit(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Duration> {
+    let text = given.unwrap_or(default);
+    let limit = span::parse(text).ok().filter(|limit| BUILD_LIMIT_RANGE.contains(limit));
+    limit.with_context(|| format!("{key}: `{text}` is no time from 1s to 24h; write it like {default}"))
 }
 
 /// A time of day as its minute; `None` for `off`.
@@ -254,6 +271,14 @@ mod tests {
     }
 
     #[test]
+    fn a_build_has_half_an_hour_or_what_is_set() {
+        let limit = |line: &str| load(line).unwrap().build_limit;
+        assert_eq!(limit(""), Duration::from_mins(30));
+        assert_eq!(limit("--build-limit 5s"), Duration::from_secs(5));
+        assert_eq!(limit("--build-limit 24h"), Duration::from_hours(24));
+    }
+
+    #[test]
     fn mistakes_name_the_key() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("paas.toml");
@@ -267,6 +292,9 @@ mod tests {
             ("--nonsense".to_owned(), "--nonsense"),
             ("--backup-at 24:00".to_owned(), "backup_at"),
             ("--backup-at 3:10".to_owned(), "backup_at"),
+            ("--build-limit 0s".to_owned(), "build_limit"),
+            ("--build-limit 25h".to_owned(), "build_limit"),
+            ("--build-limit 30".to_owned(), "build_limit"),
         ] {
             let Err(NoConfig::Usage(text)) = load(&line) else { panic!("{line} was accepted") };
             assert!(text.contains(named), "{text}");

@@ -59,6 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let ground = Ground::open(&config).await?;
     let cipher = Cipher::new(config.backup_recipient.as_deref(), config.backup_passphrase_file.as_deref())?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
+    ground.tracker.spawn(tell_damage(ground.store.clone()));
     let installation = ground.store.installation(ground.clock.now()).await?;
     let proxy_is_down = CancellationToken::new();
     let (router_lines, router_writer) = RouterLines::new(ground.logs.clone(), proxy_is_down.clone());
@@ -87,7 +88,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let disk = Disk::new(engine.clone(), ground.store.clone(), config.data_dir.clone(), allowance(&config));
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, (saved, disk.clone()));
     waker.0.get_or_init(|| scheduler.clone());
-    let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
+    let builder = ground.start_builder(&engine, &scheduler, (ca_bundle, config.build_limit));
     let backups = ground.start_backups(&config, cipher, &engine, &scheduler)?;
     let commands = Commands::new(commands::Tools {
         store: ground.store.clone(),
@@ -166,7 +167,12 @@ impl Ground {
         Scheduler::start(tools, saved)
     }
 
-    fn start_builder(&self, engine: &Arc<DockerEngine>, scheduler: &Scheduler, ca_bundle: Option<Vec<u8>>) -> Builder {
+    fn start_builder(
+        &self,
+        engine: &Arc<DockerEngine>,
+        scheduler: &Scheduler,
+        (ca_bundle, build_limit): (Option<Vec<u8>>, Duration),
+    ) -> Builder {
         Builder::start(builder::Tools {
             store: self.store.clone(),
             engine: engine.clone(),
@@ -175,6 +181,7 @@ impl Ground {
             repos: self.repos.clone(),
             clock: Arc::clone(&self.clock),
             ca_bundle,
+            build_limit,
             tracker: self.tracker.clone(),
             stop: self.stop.clone(),
         })
@@ -256,6 +263,15 @@ impl Ground {
             limits: Limits::default(),
         };
         receiver::start(ssh, settings, neighbours, self.tracker.clone(), self.stop.clone()).await
+    }
+}
+
+/// A page that is damaged may not be met for a long time: it is looked for at once, and nobody waits for that.
+async fn tell_damage(store: Store) {
+    match store.damage().await {
+        Ok(None) => {}
+        Ok(Some(damage)) => tracing::error!("{damage}"),
+        Err(error) => tracing::error!("cannot check the database: {error}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
 mod browser;
 pub(crate) mod engine;
+mod faketime;
 mod http;
 mod outcome;
 mod own_engine;
@@ -13,6 +14,7 @@ mod work;
 
 pub(crate) use browser::Browser;
 pub(crate) use engine::Engine;
+pub(crate) use faketime::faketime;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;
 pub(crate) use own_engine::OwnEngine;

@@ -68,11 +68,8 @@ async fn look(tools: &Tools) -> Vec<Finding> {
 }
 
 async fn database(tools: &Tools) -> Vec<String> {
-    match tools.store.integrity_complaint().await {
-        Ok(None) => Vec::new(),
-        Ok(Some(complaint)) => {
-            vec![format!("{complaint}; stop the server and restore paas.db from a backup (`paas backups` lists them)")]
-        }
+    match tools.store.damage().await {
+        Ok(damage) => damage.into_iter().collect(),
         Err(error) => vec![error.to_string()],
     }
 }

@@ -30,6 +30,7 @@ pub mod secret;
 pub mod session;
 pub mod site;
 pub mod size;
+pub mod span;
 pub mod terminal;
 pub mod volume;
 

@@ -218,6 +218,15 @@ pub struct Inventory {
     pub volumes: Vec<VolumeKey>,
 }
 
+/// All containers of ours, by what they are for.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    pub instances: Vec<Observed>,
+    pub one_offs: Vec<OneOffSeen>,
+    /// Those among them, and others, that are frozen.
+    pub paused: Vec<(ContainerId, Option<AppId>)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineFacts {
     /// `Docker 20.10.24`, say.
@@ -234,6 +243,12 @@ pub trait Engine: OneOffEngine + VolumeCopies + DiskEngine {
 
     /// All instances of ours; with `app`, of that app alone.
     async fn instances(&self, app: Option<AppId>) -> Result<Vec<Observed>>;
+
+    /// Instances, one-offs and what is frozen, at one moment where the engine can tell that by one list.
+    async fn census(&self) -> Result<Census> {
+        let (instances, one_offs) = (self.instances(None).await?, self.one_offs(None).await?);
+        Ok(Census { instances, one_offs, paused: self.paused().await? })
+    }
 
     /// Makes and starts an instance; leaves nothing behind when it fails. Returns its address; one that has ended
     /// already has [`NO_ADDRESS`], and the next list tells how it ended.

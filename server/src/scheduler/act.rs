@@ -6,7 +6,7 @@ use super::reconcile::Sheet;
 use crate::crash_point;
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::{Seen, Slot};
-use crate::domain::limits::Cpu;
+use crate::domain::limits::{Cpu, Limits};
 use crate::domain::plan::Action;
 use crate::domain::release::{Command, Release};
 use crate::domain::{App, ContainerId, Failure, ReleaseNo};
@@ -120,7 +120,7 @@ impl House {
             return self.start_made(sheet, no, slot, &made.id).await;
         }
         let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        let spec = match self.spec(&sheet.app, release, slot, epoch).await {
+        let spec = match self.spec(&sheet.app, release, (slot, epoch), sheet.limits_of(&slot.process)).await {
             Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
         };
@@ -142,10 +142,9 @@ impl House {
         &self,
         app: &App,
         release: &Release,
-        slot: &Slot,
-        epoch: u64,
+        (slot, epoch): (&Slot, u64),
+        limits: Limits,
     ) -> anyhow::Result<InstanceSpec> {
-        let limits = self.tools.store.limits(app.id).await?.get(&slot.process).copied().unwrap_or_default();
         Ok(InstanceSpec {
             app: app.id,
             app_key: app.key.clone(),

@@ -200,7 +200,8 @@ impl Drop for OneOff {
 
 impl House {
     async fn create_one_off(&self, app: &App, release: &Release, order: &Order) -> anyhow::Result<(ContainerId, u64)> {
-        let mut instance = self.spec(app, release, &order.name, 0).await?;
+        let limits = self.tools.store.limits(app.id).await?.get(&order.name.process).copied().unwrap_or_default();
+        let mut instance = self.spec(app, release, (&order.name, 0), limits).await?;
         instance.env.extend(order.env.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())));
         let (line, words) = match &order.run {
             Run::Line(line) => (Some(line.clone()), None),

@@ -74,11 +74,7 @@ impl House {
     }
 
     /// Puts away what an earlier server has left, and takes up what is to go on.
-    pub(super) async fn sweep_one_offs(self: &Arc<Self>) {
-        let all = match self.tools.engine.one_offs(None).await {
-            Ok(all) => all,
-            Err(error) => return tracing::debug!("cannot look for one-offs: {error}"),
-        };
+    pub(super) async fn sweep_one_offs(self: &Arc<Self>, all: &[OneOffSeen]) {
         for seen in all.iter().filter(|seen| !self.one_offs.has(seen.app, &seen.name)) {
             if let Err(error) = self.sweep_one_off(seen).await {
                 tracing::warn!("cannot take care of {}: {error:#}", seen.name);

@@ -21,7 +21,7 @@ mod trouble;
 mod volumes;
 
 pub use backups::BackupRow;
-pub use config_vars::ConfigChange;
+pub use config_vars::{ConfigChange, Rest};
 pub use cron::{Claim, CronTable};
 pub use names::Domain;
 pub use releases::{NewRelease, NewReleaseError};
@@ -31,6 +31,7 @@ pub use trouble::Trouble;
 use crate::domain::hex::hex;
 use crate::domain::{InstallationId, Moment};
 use anyhow::Context;
+use rustix::fs::{Access, access};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use std::path::Path;
@@ -88,8 +89,13 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
+        let place = file.to_owned();
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
+            .after_connect(move |connection, _| {
+                let is_writable = access(&place, Access::WRITE_OK).is_ok();
+                Box::pin(async move { if is_writable { Ok(()) } else { mark_read_only(connection).await } })
+            })
             .after_release(|connection, _| Box::pin(async move { is_reusable(connection).await }))
             .connect_with(options)
             .await
@@ -134,6 +140,12 @@ impl Store {
         Ok((verdict != "ok").then_some(verdict))
     }
 
+    /// The same with the way out.
+    pub async fn damage(&self) -> Result<Option<String>> {
+        let complaint = self.integrity_complaint().await?;
+        Ok(complaint.map(|complaint| format!("{}: {complaint}", trouble::Trouble::Damaged)))
+    }
+
     /// Ends all connections, after which the file is complete by itself.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -144,12 +156,18 @@ impl Store {
     }
 }
 
+/// SQLite opens a file that cannot be written for reading alone, without a word, and stays with that when it can be
+/// written again. The mark is SQLite's own, and means the same to who writes.
+async fn mark_read_only(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("PRAGMA query_only = ON").execute(connection).await.map(drop)
+}
+
 /// SQLite ends a transaction by itself when its disk is full, which the connection's count of open transactions never
-/// learns: such a connection would refuse every later transaction, and is closed instead.
+/// learns: such a connection would refuse every later transaction, and is closed instead. So is one that only reads.
 async fn is_reusable(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
-    // Behind a rollback that may still be on its way.
-    connection.ping().await?;
-    Ok(!connection.is_in_transaction())
+    // Answered behind a rollback that may still be on its way.
+    let only_reads: i64 = sqlx::query_scalar("PRAGMA query_only").fetch_one(&mut *connection).await?;
+    Ok(only_reads == 0 && !connection.is_in_transaction())
 }
 
 /// `bytes` random bytes as hex digits; fails when the system has no randomness, never falls back (security rule R13).

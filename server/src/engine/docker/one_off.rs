@@ -64,11 +64,7 @@ impl OneOffEngine for DockerEngine {
     }
 
     async fn one_offs(&self, app: Option<AppId>) -> Result<Vec<OneOffSeen>> {
-        let mut seen = Vec::new();
-        for summary in self.list_containers(app).await? {
-            seen.extend(self.observe_one_off(summary).await?);
-        }
-        Ok(seen)
+        self.one_offs_among(self.list_containers(app).await?).await
     }
 
     async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<(ExecId, Attachment)> {
@@ -109,6 +105,14 @@ impl DockerEngine {
             (Err(EngineError::Missing(_)), Some(status)) => Ok(Some(Exit::Status(i32::try_from(status).unwrap_or(-1)))),
             (Err(error), _) => Err(error),
         }
+    }
+
+    pub(super) async fn one_offs_among(&self, summaries: Vec<ContainerSummary>) -> Result<Vec<OneOffSeen>> {
+        let mut seen = Vec::new();
+        for summary in summaries {
+            seen.extend(self.observe_one_off(summary).await?);
+        }
+        Ok(seen)
     }
 
     /// `None`: it is no one-off, or was removed meanwhile.

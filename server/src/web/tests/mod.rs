@@ -212,6 +212,7 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
         repos: repos.clone(),
         clock: Arc::clone(&clock),
         ca_bundle: None,
+        build_limit: Duration::from_mins(30),
         tracker: tracker.clone(),
         stop: stopped,
     });
