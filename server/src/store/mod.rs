@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod backups;
 mod builds;
+mod certificates;
 mod config_vars;
 mod cron;
 mod destroying;
