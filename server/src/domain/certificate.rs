@@ -68,6 +68,12 @@ pub struct StoredCertificate {
     pub added_at: Moment,
 }
 
+impl FromIterator<StoredCertificate> for CertificateTable {
+    fn from_iter<T: IntoIterator<Item = StoredCertificate>>(stored: T) -> Self {
+        Self { hosts: stored.into_iter().map(|one| (one.host, Arc::new(one.certificate))).collect() }
+    }
+}
+
 /// Who saw to it, and sees to the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateSource {

@@ -4,6 +4,7 @@ use super::flight::Listed;
 use super::log_line::LogLine;
 use super::snapshot::App;
 use super::target::Target;
+use super::tls::Secured;
 use super::wire::Wire;
 use super::worker::Worker;
 use http::{HeaderValue, Method, Uri, Version, header};
@@ -18,12 +19,14 @@ pub(super) struct Client {
     pub(super) wire: Arc<Wire>,
     /// The peer's address without its port.
     pub(super) address: HeaderValue,
+    /// What its handshake went by; `None` for plain http.
+    pub(super) secured: Option<Secured>,
 }
 
 impl Client {
-    pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>, peer: SocketAddr) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>, peer: SocketAddr, secured: Option<Secured>) -> Self {
         let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
-        Self { worker, wire, address: address.unwrap_or(HeaderValue::from_static("-")) }
+        Self { worker, wire, address: address.unwrap_or(HeaderValue::from_static("-")), secured }
     }
 
     pub(super) fn peer(&self) -> Option<IpAddr> {
@@ -134,6 +137,7 @@ impl Exchange {
             status: self.status,
             bytes: self.bytes,
             version: self.version,
+            is_tls: self.client.secured.is_some(),
         };
         self.client.worker.shared.log.line(self.app.id, line.text());
     }

@@ -41,7 +41,7 @@ impl Store {
         .execute(&self.pool)
         .await?
         .rows_affected();
-        self.announce();
+        self.announce_certificates();
         Ok(put == 1)
     }
 
@@ -57,7 +57,7 @@ impl Store {
         .execute(&self.pool)
         .await?
         .rows_affected();
-        self.announce();
+        self.announce_certificates();
         Ok(removed == 1)
     }
 
