@@ -120,9 +120,10 @@ async fn set(context: &Context, console: &Console, app: &App, settings: &[Settin
     context.tools.scheduler.set_tls_policy(app.id, after).await?;
     let name = &app.name;
     if after.redirect != before.redirect {
-        let line = match after.redirect {
-            true => format!("visitors of {name} by http are sent on to https, where a certificate lives"),
-            false => format!("visitors of {name} are served by http too"),
+        let line = if after.redirect {
+            format!("visitors of {name} by http are sent on to https, where a certificate lives")
+        } else {
+            format!("visitors of {name} are served by http too")
         };
         console.say(&line).await;
     }

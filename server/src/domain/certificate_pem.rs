@@ -79,6 +79,8 @@ impl Leaf {
 
 /// Takes PEM text apart. Sections of other kinds, such as the parameters of a curve, are passed over.
 pub fn parts(text: &str) -> Result<Parts, CertificateError> {
+    // `cat` joins the last line of a file that ends without a line end with the first line of the next one.
+    let text = text.replace("----------BEGIN ", "-----\n-----BEGIN ");
     let (mut chain, mut keys) = (Vec::new(), Vec::new());
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
         let (kind, der) = section.map_err(|error| CertificateError::Damaged(flaw(&error)))?;

@@ -62,7 +62,9 @@ mod tests {
     fn a_chain_with_its_key_is_kept_without_anything_else() {
         let ca = Authority::named("Test CA");
         let (leaf, key) = issued(&ca, &["example.com", "*.example.com"], 2027);
-        for text in [format!("{leaf}{key}"), format!("{key}{leaf}{}", ca.pem()), format!("a comment\n{leaf}\n{key}")] {
+        for text in
+            [format!("{leaf}{key}"), format!("{key}{leaf}{}", ca.pem()), format!("a comment\n{}{key}", leaf.trim_end())]
+        {
             let stored = check(&text, &"example.com".parse().unwrap(), NOW).unwrap();
             assert!(!stored.certificate.chain_pem.contains("PRIVATE"));
             assert_eq!(stored.not_after, Moment::from_unix_ms(1_798_761_600_000), "the first of January 2027");
@@ -95,7 +97,7 @@ mod tests {
             (format!("{old}{old_key}"), "expired on 2026-01-01"),
             (format!("{new}{new_key}"), "not valid before 2027-01-01"),
             (format!("{nameless}{nameless_key}"), "names no hosts"),
-            (format!("{cut}{key}"), "damaged"),
+            (format!("{key}{cut}"), "a section has no `-----END` line"),
             (format!("{}{key}", leaf.repeat(11)), "more than 10 certificates"),
             (
                 format!("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n{key}"),

@@ -27,7 +27,7 @@ pub(super) async fn answer(
 ) -> Result<Response<ReplyBody>, StatusCode> {
     let door = client.worker.shared.dashboard.as_ref().ok_or(StatusCode::NOT_FOUND)?;
     let peer = client.peer().ok_or(StatusCode::NOT_FOUND)?;
-    let transport = if client.secured.is_some() { Transport::Tls } else { Transport::Plain };
+    let transport = client.transport();
     let is_passed_on = SIGNS_OF_A_PROXY.iter().any(|sign| request.headers().contains_key(sign));
     if transport == Transport::Plain && (is_passed_on || !peer.is_loopback()) {
         return Err(StatusCode::NOT_FOUND);

@@ -7,6 +7,7 @@ use super::target::Target;
 use super::tls::Secured;
 use super::wire::Wire;
 use super::worker::Worker;
+use crate::visit::Transport;
 use http::{HeaderValue, Method, Uri, Version, header};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -27,6 +28,10 @@ impl Client {
     pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>, peer: SocketAddr, secured: Option<Secured>) -> Self {
         let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
         Self { worker, wire, address: address.unwrap_or(HeaderValue::from_static("-")), secured }
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        if self.secured.is_some() { Transport::Tls } else { Transport::Plain }
     }
 
     pub(super) fn peer(&self) -> Option<IpAddr> {
@@ -137,7 +142,7 @@ impl Exchange {
             status: self.status,
             bytes: self.bytes,
             version: self.version,
-            is_tls: self.client.secured.is_some(),
+            transport: self.client.transport(),
         };
         self.client.worker.shared.log.line(self.app.id, line.text());
     }

@@ -1,6 +1,7 @@
 //! The router's line: Heroku's keys, verbatim, so that existing tools read it.
 use super::fault::Fault;
 use super::limits::LOGGED_PATH_BYTES_MAX;
+use crate::visit::Transport;
 use http::{Method, Version};
 use std::fmt::Write;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(super) struct LogLine<'a> {
     pub(super) status: u16,
     pub(super) bytes: u64,
     pub(super) version: Version,
-    pub(super) is_tls: bool,
+    pub(super) transport: Transport,
 }
 
 impl LogLine<'_> {
@@ -40,7 +41,7 @@ impl LogLine<'_> {
         }
         let protocol = if self.version == Version::HTTP_10 { "http1.0" } else { "http1.1" };
         let (connect, service) = (self.connect.as_millis(), self.service.as_millis());
-        let (process, status, bytes, tls) = (self.process, self.status, self.bytes, self.is_tls);
+        let (process, status, bytes, tls) = (self.process, self.status, self.bytes, self.transport == Transport::Tls);
         let _ = write!(
             line,
             "\" process={process} connect={connect}ms service={service}ms status={status} bytes={bytes} \
@@ -82,7 +83,7 @@ mod tests {
             status,
             bytes: 13,
             version: Version::HTTP_11,
-            is_tls: fault.is_none(),
+            transport: if fault.is_none() { Transport::Tls } else { Transport::Plain },
         }
         .text()
     }

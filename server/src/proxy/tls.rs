@@ -20,8 +20,9 @@ use super::limits::SESSIONS_MAX;
 
 /// Whether clients are offered HTTP/2.
 const OFFERS_H2: bool = false;
-const H2: &[u8] = b"h2";
-const HTTP_11: &[u8] = b"http/1.1";
+const WITH_H2: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
+const WITHOUT_H2: &[&[u8]] = &[b"http/1.1", b"http/1.0"];
+const OFFERED: &[&[u8]] = if OFFERS_H2 { WITH_H2 } else { WITHOUT_H2 };
 /// TLS-ALPN-01 (RFC 8737, section 6.2).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
@@ -95,7 +96,7 @@ impl Tls {
         let (before, mut next, mut faults) = (self.served.load_full(), HostMap::default(), Vec::new());
         for (host, certificate) in &table.hosts {
             let known = before.get(host).filter(|known| *known.source == **certificate).cloned();
-            match known.map_or_else(|| self.mold.served(certificate, &[HTTP_11]).map(Arc::new), Ok) {
+            match known.map_or_else(|| self.mold.served(certificate, OFFERED).map(Arc::new), Ok) {
                 Ok(served) => next.insert(host, served),
                 Err(error) => {
                     if let Some(known) = before.get(host) {
@@ -166,7 +167,6 @@ impl Mold {
     fn served(&self, certificate: &Arc<Certificate>, protocols: &[&[u8]]) -> Result<Served, CertificateError> {
         let parts = Parts::of(certificate)?;
         let (key, leaf) = (parts.certified_key()?, parts.leaf()?);
-        let protocols = if OFFERS_H2 && protocols == [HTTP_11] { &[H2, HTTP_11] } else { protocols };
         let config = self.config(key, protocols).map_err(|error| CertificateError::UnusableKey(error.to_string()))?;
         let mut names = HostMap::default();
         leaf.names.iter().for_each(|name| names.insert(name, ()));
@@ -190,7 +190,7 @@ impl Mold {
         let made = rcgen::generate_simple_self_signed(["unknown-host.invalid".to_owned()]).map_err(io::Error::other)?;
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(io::Error::other)?;
         let parts = Parts { chain: vec![made.cert.der().clone()], key };
-        let mut served = self.served(&Arc::new(parts.certificate()), &[HTTP_11]).map_err(io::Error::other)?;
+        let mut served = self.served(&Arc::new(parts.certificate()), OFFERED).map_err(io::Error::other)?;
         served.names = HostMap::default();
         Ok(served)
     }

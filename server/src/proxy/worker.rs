@@ -14,6 +14,7 @@ use super::request_id::Random;
 use super::tls::Secured;
 use super::watch::{Limits, Watched};
 use super::wire::{Order, Wire};
+use crate::visit::Transport;
 use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -52,6 +53,7 @@ pub(super) struct Worker {
     pub(super) tasks: TaskTracker,
     pub(super) random: Random,
     http_port: u16,
+    /// Of http and of https.
     forwarded_ports: [HeaderValue; 2],
     pub(super) stop: Cell<Stop>,
     limits: Limits,
@@ -223,9 +225,12 @@ impl Worker {
         }
     }
 
-    pub(super) fn forwarded_port(&self, is_tls: bool) -> HeaderValue {
+    pub(super) fn forwarded_port(&self, transport: Transport) -> HeaderValue {
         let [http, https] = &self.forwarded_ports;
-        if is_tls { https.clone() } else { http.clone() }
+        match transport {
+            Transport::Plain => http.clone(),
+            Transport::Tls => https.clone(),
+        }
     }
 
     /// `:8080`, where http is not at its usual port.
