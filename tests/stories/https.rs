@@ -44,7 +44,10 @@ impl Authority {
     /// What curl says, which trusts this authority alone; the head of every answer comes first.
     fn curl(&self, words: &[&str]) -> Outcome {
         let mut command = Command::new("curl");
-        command.args(["-sS", "-i", "--max-time", "20", "--cacert"]).arg(self.folder.join("ca.pem")).args(words);
+        command
+            .args(["-sS", "-i", "--http1.1", "--max-time", "20", "--cacert"])
+            .arg(self.folder.join("ca.pem"))
+            .args(words);
         Outcome::new(&format!("curl {}", words.join(" ")), &command.output().expect("start curl"))
     }
 }

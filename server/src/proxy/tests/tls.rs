@@ -358,10 +358,9 @@ fn streams_and_upgrades_go_through_tls_as_they_come() {
     let ca = Authority::named("Test CA");
     let app = Instance::new("one", |head, stream| {
         if field(head, "upgrade").is_none() {
-            let out = stream.get_mut();
-            out.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
             for part in ["3\r\none\r\n", "3\r\ntwo\r\n"] {
-                out.write_all(part.as_bytes()).unwrap();
+                stream.get_mut().write_all(part.as_bytes()).unwrap();
                 // The next one goes when the visitor has this one.
                 stream.read_exact(&mut [0; 1]).unwrap();
             }
