@@ -11,6 +11,7 @@ use std::time::Duration;
 
 const DATA_DIR: &str = "/var/lib/paas";
 const HTTP_LISTEN: &str = "[::]:80";
+const HTTPS_LISTEN: &str = "[::]:443";
 const SSH_LISTEN: &str = "[::]:2222";
 const BASE_DOMAIN: &str = "localhost";
 const DISK_RESERVE: &str = "1GiB";
@@ -42,6 +43,9 @@ struct Keys {
     /// Where visitors connect; port 0 takes a free one [default: [::]:80]
     #[arg(long, env = "PAAS_HTTP_LISTEN", value_name = "ADDRESS:PORT")]
     http_listen: Option<String>,
+    /// Where visitors connect by HTTPS; port 0 takes a free one; `off` for none [default: [::]:443]
+    #[arg(long, env = "PAAS_HTTPS_LISTEN", value_name = "ADDRESS:PORT")]
+    https_listen: Option<String>,
     /// Where git and ssh connect; port 0 takes a free one [default: [::]:2222]
     #[arg(long, env = "PAAS_SSH_LISTEN", value_name = "ADDRESS:PORT")]
     ssh_listen: Option<String>,
@@ -88,6 +92,7 @@ struct Keys {
 pub struct Config {
     pub data_dir: PathBuf,
     pub http_listen: SocketAddr,
+    pub https_listen: Option<SocketAddr>,
     pub ssh_listen: SocketAddr,
     pub base_domain: Hostname,
     pub admin_host: Hostname,
@@ -138,6 +143,7 @@ impl Config {
         Ok(Self {
             data_dir: std::path::absolute(&data_dir).with_context(|| format!("data_dir: {}", data_dir.display()))?,
             http_listen: address("http_listen", keys.http_listen.or(file.http_listen), HTTP_LISTEN)?,
+            https_listen: address_or_off("https_listen", keys.https_listen.or(file.https_listen), HTTPS_LISTEN)?,
             ssh_listen: address("ssh_listen", keys.ssh_listen.or(file.ssh_listen), SSH_LISTEN)?,
             admin_host: admin_host.parse().context("admin_host")?,
             base_domain,
@@ -184,6 +190,11 @@ fn read_file(path: &Path) -> anyhow::Result<Keys> {
 fn address(key: &str, given: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
     let text = given.unwrap_or_else(|| default.to_owned());
     text.parse().with_context(|| format!("{key}: `{text}` is no address and port; write it like 127.0.0.1:8080"))
+}
+
+/// `None` for `off`.
+fn address_or_off(key: &str, given: Option<String>, default: &str) -> anyhow::Result<Option<SocketAddr>> {
+    if given.as_deref() == Some("off") { Ok(None) } else { address(key, given, default).map(Some) }
 }
 
 fn size(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Size> {
@@ -267,6 +278,8 @@ mod tests {
         assert_eq!(config.http_listen.port(), 2);
         assert_eq!(config.admin_host.as_str(), "paas.example.com");
         assert_eq!(config.ssh_listen.port(), 2222);
+        assert_eq!(config.https_listen.map(|address| address.port()), Some(443));
+        assert_eq!(load("--https-listen off").unwrap().https_listen, None);
         assert_eq!(config.reserved_names(), ["paas"]);
     }
 
@@ -285,6 +298,7 @@ mod tests {
         std::fs::write(&file, "base_domian = \"example.com\"\n").unwrap();
         for (line, named) in [
             ("--http-listen nonsense".to_owned(), "http_listen"),
+            ("--https-listen on".to_owned(), "https_listen"),
             ("--base-domain 10.0.0.1".to_owned(), "base_domain"),
             ("--docker-host tcp://other:2375".to_owned(), "docker_host"),
             (format!("--config {}", file.display()), "base_domian"),

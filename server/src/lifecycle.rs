@@ -12,7 +12,8 @@ use crate::data_dir;
 use crate::desk::Desk;
 use crate::disk::{Allowance, Disk};
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, BridgePrefix, Pusher, Site};
+use crate::domain::site::{Https, Site};
+use crate::domain::{AppId, BridgePrefix, Pusher};
 use crate::engine::DockerEngine;
 use crate::guard::{GuardWatch, Wanted};
 use crate::listeners::Listeners;
@@ -66,6 +67,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     ground.tracker.spawn(router_writer);
     let mut listeners = Listeners::handed_over(&crate::config::names_of_sockets())?;
     let http = listeners.take("http_listen", config.http_listen)?;
+    let https = config.https_listen.map(|address| listeners.take("https_listen", address)).transpose()?;
     let ssh = listeners.take("ssh_listen", config.ssh_listen)?;
     for name in listeners.left_over() {
         tracing::warn!("the socket `{name}` was handed over and nobody here listens on it");
@@ -73,15 +75,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
     let (dashboard, visits) = mpsc::channel(QUEUE_VISITS);
-    let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, (&saved, dashboard)).await?;
+    let proxy = serve_saved(&config, (http, https), &ground, &router_lines, &waker, (&saved, dashboard)).await?;
     let site = Site {
         base_domain: config.base_domain.clone(),
         http_port: proxy.local_addr().port(),
         ssh_port: ssh.local_addr().context("ask for the SSH listener's address")?.port(),
+        https: https_of(&proxy),
     };
 
     let guard = GuardWatch::new(config.guard_dir.clone(), config.data_dir.join("run/guard"));
-    guard.ask(&Wanted { bridges: BridgePrefix::of(&installation), ports: vec![site.http_port] })?;
+    guard.ask(&Wanted { bridges: BridgePrefix::of(&installation), ports: site.ports() })?;
 
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
@@ -294,7 +297,7 @@ fn read_ca_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// Starts the proxy with the routes of before the restart.
 async fn serve_saved(
     config: &Config,
-    http: TcpListener,
+    (http, https): (TcpListener, Option<TcpListener>),
     ground: &Ground,
     router_lines: &RouterLines,
     waker: &Arc<LateWaker>,
@@ -304,12 +307,24 @@ async fn serve_saved(
         router_lines.know(app.id, app.key);
     }
     let (admin_hosts, dashboard) = (config.admin_hosts(), Some(dashboard));
-    let settings = ProxySettings { admin_hosts, dashboard, ..ProxySettings::default() };
+    // A certificate that cannot be read must not keep the others, and plain http, from being served.
+    let certificates = ground.store.certificates().await.unwrap_or_else(|error| {
+        tracing::error!("cannot read the certificates, so none is served: {error}");
+        Vec::new()
+    });
+    let https = https.map(|listener| (listener, certificates.into_iter().collect()));
+    let settings = ProxySettings { admin_hosts, dashboard, https, ..ProxySettings::default() };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
     let proxy = proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")?;
     proxy.set_routes(saved);
     Ok(proxy)
+}
+
+/// What links need to know of HTTPS.
+fn https_of(proxy: &ProxyHandle) -> Option<Https> {
+    let (port, proxy) = (proxy.https_addr()?.port(), proxy.clone());
+    Some(Https { port, has_certificate: Arc::new(move |host| proxy.has_certificate(host)) })
 }
 
 /// The one line on standard output, which says where everything listens.
@@ -318,14 +333,15 @@ async fn say_ready(config: &Config, site: &Site, proxy: &ProxyHandle, receiver: 
     let ready = serde_json::json!({
         "ready": true,
         "http": http.to_string(),
-        "https": null,
+        "https": proxy.https_addr().map(|address| address.to_string()),
         "ssh": ssh.to_string(),
         "admin": site.url_of(config.admin_host.as_str()),
     });
     let mut out = tokio::io::stdout();
     out.write_all(format!("{ready}\n").as_bytes()).await?;
     out.flush().await?;
-    tracing::info!("ready: http on {http}, ssh on {ssh}, data in {}", config.data_dir.display());
+    let https = proxy.https_addr().map_or_else(String::new, |address| format!(", https on {address}"));
+    tracing::info!("ready: http on {http}{https}, ssh on {ssh}, data in {}", config.data_dir.display());
     Ok(())
 }
 

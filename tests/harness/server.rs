@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(super) struct Server {
     child: Child,
     pub(super) http: SocketAddr,
+    pub(super) https: Option<SocketAddr>,
     pub(super) ssh: SocketAddr,
     _stdout: BufReader<ChildStdout>,
 }
@@ -59,6 +60,7 @@ impl Server {
         );
         let mut child = command
             .args(["server", "--http-listen", &http, "--ssh-listen", &ssh])
+            .args(["--https-listen", &usual("PAAS_HTTPS_LISTEN")])
             .args(["--ca-bundle", "/etc/ssl/certs/ca-certificates.crt", "--data-dir"])
             .arg(home.join("data"))
             .env("PAAS_LOG", "info,russh=warn,sqlx=warn")
@@ -73,8 +75,9 @@ impl Server {
         stdout.read_line(&mut line).expect("read the ready line");
         let ready: Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("paas did not say that it is ready, but {line:?}: {}", read_log(home)));
-        let address = |key: &str| ready[key].as_str().and_then(|text| text.parse().ok()).expect("an address");
-        Self { http: address("http"), ssh: address("ssh"), child, _stdout: stdout }
+        let find = |key: &str| ready[key].as_str().and_then(|text| text.parse().ok());
+        let address = |key: &str| find(key).expect("an address");
+        Self { http: address("http"), https: find("https"), ssh: address("ssh"), child, _stdout: stdout }
     }
 
     pub(super) fn pid(&self) -> u32 {

@@ -245,6 +245,10 @@ impl Town {
         self.server.http
     }
 
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.server.https.expect("the town serves HTTPS")
+    }
+
     pub(crate) fn connect(&self, app: &str) -> std::io::Result<Connection> {
         Connection::open(self.server.http, &format!("{app}.localhost"))
     }

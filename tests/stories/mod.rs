@@ -9,6 +9,7 @@ mod destroy;
 mod excess;
 mod faults;
 mod first_push;
+mod https;
 mod install;
 mod isolation;
 mod jobs;

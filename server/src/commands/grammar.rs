@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, backups, builds, checks, config, cron, domains, keys, login, logs, maintenance,
-    ps, releases, run, server, volumes,
+    Context, Done, Permission, apps, backups, builds, certs, checks, config, cron, domains, https, keys, login, logs,
+    maintenance, ps, releases, run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -39,6 +39,10 @@ pub(super) enum Command {
     Builds(builds::Verb),
     #[command(flatten)]
     Domains(domains::Verb),
+    #[command(flatten)]
+    Certs(certs::Verb),
+    #[command(flatten)]
+    Https(https::Verb),
     #[command(flatten)]
     Checks(checks::Verb),
     #[command(flatten)]
@@ -134,6 +138,8 @@ impl Parsed {
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
             Command::Domains(verb) => verb.permission(),
+            Command::Certs(verb) => verb.permission(),
+            Command::Https(verb) => verb.permission(),
             Command::Checks(verb) => verb.permission(),
             Command::Maintenance(verb) => verb.permission(),
             Command::Volumes(verb) => verb.permission(),
@@ -156,10 +162,11 @@ impl Parsed {
             Command::Builds(verb) => Some(verb.app()),
             Command::Cron(verb) => Some(verb.app()),
             Command::Domains(verb) => Some(verb.app()),
+            Command::Https(verb) => Some(verb.app()),
             Command::Checks(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
-            Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) => None,
+            Command::Certs(_) | Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) => None,
         }
     }
 
@@ -173,6 +180,8 @@ impl Parsed {
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,
             Command::Domains(verb) => verb.run(context, console).await,
+            Command::Certs(verb) => verb.run(context, console).await,
+            Command::Https(verb) => verb.run(context, console).await,
             Command::Checks(verb) => verb.run(context, console).await,
             Command::Maintenance(verb) => verb.run(context, console).await,
             Command::Volumes(verb) => verb.run(context, console).await,

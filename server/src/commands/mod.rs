@@ -6,6 +6,7 @@
 mod apps;
 mod backups;
 mod builds;
+mod certs;
 mod checks;
 pub mod client;
 mod config;
@@ -18,6 +19,7 @@ mod dns;
 mod doctor;
 mod domains;
 mod grammar;
+mod https;
 mod keys;
 mod limits;
 mod login;

@@ -3,10 +3,13 @@
 //! Reading order: `name` and `id` (checked words), `moment` (time as an argument), `release` and `rollout` (what is
 //! deployed and how it fares), `build`, `instance` (what is seen), `route` (what the proxy is told), `plan` (what to do).
 
+#[cfg(test)]
+pub(crate) mod authority;
 pub mod bridge;
 pub mod build;
 pub mod card;
 pub mod certificate;
+pub mod certificate_pem;
 pub mod cron;
 pub mod dotenv;
 pub mod failure;
@@ -32,6 +35,8 @@ pub mod site;
 pub mod size;
 pub mod span;
 pub mod terminal;
+pub mod tls_policy;
+pub mod upload;
 pub mod volume;
 
 pub use bridge::BridgePrefix;
@@ -51,4 +56,5 @@ pub use rollout::Rollout;
 pub use secret::Secret;
 pub use site::Site;
 pub use size::Size;
+pub use tls_policy::TlsPolicy;
 pub use volume::{MountPath, Volume, VolumeKey, VolumeName};

@@ -1,6 +1,6 @@
 //! The route table: the only thing the proxy is told, and what is kept to serve at once after a restart.
 use super::instance::Slot;
-use super::{AppId, AppName, ContainerId, Hostname, Maintenance, ReleaseNo};
+use super::{AppId, AppName, ContainerId, Hostname, Maintenance, ReleaseNo, TlsPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,6 +43,8 @@ pub struct AppRoute {
     /// Stands before the backends, which it changes nothing about.
     #[serde(default)]
     pub maintenance: Maintenance,
+    #[serde(default)]
+    pub tls: TlsPolicy,
 }
 
 impl AppRoute {

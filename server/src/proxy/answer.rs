@@ -9,7 +9,7 @@ use super::forward::{self, Reply};
 use super::host::{self, Found};
 use super::refusal::Refusal;
 use super::snapshot::Destination;
-use super::{admin, headers, redirect, request_id, tunnel};
+use super::{admin, entrance, headers, redirect, request_id, tunnel};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -22,20 +22,34 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     if let Some(status) = Refusal::heard(request.method(), request.uri()) {
         return closing(refuse(&client, status, Format::Text, &id));
     }
+    if let Some(response) = entrance::challenge(&client, &request, &id) {
+        return closing_unless_running(&client, response);
+    }
     let format = Format::asked_by(request.headers());
     let found = host::find(&worker.shared.snapshot.load(), request.uri(), request.headers());
-    let has_upgrade = request.headers().contains_key(header::UPGRADE);
+    let is_misdirected = matches!(&found, Found::Destination(to) if entrance::is_misdirected(&client, to));
+    // Only an app takes one up, and its exchange says how that ended.
+    let is_of_app = matches!(found, Found::Destination(Destination::App { .. } | Destination::Redirect { .. }));
+    if (is_misdirected || !is_of_app) && request.headers().contains_key(header::UPGRADE) {
+        client.wire.decline_upgrade();
+    }
     let (app, host) = match found {
+        Found::Destination(_) if is_misdirected => {
+            return refuse(&client, StatusCode::MISDIRECTED_REQUEST, format, &id);
+        }
+        Found::Destination(destination) if entrance::is_sent_to_https(&client, &destination, now) => {
+            let (head, _) = request.into_parts();
+            let origin = entrance::https_origin(&client, destination.host());
+            return closing_unless_running(&client, send_on(&client, destination, &head, &origin, id));
+        }
         Found::Destination(Destination::App { app, host }) => (app, host),
         Found::Destination(Destination::Redirect { app, host, to }) => {
             let (head, _) = request.into_parts();
+            let origin = redirect::origin_of(&client, &to, &head.headers, now);
             let exchange = Exchange::new(client.clone(), app, host, &head, id);
-            return closing_unless_running(&client, redirect::answer(exchange, &head, &to));
+            return closing_unless_running(&client, redirect::answer(exchange, &head, &origin));
         }
-        Found::Destination(Destination::Admin) => {
-            if has_upgrade {
-                client.wire.decline_upgrade();
-            }
+        Found::Destination(Destination::Admin { .. }) => {
             let response = match admin::answer(&client, request, &id).await {
                 Ok(response) => response,
                 // A body that was not read stands in the way of the next request.
@@ -45,16 +59,35 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
             return if worker.stop.get() == Stop::Running { response } else { closing(response) };
         }
         Found::Unknown => {
-            if has_upgrade {
-                client.wire.decline_upgrade();
-            }
             return refuse(&client, StatusCode::NOT_FOUND, format, &id);
         }
         Found::Invalid => return closing(refuse(&client, StatusCode::BAD_REQUEST, format, &id)),
     };
     let (head, body) = request.into_parts();
+    let hsts = entrance::hsts_of(&client, &app);
     let exchange = Box::new(Exchange::new(client.clone(), app, host, &head, id));
-    closing_unless_running(&client, serve(exchange, Request::from_parts(head, body), format).await)
+    let mut response = serve(exchange, Request::from_parts(head, body), format).await;
+    entrance::add_hsts(&mut response, hsts);
+    closing_unless_running(&client, response)
+}
+
+/// The same path and query, at another origin.
+fn send_on(
+    client: &Rc<Client>,
+    destination: Destination,
+    head: &http::request::Parts,
+    origin: &str,
+    id: HeaderValue,
+) -> Response<ReplyBody> {
+    match destination {
+        Destination::App { app, host } | Destination::Redirect { app, host, .. } => {
+            redirect::answer(Exchange::new(client.clone(), app, host, head, id), head, origin)
+        }
+        Destination::Admin { .. } => {
+            client.wire.rest();
+            redirect::response(head, origin, &id)
+        }
+    }
 }
 
 fn closing_unless_running(client: &Client, response: Response<ReplyBody>) -> Response<ReplyBody> {

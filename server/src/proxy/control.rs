@@ -5,6 +5,7 @@ use super::held::{HoldReport, Holds};
 use super::limits::{INSTANCES_MAX, Spans};
 use super::snapshot::{App, Destination, Serving, Snapshot};
 use super::target::Target;
+use super::tls::Tls;
 use super::{DrainReport, ProxySettings, RouterLog, Waker};
 use crate::clock::Clock;
 use crate::domain::instance::Traffic;
@@ -27,6 +28,9 @@ pub(super) struct Shared {
     waker: Arc<dyn Waker>,
     admin_hosts: Vec<Hostname>,
     pub(super) dashboard: Option<mpsc::Sender<Visit>>,
+    /// Without it nobody comes by HTTPS.
+    pub(super) tls: Option<Tls>,
+    pub(super) https_port: Option<u16>,
     registry: Mutex<Registry>,
 }
 
@@ -77,6 +81,8 @@ impl Shared {
             waker,
             admin_hosts: settings.admin_hosts,
             dashboard: settings.dashboard,
+            tls: None,
+            https_port: None,
             registry: Mutex::default(),
         };
         shared.set_routes(&RouteTable::default());
@@ -118,7 +124,10 @@ impl Shared {
                 holds.begin();
             }
             let (held, maintenance) = (holds.held.clone(), route.maintenance);
-            snapshot.apps.insert(*id, Arc::new(App { id: *id, serving, maintenance, held }));
+            let redirects_to_https = route.tls.redirect;
+            let hsts = route.tls.hsts_seconds.and_then(|seconds| format!("max-age={seconds}").parse().ok());
+            let app = App { id: *id, serving, maintenance, held, redirects_to_https, hsts };
+            snapshot.apps.insert(*id, Arc::new(app));
         }
         for (host, id) in &table.hosts {
             let Some(app) = snapshot.apps.get(id).cloned() else { continue };
@@ -131,7 +140,8 @@ impl Shared {
             snapshot.hosts.insert(host.clone(), Destination::Redirect { app, host, to });
         }
         for host in &self.admin_hosts {
-            snapshot.hosts.insert(host.as_str().into(), Destination::Admin);
+            let host: Arc<str> = host.as_str().into();
+            snapshot.hosts.insert(host.clone(), Destination::Admin { host });
         }
         snapshot
     }

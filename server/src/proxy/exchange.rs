@@ -4,8 +4,10 @@ use super::flight::Listed;
 use super::log_line::LogLine;
 use super::snapshot::App;
 use super::target::Target;
+use super::tls::Secured;
 use super::wire::Wire;
 use super::worker::Worker;
+use crate::visit::Transport;
 use http::{HeaderValue, Method, Uri, Version, header};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -18,12 +20,18 @@ pub(super) struct Client {
     pub(super) wire: Arc<Wire>,
     /// The peer's address without its port.
     pub(super) address: HeaderValue,
+    /// What its handshake went by; `None` for plain http.
+    pub(super) secured: Option<Secured>,
 }
 
 impl Client {
-    pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>, peer: SocketAddr) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>, peer: SocketAddr, secured: Option<Secured>) -> Self {
         let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
-        Self { worker, wire, address: address.unwrap_or(HeaderValue::from_static("-")) }
+        Self { worker, wire, address: address.unwrap_or(HeaderValue::from_static("-")), secured }
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        if self.secured.is_some() { Transport::Tls } else { Transport::Plain }
     }
 
     pub(super) fn peer(&self) -> Option<IpAddr> {
@@ -134,6 +142,7 @@ impl Exchange {
             status: self.status,
             bytes: self.bytes,
             version: self.version,
+            transport: self.client.transport(),
         };
         self.client.worker.shared.log.line(self.app.id, line.text());
     }

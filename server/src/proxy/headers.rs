@@ -52,8 +52,9 @@ pub(super) fn prepare_request(
     let worker = &client.worker;
     headers.insert(X_FORWARDED_FOR, client.address.clone());
     headers.insert(X_REAL_IP, client.address.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    headers.insert(X_FORWARDED_PORT, worker.forwarded_port.clone());
+    let transport = client.transport();
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(transport.scheme()));
+    headers.insert(X_FORWARDED_PORT, worker.forwarded_port(transport));
     headers.insert(X_REQUEST_ID, request_id.clone());
     headers.insert(X_REQUEST_START, HeaderValue::from(worker.shared.clock.now().unix_ms()));
 }

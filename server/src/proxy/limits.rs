@@ -28,6 +28,8 @@ pub(super) const CONNECTIONS_MAX: usize = 10_000;
 pub(super) const IDLE_LANES_MAX: usize = 256;
 /// Requests held for one app while it starts, is exchanged or is paused.
 pub(super) const HELD_MAX: usize = 1000;
+/// TLS sessions remembered for clients that resume them by id; tickets are kept by the clients.
+pub(super) const SESSIONS_MAX: usize = 4096;
 /// Instances remembered after they left the table; drained ones beyond that are forgotten.
 pub(super) const INSTANCES_MAX: usize = 10_000;
 /// Times a claim is tried again because the table changed under it.
@@ -59,6 +61,8 @@ pub(super) struct Spans {
     pub(super) tick: Duration,
     /// First byte of a head to its last: 408 beyond.
     pub(super) head: Duration,
+    /// TLS handshake, from the first byte on: the connection ends beyond.
+    pub(super) handshake: Duration,
     /// Client connection without a request.
     pub(super) keep_alive_idle: Duration,
     /// Request held while its app starts or is exchanged: H20 beyond; or is paused: H80 beyond.
@@ -90,6 +94,7 @@ impl Default for Spans {
         Self {
             tick: Duration::from_millis(250),
             head: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
             keep_alive_idle: Duration::from_mins(1),
             hold: Duration::from_secs(30),
             connect: Duration::from_secs(2),

@@ -4,8 +4,8 @@
 //! the routes, atomics and channels cross threads; a request takes no lock. The control plane talks to it through
 //! [`ProxyHandle`]; what flows back goes through [`RouterLog`] and [`Waker`].
 //!
-//! A request, in reading order: `worker` accepts · `gated_io` and `head_gate` judge the raw head · `answer` finds the app
-//! (`host`, `snapshot`) · `forward` claims an instance (`balance`, `claim`), takes a connection (`pool`) and sends ·
+//! A request, in reading order: `worker` accepts · `handshake` secures it where it comes by HTTPS (`tls`) · `gated_io` and `head_gate` judge the raw head · `answer` finds the app
+//! (`entrance`, `host`, `snapshot`) · `forward` claims an instance (`balance`, `claim`), takes a connection (`pool`) and sends ·
 //! `body` streams back · `tunnel` after an upgrade. `exchange` accounts for it, `flight` is what `watch` looks at every
 //! tick: all time limits but that of a connect are kept there, without a timer per request.
 
@@ -14,7 +14,9 @@ mod answer;
 mod balance;
 mod body;
 mod claim;
+mod client_stream;
 mod control;
+mod entrance;
 mod error_page;
 mod exchange;
 mod fault;
@@ -22,6 +24,7 @@ mod flight;
 mod forward;
 mod gated_io;
 mod handle;
+mod handshake;
 mod head_gate;
 mod head_scan;
 mod headers;
@@ -37,6 +40,7 @@ mod snapshot;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tunnel;
 mod upstream;
 mod watch;
@@ -48,15 +52,17 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
-use crate::domain::{AppId, Hostname};
+use crate::domain::{AppId, CertificateTable, Hostname};
 use crate::visit::Visit;
+use std::net::TcpListener;
 use tokio::sync::mpsc;
 
 pub use handle::{ProxyHandle, start};
 pub use held::HoldReport;
 pub use target::DrainReport;
+pub use tls::CertificateFault;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct ProxySettings {
     /// Threads that carry requests; 0 means one per core.
     pub threads: usize,
@@ -64,6 +70,8 @@ pub struct ProxySettings {
     pub admin_hosts: Vec<Hostname>,
     /// Where requests for them go; without it they find nothing.
     pub dashboard: Option<mpsc::Sender<Visit>>,
+    /// Where visitors come by HTTPS, and the certificates to begin with; without it nobody does.
+    pub https: Option<(TcpListener, CertificateTable)>,
 }
 
 /// Takes the router's lines, one per request. Called from the proxy's threads: must not block.

@@ -4,6 +4,7 @@ use super::flight::Stage;
 use super::held::Held;
 use super::target::Target;
 use crate::domain::{AppId, Maintenance};
+use http::HeaderValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,7 +28,17 @@ pub(super) enum Destination {
         to: Arc<str>,
     },
     /// A host of the dashboard.
-    Admin,
+    Admin {
+        host: Arc<str>,
+    },
+}
+
+impl Destination {
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::App { host, .. } | Self::Redirect { host, .. } | Self::Admin { host } => host,
+        }
+    }
 }
 
 pub(super) struct App {
@@ -35,6 +46,9 @@ pub(super) struct App {
     pub(super) serving: Serving,
     pub(super) maintenance: Maintenance,
     pub(super) held: Arc<Held>,
+    /// Where a certificate lives.
+    pub(super) redirects_to_https: bool,
+    pub(super) hsts: Option<HeaderValue>,
 }
 
 /// Where a request of an app goes now.

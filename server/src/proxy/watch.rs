@@ -10,6 +10,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     head: u32,
+    handshake: u32,
     keep_alive_idle: u32,
     hold: u32,
     first_byte: u32,
@@ -25,6 +26,7 @@ impl Limits {
     pub(super) fn new(spans: &Spans) -> Self {
         Self {
             head: spans.ticks(spans.head),
+            handshake: spans.ticks(spans.handshake),
             keep_alive_idle: spans.ticks(spans.keep_alive_idle),
             hold: spans.ticks(spans.hold),
             first_byte: spans.ticks(spans.first_byte),
@@ -109,14 +111,15 @@ impl Watched {
             }
             (Mood::Idle, Order::None) if waited > limits.keep_alive_idle => self.wire.give(Order::Close),
             (Mood::Head, Order::None) if waited > limits.head => self.wire.give(Order::Timeout),
-            (Mood::Busy, _) | (Mood::Idle | Mood::Head, Order::None | Order::Close | Order::Timeout | Order::Abort) => {
-            }
+            (Mood::Handshake, Order::None) if waited > limits.handshake => self.wire.give(Order::Abort),
+            (Mood::Busy | Mood::Handshake, _)
+            | (Mood::Idle | Mood::Head, Order::None | Order::Close | Order::Timeout | Order::Abort) => {}
         }
     }
 
     /// On our own way out: connections that wait for nothing are closed.
     pub(super) fn close_if_idle(&self) {
-        if self.wire.mood().0 == Mood::Idle && self.wire.order() == Order::None {
+        if matches!(self.wire.mood().0, Mood::Idle | Mood::Handshake) && self.wire.order() == Order::None {
             self.wire.give(Order::Close);
         }
     }

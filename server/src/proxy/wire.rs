@@ -27,6 +27,8 @@ pub(super) enum Mood {
     Head = 1,
     /// Us: a request is under way.
     Busy = 2,
+    /// The rest of a TLS handshake.
+    Handshake = 3,
 }
 
 /// What a tick tells a gate to do. A later order replaces an earlier one.
@@ -55,6 +57,7 @@ impl Wire {
         let mood = match self.mood.load(Relaxed) {
             0 => Mood::Idle,
             1 => Mood::Head,
+            3 => Mood::Handshake,
             _ => Mood::Busy,
         };
         (mood, self.changes.load(Relaxed))

@@ -1,16 +1,20 @@
 //! One thread of the proxy: its runtime, its accept loop, and what its connections share.
 use super::answer;
+use super::client_stream::ClientStream;
 use super::control::{Shared, Stop};
 use super::exchange::Client;
 use super::flight::Flight;
 use super::gated_io::GatedIo;
+use super::handshake;
 use super::limits::{
     ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, CONNECTIONS_MAX, FIELDS_MAX, STUCK_AFTER,
 };
 use super::pool::Pool;
 use super::request_id::Random;
+use super::tls::Secured;
 use super::watch::{Limits, Watched};
 use super::wire::{Order, Wire};
+use crate::visit::Transport;
 use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -32,7 +36,8 @@ use tokio_util::task::TaskTracker;
 /// What a thread is given.
 pub(super) struct Seat {
     pub(super) shared: Arc<Shared>,
-    pub(super) listener: std::net::TcpListener,
+    pub(super) http: std::net::TcpListener,
+    pub(super) https: Option<std::net::TcpListener>,
     pub(super) local_addr: SocketAddr,
     /// Held until the thread ends.
     pub(super) alive: watch::Receiver<()>,
@@ -47,7 +52,9 @@ pub(super) struct Worker {
     pub(super) routes_changed: Notify,
     pub(super) tasks: TaskTracker,
     pub(super) random: Random,
-    pub(super) forwarded_port: HeaderValue,
+    http_port: u16,
+    /// Of http and of https.
+    forwarded_ports: [HeaderValue; 2],
     pub(super) stop: Cell<Stop>,
     limits: Limits,
     wires: RefCell<Vec<Watched>>,
@@ -62,11 +69,11 @@ pub(super) fn run(seat: Seat) {
             return;
         }
     };
-    let Seat { shared, listener, local_addr, alive } = seat;
+    let Seat { shared, http, https, local_addr, alive } = seat;
     runtime.block_on(async {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => serve(Rc::new(Worker::new(shared, local_addr)), listener).await,
-            Err(error) => tracing::error!("a thread of the proxy cannot listen: {error}"),
+        match (TcpListener::from_std(http), https.map(TcpListener::from_std).transpose()) {
+            (Ok(http), Ok(https)) => serve(Rc::new(Worker::new(shared, local_addr)), http, https).await,
+            (Err(error), _) | (_, Err(error)) => tracing::error!("a thread of the proxy cannot listen: {error}"),
         }
     });
     // Tasks are dropped with the runtime, and only then the thread counts as ended.
@@ -74,15 +81,16 @@ pub(super) fn run(seat: Seat) {
     drop(alive);
 }
 
-async fn serve(worker: Rc<Worker>, listener: TcpListener) {
+async fn serve(worker: Rc<Worker>, http: TcpListener, https: Option<TcpListener>) {
     let mut signal = worker.shared.signal.subscribe();
     let mut ticker = tokio::time::interval(worker.shared.spans.tick);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut acceptor = Acceptor { listener: Some(listener), pause: None, backoff: ACCEPT_BACKOFF_MIN };
+    let (mut plain, mut secured) = (Acceptor::new(Some(http)), Acceptor::new(https));
     let mut last_tick = Instant::now();
     loop {
         tokio::select! {
-            (stream, peer) = acceptor.next(), if worker.has_room() => worker.welcome(stream, peer),
+            (stream, peer) = plain.next(), if worker.has_room() => worker.welcome(stream, peer),
+            (stream, peer) = secured.next(), if worker.has_room() => worker.greet(stream, peer),
             _ = ticker.tick() => {
                 if last_tick.elapsed() > STUCK_AFTER {
                     tracing::warn!("a thread of the proxy was stuck for {} ms", last_tick.elapsed().as_millis());
@@ -94,7 +102,7 @@ async fn serve(worker: Rc<Worker>, listener: TcpListener) {
                 let stop = if changed.is_ok() { signal.borrow_and_update().stop } else { Stop::Cut };
                 worker.obey(stop);
                 if stop != Stop::Running {
-                    acceptor.listener = None;
+                    (plain.listener, secured.listener) = (None, None);
                 }
             }
         }
@@ -105,7 +113,7 @@ async fn serve(worker: Rc<Worker>, listener: TcpListener) {
 }
 
 struct Acceptor {
-    /// `None` once we are asked to stop.
+    /// `None` once we are asked to stop, and where nobody listens.
     listener: Option<TcpListener>,
     /// After a failure: not before.
     pause: Option<tokio::time::Instant>,
@@ -113,6 +121,10 @@ struct Acceptor {
 }
 
 impl Acceptor {
+    fn new(listener: Option<TcpListener>) -> Self {
+        Self { listener, pause: None, backoff: ACCEPT_BACKOFF_MIN }
+    }
+
     async fn next(&mut self) -> (TcpStream, SocketAddr) {
         let Some(listener) = &self.listener else { return std::future::pending().await };
         loop {
@@ -147,7 +159,8 @@ impl Worker {
             routes_changed: Notify::new(),
             tasks: TaskTracker::new(),
             random: Random::seeded(),
-            forwarded_port: HeaderValue::from(local_addr.port()),
+            http_port: local_addr.port(),
+            forwarded_ports: [local_addr.port(), shared.https_port.unwrap_or_default()].map(HeaderValue::from),
             stop: Cell::default(),
             limits: Limits::new(&shared.spans),
             wires: RefCell::default(),
@@ -161,22 +174,68 @@ impl Worker {
     }
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let wire = self.watch(&stream);
+        self.tasks.spawn_local(self.converse(ClientStream::Plain(stream), wire, peer, None));
+    }
+
+    /// The handshake is the connection's own matter: nobody else waits for it.
+    fn greet(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let (worker, wire) = (self.clone(), self.watch(&stream));
+        self.tasks.spawn_local(async move {
+            let shaken = match &worker.shared.tls {
+                Some(tls) => handshake::shake(tls, stream, &wire).await,
+                None => None,
+            };
+            match shaken {
+                Some((stream, secured)) => {
+                    worker.converse(ClientStream::Tls(stream), wire, peer, Some(secured)).await;
+                }
+                None => wire.set_gone(),
+            }
+        });
+    }
+
+    fn watch(&self, stream: &TcpStream) -> Arc<Wire> {
         // A refusal means the client is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
         let wire = Arc::new(Wire::default());
         self.wires.borrow_mut().push(Watched::new(wire.clone(), self.ticks.get()));
-        let client = Rc::new(Client::new(self.clone(), wire.clone(), peer));
+        wire
+    }
+
+    /// The requests of one connection, to its end.
+    fn converse(
+        self: &Rc<Self>,
+        stream: ClientStream,
+        wire: Arc<Wire>,
+        peer: SocketAddr,
+        secured: Option<Secured>,
+    ) -> impl Future<Output = ()> + use<> {
+        let client = Rc::new(Client::new(self.clone(), wire.clone(), peer, secured));
         let io = TokioIo::new(GatedIo::new(stream, wire));
         let service = service_fn(move |request| {
             let client = client.clone();
             async move { Ok::<_, Infallible>(answer::answer(client, request).await) }
         });
         let connection = self.http.serve_connection(io, service).with_upgrades();
-        self.tasks.spawn_local(async move {
+        async move {
             if let Err(error) = connection.await {
                 tracing::trace!("a client connection ended: {error}");
             }
-        });
+        }
+    }
+
+    pub(super) fn forwarded_port(&self, transport: Transport) -> HeaderValue {
+        let [http, https] = &self.forwarded_ports;
+        match transport {
+            Transport::Plain => http.clone(),
+            Transport::Tls => https.clone(),
+        }
+    }
+
+    /// `:8080`, where http is not at its usual port.
+    pub(super) fn http_port_suffix(&self) -> String {
+        if self.http_port == 80 { String::new() } else { format!(":{}", self.http_port) }
     }
 
     fn tick(&self) {

@@ -8,7 +8,7 @@ use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::limits::Limits;
 use crate::domain::plan::{Action, Candidate, CommandRun, CrashLedger, ReleaseCommand, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout, TlsPolicy};
 use crate::store::StoreError;
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ pub(super) struct Sheet {
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
     pub(super) maintenance: Maintenance,
+    pub(super) tls: TlsPolicy,
     pub(super) limits: BTreeMap<ProcessType, Limits>,
 }
 
@@ -137,6 +138,7 @@ impl House {
         let formation = store.formation(app).await?;
         let epochs = store.epochs(app, &formation).await?;
         let (exclusive, maintenance) = (self.is_exclusive(app).await?, store.maintenance(app).await?);
+        let tls = store.tls_policy(app).await?;
         let held_since = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since;
         let (limits, health) = (store.limits(app).await?, store.health(app).await?);
         // Of an app that is being destroyed nothing is wanted any more.
@@ -154,7 +156,7 @@ impl House {
                 held_since,
             }
         };
-        Ok(Sheet { app: row, live, starting, wanted, maintenance, limits })
+        Ok(Sheet { app: row, live, starting, wanted, maintenance, tls, limits })
     }
 
     /// Republishes who answers: the same instances, or why there are none.

@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod backups;
 mod builds;
+mod certificates;
 mod config_vars;
 mod cron;
 mod destroying;
@@ -17,6 +18,7 @@ mod routes;
 mod seal;
 mod sessions;
 mod settings;
+mod tls_policies;
 mod trouble;
 mod volumes;
 
@@ -48,6 +50,7 @@ pub struct Store {
     pool: SqlitePool,
     seal: Arc<SealKey>,
     changed: watch::Sender<u64>,
+    certificates_changed: watch::Sender<u64>,
 }
 
 /// What can go wrong with a question to the store that is the asker's matter.
@@ -109,7 +112,8 @@ impl Store {
                 None => error.into(),
             })
             .with_context(|| format!("bring the database {} up to date", file.display()))?;
-        Ok(Self { pool, seal: Arc::new(seal), changed: watch::Sender::new(0) })
+        let (changed, certificates_changed) = (watch::Sender::new(0), watch::Sender::new(0));
+        Ok(Self { pool, seal: Arc::new(seal), changed, certificates_changed })
     }
 
     /// The id that everything of ours carries in the engine; made at the first start, from the system's randomness.
@@ -134,6 +138,11 @@ impl Store {
         changes
     }
 
+    /// Hears of every write to certificates made after this call.
+    pub fn certificate_changes(&self) -> watch::Receiver<u64> {
+        self.certificates_changed.subscribe()
+    }
+
     /// SQLite's own check of the file; `None` when it is sound.
     pub async fn integrity_complaint(&self) -> Result<Option<String>> {
         let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await?;
@@ -149,6 +158,11 @@ impl Store {
     /// Ends all connections, after which the file is complete by itself.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    fn announce_certificates(&self) {
+        self.certificates_changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.announce();
     }
 
     fn announce(&self) {

@@ -59,7 +59,7 @@ impl Town {
             program: PathBuf::from(env!("CARGO_BIN_EXE_paas")),
             git: ReceiverSettings::usual_git(),
             reserved_names: vec!["admin".to_owned()],
-            site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 },
+            site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222, https: None },
             limits,
         };
         let neighbours = Neighbours {

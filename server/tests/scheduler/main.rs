@@ -249,7 +249,7 @@ async fn start(
         logs,
         router_lines,
         clock,
-        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 },
+        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222, https: None },
         boot_id: BOOT.to_owned(),
         tracker: tracker.clone(),
         stop: stop.clone(),

@@ -54,7 +54,16 @@ fn a_damaged_database_is_told_with_the_way_out_and_apps_serve_on() {
     assert!(witness.failed.is_empty(), "{} of {}: {:?}", witness.failed.len(), witness.asked, witness.failed);
     town.kill9();
     let mut server = Command::new(town.paas_command(&[]).get_program());
-    server.args(["server", "--http-listen", "127.0.0.1:0", "--ssh-listen", "127.0.0.1:0", "--data-dir"]);
+    server.args([
+        "server",
+        "--http-listen",
+        "127.0.0.1:0",
+        "--https-listen",
+        "off",
+        "--ssh-listen",
+        "127.0.0.1:0",
+        "--data-dir",
+    ]);
     let output = server.arg(town.data_dir()).output().expect("start paas");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -87,7 +96,16 @@ fn a_database_that_cannot_be_written_is_named_when_the_server_starts() {
     };
     read_only("+");
     let mut server = Command::new(town.paas_command(&[]).get_program());
-    server.args(["server", "--http-listen", "127.0.0.1:0", "--ssh-listen", "127.0.0.1:0", "--data-dir"]);
+    server.args([
+        "server",
+        "--http-listen",
+        "127.0.0.1:0",
+        "--https-listen",
+        "off",
+        "--ssh-listen",
+        "127.0.0.1:0",
+        "--data-dir",
+    ]);
     let output = server.arg(town.data_dir()).output().expect("start paas");
     read_only("-");
     let said = String::from_utf8_lossy(&output.stderr);

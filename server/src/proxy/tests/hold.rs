@@ -8,7 +8,9 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: blog.test\r\n\r\n";
 fn publish(town: &Town, backends: Backends, maintenance: Maintenance) {
     let mut table = RouteTable::default();
     table.hosts.insert("blog.test".parse().unwrap(), BLOG);
-    table.apps.insert(BLOG, AppRoute { name: "blog".parse().unwrap(), backends, maintenance });
+    table
+        .apps
+        .insert(BLOG, AppRoute { name: "blog".parse().unwrap(), backends, maintenance, tls: TlsPolicy::default() });
     town.proxy.set_routes(&table);
 }
 

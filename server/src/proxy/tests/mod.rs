@@ -7,6 +7,7 @@ mod gate;
 mod hold;
 mod routing;
 mod streams;
+mod tls;
 
 use super::handle::start_with;
 use super::limits::Spans;
@@ -14,7 +15,7 @@ use super::{ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::clock::SystemClock;
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, ReleaseNo};
+use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, ReleaseNo, TlsPolicy};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -80,7 +81,10 @@ impl Town {
         for (host, id, backends) in routes {
             table.hosts.insert(host.parse().unwrap(), *id);
             let name = format!("app{}", id.0).parse().unwrap();
-            table.apps.insert(*id, AppRoute { name, backends: backends.clone(), maintenance: Maintenance::Off });
+            table.apps.insert(
+                *id,
+                AppRoute { name, backends: backends.clone(), maintenance: Maintenance::Off, tls: TlsPolicy::default() },
+            );
         }
         self.proxy.set_routes(&table);
     }

@@ -185,7 +185,7 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
     let settings = ProxySettings { threads: 1, ..ProxySettings::default() };
     let proxy = crate::proxy::start(listener, settings, Arc::clone(&clock), Arc::new(Deaf), Arc::new(Deaf)).unwrap();
     let (router_lines, _writer) = RouterLines::new(logs.clone(), stopped.clone());
-    let site = Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 };
+    let site = Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222, https: None };
     let allowance = Allowance { reserve: Size(0), instance_max: Size(1 << 30), build_cache_max: Size(u64::MAX) };
     let scheduler = Scheduler::start(
         scheduler::Tools {
@@ -228,8 +228,12 @@ fn served(blog: &App) -> RouteTable {
         release: ReleaseNo(1),
         address: ([10, 0, 0, 2], 5000).into(),
     };
-    let route =
-        AppRoute { name: blog.name.clone(), backends: Backends::Ready(vec![backend]), maintenance: Maintenance::Off };
+    let route = AppRoute {
+        name: blog.name.clone(),
+        backends: Backends::Ready(vec![backend]),
+        maintenance: Maintenance::Off,
+        tls: crate::domain::TlsPolicy::default(),
+    };
     let mut table = RouteTable::default();
     table.hosts.insert("blog.example.test".parse().unwrap(), blog.id);
     table.apps.insert(blog.id, route);
