@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 20] = [
+const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -14,6 +14,7 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("logs", &["domain", "clock"]),
     ("visit", &[]),
     ("disk", &["domain", "engine", "store"]),
+    ("outbound", &["domain"]),
     ("proxy", &["domain", "clock", "visit"]),
     ("scheduler", &["proxy", "domain", "clock", "disk", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
@@ -37,6 +38,7 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
             "engine",
             "guard",
             "logs",
+            "outbound",
             "store",
         ],
     ),

@@ -28,5 +28,6 @@ pub mod data_dir;
 pub mod disk;
 pub mod engine;
 pub mod logs;
+pub mod outbound;
 pub mod store;
 pub mod visit;

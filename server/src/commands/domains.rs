@@ -1,10 +1,11 @@
 //! `domains`: list, add, remove, check. Requests for a host follow at once; nothing restarts.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission, dns};
+use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
 use crate::domain::{App, AppName, Hostname};
 use crate::logs::timestamp;
+use crate::outbound;
 use crate::store::StoreError;
 use serde::Serialize;
 
@@ -161,7 +162,7 @@ async fn check(context: &Context, console: &Console, app: &App, only: Option<&Ho
                 .next(format!("`paas domains:add {only} -a {}` adds it", app.name)));
         }
     }
-    let findings = dns::look_at(&hosts, &tools.site.base_domain).await;
+    let findings = outbound::look_at(&hosts, &tools.site.base_domain).await;
     let wrong = findings.iter().filter(|finding| finding.is_wrong()).count();
     if form.json {
         print_json(console, &findings).await?;

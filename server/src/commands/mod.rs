@@ -15,7 +15,6 @@ mod cron;
 mod deploy;
 mod destroy;
 mod disk;
-mod dns;
 mod doctor;
 mod domains;
 mod grammar;
