@@ -10,6 +10,7 @@ pub mod receiver;
 
 pub mod backups;
 pub mod builder;
+pub mod certs;
 pub mod commands;
 pub mod desk;
 pub mod scheduler;

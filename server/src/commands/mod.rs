@@ -30,6 +30,7 @@ mod raw_terminal;
 mod rebuild;
 mod releases;
 mod rename;
+mod renew;
 mod run;
 mod server;
 mod session;
@@ -39,6 +40,7 @@ mod volumes;
 
 use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
+use crate::certs::Certs;
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::desk::{Desk, Refusal};
@@ -63,6 +65,7 @@ const FAILED: u8 = 1;
 pub struct Tools {
     pub store: Store,
     pub backups: Backups,
+    pub certs: Certs,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,
