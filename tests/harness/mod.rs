@@ -1,4 +1,5 @@
 //! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
+mod authority;
 mod browser;
 pub(crate) mod engine;
 mod http;
@@ -11,13 +12,14 @@ mod wait;
 mod wire;
 mod work;
 
+pub(crate) use authority::Authority;
 pub(crate) use browser::Browser;
 pub(crate) use engine::Engine;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;
 pub(crate) use own_engine::OwnEngine;
 pub(crate) use server::paas;
-pub(crate) use town::{Town, host_command, run};
+pub(crate) use town::{Town, faketime_library, host_command, run};
 pub(crate) use wait::eventually;
 pub(crate) use wire::Wire;
 pub(crate) use work::{Push, Pushing, Work};
