@@ -1,4 +1,5 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
+use crate::domain::acme::{Acme, AcmeOff, Challenge, LETS_ENCRYPT, is_public};
 use crate::domain::site::LOCAL_ADMIN_HOST;
 use crate::domain::{Hostname, Size, span};
 use anyhow::{Context, bail};
@@ -82,6 +83,18 @@ struct Keys {
     /// When the nightly backup is made, in UTC, or `off` [default: 03:10]
     #[arg(long, env = "PAAS_BACKUP_AT", value_name = "HH:MM")]
     backup_at: Option<String>,
+    /// Directory of the CA that certificates come from, or `off` [default: Let's Encrypt, unless the base domain is local]
+    #[arg(long, env = "PAAS_ACME_DIRECTORY", value_name = "URL")]
+    acme_directory: Option<String>,
+    /// Where the CA may write to; setting it agrees to the CA's terms of service
+    #[arg(long, env = "PAAS_ACME_EMAIL", value_name = "ADDRESS")]
+    acme_email: Option<String>,
+    /// How single hosts are shown to be ours: http-01, tls-alpn-01 or dns-01 [default: http-01]
+    #[arg(long, env = "PAAS_ACME_CHALLENGE", value_name = "KIND")]
+    acme_challenge: Option<String>,
+    /// The program that sets records in DNS, and its words. In the file alone: no flag, no variable, no command sets it.
+    #[arg(skip)]
+    acme_dns_program: Option<Vec<String>>,
     /// Folder shared with `paas host-guard`; where it is set, `server:doctor` insists that one runs
     #[arg(long, env = "PAAS_GUARD_DIR", value_name = "DIR")]
     guard_dir: Option<PathBuf>,
@@ -106,7 +119,17 @@ pub struct Config {
     pub backup_passphrase_file: Option<PathBuf>,
     /// Minute of the day, UTC.
     pub backup_at: Option<u16>,
+    /// The CA that is asked for certificates, or why none is.
+    pub acme: Result<Acme, AcmeOff>,
     pub guard_dir: Option<PathBuf>,
+}
+
+/// The keys about the CA, as they were given.
+struct AcmeKeys {
+    directory: Option<String>,
+    email: Option<String>,
+    challenge: Option<String>,
+    dns_program: Option<Vec<String>>,
 }
 
 /// Why there is no configuration: help that was asked for, or a mistake.
@@ -139,6 +162,12 @@ impl Config {
         if let Some(host) = docker_host.as_deref().filter(|host| !host.starts_with("unix://")) {
             bail!("docker_host: `{host}` is no local socket; write it as unix:///var/run/docker.sock");
         }
+        let acme = AcmeKeys {
+            directory: keys.acme_directory.or(file.acme_directory),
+            email: keys.acme_email.or(file.acme_email),
+            challenge: keys.acme_challenge.or(file.acme_challenge),
+            dns_program: file.acme_dns_program,
+        };
         let data_dir = keys.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(DATA_DIR));
         Ok(Self {
             data_dir: std::path::absolute(&data_dir).with_context(|| format!("data_dir: {}", data_dir.display()))?,
@@ -146,7 +175,6 @@ impl Config {
             https_listen: address_or_off("https_listen", keys.https_listen.or(file.https_listen), HTTPS_LISTEN)?,
             ssh_listen: address("ssh_listen", keys.ssh_listen.or(file.ssh_listen), SSH_LISTEN)?,
             admin_host: admin_host.parse().context("admin_host")?,
-            base_domain,
             docker_host,
             ca_bundle: keys.ca_bundle.or(file.ca_bundle),
             disk_reserve: size("disk_reserve", keys.disk_reserve.or(file.disk_reserve).as_deref(), DISK_RESERVE)?,
@@ -164,6 +192,8 @@ impl Config {
             backup_recipient: keys.backup_recipient.or(file.backup_recipient),
             backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
             backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
+            acme: acme.check(&base_domain)?,
+            base_domain,
             guard_dir: keys.guard_dir.or(file.guard_dir),
         })
     }
@@ -180,6 +210,44 @@ impl Config {
         let suffix = format!(".{}", self.base_domain);
         self.admin_hosts().iter().filter_map(|host| host.as_str().strip_suffix(&suffix)).map(str::to_owned).collect()
     }
+}
+
+impl AcmeKeys {
+    fn check(self, base_domain: &Hostname) -> anyhow::Result<Result<Acme, AcmeOff>> {
+        let challenge = self.challenge.as_deref().map_or(Ok(Challenge::default()), str::parse);
+        let challenge = challenge.map_err(anyhow::Error::msg).context("acme_challenge")?;
+        let dns_program = self.dns_program.filter(|words| !words.is_empty());
+        if let Some(program) = dns_program.as_deref().and_then(<[String]>::first)
+            && !Path::new(program).is_absolute()
+        {
+            bail!(
+                "acme_dns_program: `{program}` is no absolute path; write it like [\"/usr/local/bin/dns\", \"word\"]"
+            );
+        }
+        if challenge == Challenge::Dns && dns_program.is_none() {
+            bail!("acme_challenge: dns-01 needs acme_dns_program in the configuration file");
+        }
+        let directory = match self.directory {
+            Some(text) if text == "off" => return Ok(Err(AcmeOff::SwitchedOff)),
+            Some(text) => text,
+            None if is_public(base_domain) => LETS_ENCRYPT.to_owned(),
+            None => return Ok(Err(AcmeOff::LocalBaseDomain)),
+        };
+        acme_url(&directory)?;
+        let Some(email) = self.email else { return Ok(Err(AcmeOff::NoEmail)) };
+        let is_address =
+            |text: &str| matches!(text.split_once('@'), Some((of, at)) if !of.is_empty() && at.contains('.'));
+        let is_plain = email.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | ',' | '%' | '<' | '>'));
+        if !is_address(&email) || !is_plain {
+            bail!("acme_email: `{email}` is no mail address; write one such as admin@example.com");
+        }
+        Ok(Ok(Acme { directory, email, challenge, dns_program }))
+    }
+}
+
+fn acme_url(directory: &str) -> anyhow::Result<http::Uri> {
+    let uri = directory.parse::<http::Uri>().ok().filter(|uri| uri.scheme() == Some(&http::uri::Scheme::HTTPS));
+    uri.with_context(|| format!("acme_directory: `{directory}` is no https address, nor `off`"))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Keys> {
@@ -292,6 +360,35 @@ mod tests {
     }
 
     #[test]
+    fn a_ca_is_asked_where_hosts_are_public_and_its_terms_are_agreed_to() {
+        let acme = |line: &str| load(line).unwrap().acme;
+        assert_eq!(acme("").unwrap_err(), AcmeOff::LocalBaseDomain);
+        assert_eq!(acme("--acme-email a@example.com").unwrap_err(), AcmeOff::LocalBaseDomain);
+        assert_eq!(acme("--base-domain example.com").unwrap_err(), AcmeOff::NoEmail);
+        let public = "--base-domain example.com --acme-email a@example.com";
+        assert_eq!(acme(public).unwrap().directory, LETS_ENCRYPT);
+        assert_eq!(acme(&format!("{public} --acme-directory off")).unwrap_err(), AcmeOff::SwitchedOff);
+        let own = acme("--acme-directory https://127.0.0.1:14000/dir --acme-email a@example.com").unwrap();
+        assert_eq!((own.directory.as_str(), own.challenge), ("https://127.0.0.1:14000/dir", Challenge::Http));
+    }
+
+    #[test]
+    fn a_program_for_dns_is_named_by_the_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("paas.toml");
+        let public = "base_domain = \"example.com\"\nacme_email = \"a@example.com\"\n";
+        let with = |line: &str| {
+            std::fs::write(&file, format!("{public}{line}\n")).unwrap();
+            load(&format!("--config {}", file.display()))
+        };
+        let acme = with("acme_dns_program = [\"/usr/bin/dns\", \"zone\"]").unwrap().acme.unwrap();
+        assert_eq!(acme.dns_program.unwrap(), ["/usr/bin/dns", "zone"]);
+        let Err(NoConfig::Usage(text)) = with("acme_dns_program = [\"dns\"]") else { panic!("a relative path") };
+        assert!(text.contains("acme_dns_program"), "{text}");
+        assert!(load("--acme-dns-program /usr/bin/dns").is_err(), "there is no such flag");
+    }
+
+    #[test]
     fn mistakes_name_the_key() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("paas.toml");
@@ -309,6 +406,11 @@ mod tests {
             ("--build-limit 0s".to_owned(), "build_limit"),
             ("--build-limit 25h".to_owned(), "build_limit"),
             ("--build-limit 30".to_owned(), "build_limit"),
+            ("--acme-directory http://ca.example/dir".to_owned(), "acme_directory"),
+            ("--acme-directory nonsense".to_owned(), "acme_directory"),
+            ("--acme-challenge http".to_owned(), "acme_challenge"),
+            ("--acme-challenge dns-01".to_owned(), "acme_dns_program"),
+            ("--base-domain example.com --acme-email nobody".to_owned(), "acme_email"),
         ] {
             let Err(NoConfig::Usage(text)) = load(&line) else { panic!("{line} was accepted") };
             assert!(text.contains(named), "{text}");

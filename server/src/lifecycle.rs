@@ -4,6 +4,7 @@
 //! what needs it.
 use crate::backups::{self, Backups, Cipher};
 use crate::builder::{self, Builder, Repos};
+use crate::certs::{self, Certs, Publisher};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{self, Commands};
 use crate::config::Config;
@@ -11,13 +12,15 @@ use crate::console::Console;
 use crate::data_dir;
 use crate::desk::Desk;
 use crate::disk::{Allowance, Disk};
+use crate::domain::acme::{Acme, AcmeOff};
 use crate::domain::route::RouteTable;
 use crate::domain::site::{Https, Site};
-use crate::domain::{AppId, BridgePrefix, Pusher};
+use crate::domain::{AppId, BridgePrefix, ChallengeTable, Pusher};
 use crate::engine::DockerEngine;
 use crate::guard::{GuardWatch, Wanted};
 use crate::listeners::Listeners;
 use crate::logs::{Logs, RouterLines};
+use crate::outbound::Outbound;
 use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
 use crate::scheduler::{self, Scheduler};
@@ -91,11 +94,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let disk = Disk::new(engine.clone(), ground.store.clone(), config.data_dir.clone(), allowance(&config));
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, (saved, disk.clone()));
     waker.0.get_or_init(|| scheduler.clone());
+    let publisher = ToProxy { proxy: proxy.clone(), scheduler: scheduler.clone() };
+    let certs = ground.start_certs(&config, &site, publisher, ca_bundle.clone());
     let builder = ground.start_builder(&engine, &scheduler, (ca_bundle, config.build_limit));
     let backups = ground.start_backups(&config, cipher, &engine, &scheduler)?;
     let commands = Commands::new(commands::Tools {
         store: ground.store.clone(),
         backups,
+        certs: certs.clone(),
         builder: builder.clone(),
         scheduler: scheduler.clone(),
         engine: engine.clone(),
@@ -111,7 +117,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         data_dir: config.data_dir.clone(),
     });
     let receiver = ground.start_receiver(&config, ssh, builder.clone(), &commands, &site).await?;
-    ground.start_web(&engine, builder, scheduler, &site, visits);
+    ground.start_web(&engine, builder, scheduler, &site, (visits, certs));
     commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
@@ -190,6 +196,25 @@ impl Ground {
         })
     }
 
+    fn start_certs(&self, config: &Config, site: &Site, publisher: ToProxy, ca_bundle: Option<Vec<u8>>) -> Certs {
+        let acme = config.https_listen.map_or(Err(AcmeOff::NoHttps), |_| config.acme.clone());
+        if let Err(off) = &acme {
+            tracing::info!("no CA is asked for certificates: {}", off.reason());
+        }
+        let allowed = acme.as_ref().ok().and_then(Acme::address);
+        Certs::start(certs::Tools {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            outbound: Outbound::new(ca_bundle, allowed),
+            publisher: Arc::new(publisher),
+            site: site.clone(),
+            admin_host: config.admin_host.clone(),
+            acme,
+            tracker: self.tracker.clone(),
+            stop: self.stop.clone(),
+        })
+    }
+
     fn start_backups(
         &self,
         config: &Config,
@@ -217,7 +242,7 @@ impl Ground {
         builder: Builder,
         scheduler: Scheduler,
         site: &Site,
-        visits: mpsc::Receiver<Visit>,
+        (visits, certs): (mpsc::Receiver<Visit>, Certs),
     ) {
         let desk = Desk {
             store: self.store.clone(),
@@ -229,7 +254,7 @@ impl Ground {
         };
         let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
         let repos = self.repos.clone();
-        web::start(web::Tools { desk, repos, site: site.clone(), tracker, stop }, visits);
+        web::start(web::Tools { desk, certs, repos, site: site.clone(), tracker, stop }, visits);
     }
 
     async fn close(self) {
@@ -379,6 +404,26 @@ impl Waker for LateWaker {
     fn app_changed(&self, app: AppId) {
         if let Some(scheduler) = self.0.get() {
             scheduler.wake(app);
+        }
+    }
+}
+
+/// Where certificates are served, and the CA's checks answered.
+struct ToProxy {
+    proxy: ProxyHandle,
+    scheduler: Scheduler,
+}
+
+#[async_trait]
+impl Publisher for ToProxy {
+    fn set_challenges(&self, table: &ChallengeTable) {
+        self.proxy.set_challenges(table).iter().for_each(|fault| tracing::warn!("{fault}"));
+    }
+
+    async fn certificates_changed(&self) {
+        match self.scheduler.serve_certificates().await {
+            Ok(faults) => faults.iter().for_each(|fault| tracing::warn!("{fault}")),
+            Err(error) => tracing::warn!("cannot read the certificates; those served go on to be: {error}"),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
+mod authority;
 mod browser;
 pub(crate) mod engine;
 mod faketime;
@@ -12,6 +13,7 @@ mod wait;
 mod wire;
 mod work;
 
+pub(crate) use authority::Authority;
 pub(crate) use browser::Browser;
 pub(crate) use engine::Engine;
 pub(crate) use faketime::faketime;

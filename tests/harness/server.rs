@@ -54,6 +54,8 @@ impl Server {
             let given = environment.iter().find(|(name, _)| *name == key);
             given.map_or("127.0.0.1:0", |(_, value)| value).to_owned()
         };
+        let ca_bundle = environment.iter().find(|(name, _)| *name == "PAAS_CA_BUNDLE");
+        let ca_bundle = ca_bundle.map_or("/etc/ssl/certs/ca-certificates.crt", |(_, file)| *file);
         let (http, ssh) = ports.map_or_else(
             || (usual("PAAS_HTTP_LISTEN"), usual("PAAS_SSH_LISTEN")),
             |(http, ssh)| (http.to_string(), ssh.to_string()),
@@ -61,7 +63,7 @@ impl Server {
         let mut child = command
             .args(["server", "--http-listen", &http, "--ssh-listen", &ssh])
             .args(["--https-listen", &usual("PAAS_HTTPS_LISTEN")])
-            .args(["--ca-bundle", "/etc/ssl/certs/ca-certificates.crt", "--data-dir"])
+            .args(["--ca-bundle", ca_bundle, "--data-dir"])
             .arg(home.join("data"))
             .env("PAAS_LOG", "info,russh=warn,sqlx=warn")
             .envs(environment.iter().copied())

@@ -1,6 +1,6 @@
 //! A server of its own on a folder of its own, with a user who has a key; gone without a trace at the end.
 use super::server::{self, Server};
-use super::{Connection, Engine, Outcome, OwnEngine, Push, Response, Work, eventually};
+use super::{Authority, Connection, Engine, Outcome, OwnEngine, Push, Response, Work, eventually};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,36 @@ impl Town {
         town.make_key("key");
         town.add_key("laptop", "key").succeeds();
         town
+    }
+
+    /// A town whose CA and whose DNS are those of `authority`.
+    pub(crate) fn start_beside(authority: &Authority, more: &[(&str, &str)]) -> Self {
+        let home = Self::make_home();
+        let server = Self::serve_beside(authority, home.path(), None, more);
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
+        Self { server, engine, own: None, home }
+    }
+
+    /// Starts the server of such a town again, by another clock where `FAKETIME` says so.
+    pub(crate) fn start_again_beside(&mut self, authority: &Authority, more: &[(&str, &str)]) {
+        self.server.stop();
+        let ports = Some((self.server.http, self.server.ssh));
+        self.server = Self::serve_beside(authority, self.home.path(), ports, more);
+    }
+
+    fn serve_beside(
+        authority: &Authority,
+        home: &Path,
+        ports: Option<(SocketAddr, SocketAddr)>,
+        more: &[(&str, &str)],
+    ) -> Server {
+        let its = authority.environment();
+        let its = its.iter().map(|(name, value)| (*name, value.as_str()));
+        let library = super::faketime().to_string_lossy().into_owned();
+        let clock = [("LD_PRELOAD", library.as_str()), ("DONT_FAKE_MONOTONIC", "1")];
+        let clock = clock.into_iter().filter(|_| more.iter().any(|(name, _)| *name == "FAKETIME"));
+        let environment: Vec<(&str, &str)> = its.chain(clock).chain(more.iter().copied()).collect();
+        Server::start_by(authority.command(&server::program()), home, ports, &environment)
     }
 
     /// A folder for a town that is founded later.

@@ -3,6 +3,7 @@ mod backups;
 mod bombs;
 mod broken;
 mod canary;
+mod certificates;
 mod commands;
 mod crowd;
 mod destroy;

@@ -62,6 +62,7 @@ async fn look(tools: &Tools) -> Vec<Finding> {
         },
         Finding { check: "the nightly backup is made", complaints: backups(tools).await },
         Finding { check: "no certificate is at its end", complaints: super::certs::complaints(tools).await },
+        Finding { check: "no CA refuses a certificate", complaints: super::renew::complaints(tools) },
         Finding { check: "what is being destroyed goes away", complaints: destructions(tools, &apps) },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
         Finding { check: "the host is guarded", complaints: tools.guard.complaint().into_iter().collect() },

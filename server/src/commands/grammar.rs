@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
     Context, Done, Permission, apps, backups, builds, certs, checks, config, cron, domains, https, keys, login, logs,
-    maintenance, ps, releases, run, server, volumes,
+    maintenance, ps, releases, renew, run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -43,6 +43,8 @@ pub(super) enum Command {
     Certs(certs::Verb),
     #[command(flatten)]
     Https(https::Verb),
+    #[command(flatten)]
+    Renew(renew::Verb),
     #[command(flatten)]
     Checks(checks::Verb),
     #[command(flatten)]
@@ -140,6 +142,7 @@ impl Parsed {
             Command::Domains(verb) => verb.permission(),
             Command::Certs(verb) => verb.permission(),
             Command::Https(verb) => verb.permission(),
+            Command::Renew(verb) => verb.permission(),
             Command::Checks(verb) => verb.permission(),
             Command::Maintenance(verb) => verb.permission(),
             Command::Volumes(verb) => verb.permission(),
@@ -166,7 +169,12 @@ impl Parsed {
             Command::Checks(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
-            Command::Certs(_) | Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) => None,
+            Command::Certs(_)
+            | Command::Renew(_)
+            | Command::Keys(_)
+            | Command::Backups(_)
+            | Command::Login(_)
+            | Command::Server(_) => None,
         }
     }
 
@@ -182,6 +190,7 @@ impl Parsed {
             Command::Domains(verb) => verb.run(context, console).await,
             Command::Certs(verb) => verb.run(context, console).await,
             Command::Https(verb) => verb.run(context, console).await,
+            Command::Renew(verb) => verb.run(context, console).await,
             Command::Checks(verb) => verb.run(context, console).await,
             Command::Maintenance(verb) => verb.run(context, console).await,
             Command::Volumes(verb) => verb.run(context, console).await,

@@ -15,7 +15,6 @@ mod cron;
 mod deploy;
 mod destroy;
 mod disk;
-mod dns;
 mod doctor;
 mod domains;
 mod grammar;
@@ -31,6 +30,7 @@ mod raw_terminal;
 mod rebuild;
 mod releases;
 mod rename;
+mod renew;
 mod run;
 mod server;
 mod session;
@@ -40,6 +40,7 @@ mod volumes;
 
 use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
+use crate::certs::Certs;
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::desk::{Desk, Refusal};
@@ -64,6 +65,7 @@ const FAILED: u8 = 1;
 pub struct Tools {
     pub store: Store,
     pub backups: Backups,
+    pub certs: Certs,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,

@@ -3,6 +3,7 @@
 //! Reading order: `name` and `id` (checked words), `moment` (time as an argument), `release` and `rollout` (what is
 //! deployed and how it fares), `build`, `instance` (what is seen), `route` (what the proxy is told), `plan` (what to do).
 
+pub mod acme;
 #[cfg(test)]
 pub(crate) mod authority;
 pub mod bridge;
@@ -10,6 +11,8 @@ pub mod build;
 pub mod card;
 pub mod certificate;
 pub mod certificate_pem;
+pub mod certificate_plan;
+pub mod certificate_state;
 pub mod cron;
 pub mod dotenv;
 pub mod failure;
@@ -27,6 +30,7 @@ pub mod name;
 pub mod permission;
 pub mod plan;
 pub mod release;
+pub mod renewal;
 pub mod rollout;
 pub mod route;
 pub mod secret;

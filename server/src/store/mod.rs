@@ -2,6 +2,7 @@
 //!
 //! Every write that others may wait for bumps [`Store::changes`]; it carries no data, who hears it asks again.
 
+mod acme;
 mod apps;
 mod audit;
 mod backups;
@@ -22,6 +23,7 @@ mod tls_policies;
 mod trouble;
 mod volumes;
 
+pub use acme::AcmeAccount;
 pub use backups::BackupRow;
 pub use config_vars::{ConfigChange, Rest};
 pub use cron::{Claim, CronTable};

@@ -7,18 +7,21 @@ mod streams;
 use super::house::{self, Visitor};
 use super::{Room, Tools, routes};
 use crate::builder::{self, Builder, Repos};
+use crate::certs::{self, Certs, Publisher};
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::disk::{Allowance, Disk};
+use crate::domain::acme::AcmeOff;
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::session::Token;
 use crate::domain::{
-    App, BuildId, Command, ContainerId, ImageId, Maintenance, Moment, Oid, Origin, Pusher, RefMove, ReleaseNo, Secret,
-    Site, Size,
+    App, BuildId, ChallengeTable, Command, ContainerId, ImageId, Maintenance, Moment, Oid, Origin, Pusher, RefMove,
+    ReleaseNo, Secret, Site, Size,
 };
 use crate::engine::FakeEngine;
 use crate::logs::{Logs, RouterLines};
+use crate::outbound::Outbound;
 use crate::proxy::{ProxySettings, RouterLog, Waker};
 use crate::scheduler::{self, Scheduler};
 use crate::store::{ConfigChange, NewRelease, Store};
@@ -54,6 +57,12 @@ impl RouterLog for Deaf {
 
 impl Waker for Deaf {
     fn app_changed(&self, _app: crate::domain::AppId) {}
+}
+
+#[async_trait::async_trait]
+impl Publisher for Deaf {
+    fn set_challenges(&self, _table: &ChallengeTable) {}
+    async fn certificates_changed(&self) {}
 }
 
 struct Town {
@@ -214,10 +223,21 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
         ca_bundle: None,
         build_limit: Duration::from_mins(30),
         tracker: tracker.clone(),
+        stop: stopped.clone(),
+    });
+    let certs = Certs::start(certs::Tools {
+        store: store.clone(),
+        clock: Arc::clone(&clock),
+        outbound: Outbound::new(None, None),
+        publisher: Arc::new(Deaf),
+        site: site.clone(),
+        admin_host: "paas.example.test".parse().unwrap(),
+        acme: Err(AcmeOff::SwitchedOff),
+        tracker: tracker.clone(),
         stop: stopped,
     });
     let desk = Desk { store: store.clone(), builder, scheduler, engine, logs: logs.clone(), clock };
-    Tools { desk, repos, site, tracker, stop: CancellationToken::new() }
+    Tools { desk, certs, repos, site, tracker, stop: CancellationToken::new() }
 }
 
 /// Routes in which `blog` answers.
