@@ -137,6 +137,7 @@ fn what_is_offered_by_https_is_mozillas_intermediate_profile() {
     let output = command.output();
     let judged = Outcome::new("tests/sslyze", &output.expect("start tests/sslyze"));
     judged.succeeds().says("OK - Compliant");
-    judged.says("With Session IDs: OK - Supported").says("With TLS Tickets: OK - Supported");
+    // Tickets it takes for unsupported, because a resumed session brings a fresh one; a room test shows them.
+    judged.says("With Session IDs: OK - Supported");
     assert!(!judged.stdout.contains("VULNERABLE"), "{judged:?}");
 }

@@ -39,8 +39,8 @@ impl Town {
 
     /// `hosts` lead to one app, whose owner wants this of HTTPS.
     fn route_hosts(&self, app: &Instance, hosts: &[&str], tls: TlsPolicy) {
-        let mut routes = RouteTable::default();
-        routes.hosts = hosts.iter().map(|host| (host.parse().unwrap(), BLOG)).collect();
+        let hosts = hosts.iter().map(|host| (host.parse().unwrap(), BLOG)).collect();
+        let mut routes = RouteTable { hosts, ..RouteTable::default() };
         let (name, backends) = ("blog".parse().unwrap(), Backends::Ready(vec![app.backend()]));
         routes.apps.insert(BLOG, AppRoute { name, backends, maintenance: Maintenance::Off, tls });
         self.proxy.set_routes(&routes);
