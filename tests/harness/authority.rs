@@ -85,6 +85,8 @@ impl Authority {
 
     /// Makes DNS answer with this address for a host.
     pub(crate) fn lead(&self, host: &str, to: Ipv4Addr) {
+        // It adds to what there is.
+        self.ask_dns("clear-a", &format!(r#"{{"host":"{host}."}}"#));
         self.ask_dns("add-a", &format!(r#"{{"host":"{host}.","addresses":["{to}"]}}"#));
     }
 

@@ -116,9 +116,8 @@ impl Errand {
         let cause = match problem.and_then(kind) {
             Some("rateLimited") => Cause::RateLimit,
             Some("serverInternal" | "badNonce") => Cause::Authority,
-            Some(_) => Cause::Host,
             None if is_the_authority_s(error) => Cause::Authority,
-            None => Cause::Host,
+            Some(_) | None => Cause::Host,
         };
         let words = problem.map_or_else(|| format!("{error:#}"), words_of);
         let complaint = printable(&words).chars().take(COMPLAINT_CHARS_MAX).collect();

@@ -117,5 +117,7 @@ mod tests {
         let proof = proof.expect("RFC 8737's extension");
         assert!(proof.critical);
         assert_eq!(proof.value, [[4, 32].as_slice(), &[7; 32]].concat());
+        let parts = crate::domain::certificate_pem::Parts::of(&made).unwrap();
+        assert!(parts.certified_key().is_ok(), "the proxy can show it, though nobody knows its critical extension");
     }
 }

@@ -62,8 +62,8 @@ mod tests {
         refuse("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(), "cannot be read");
         refuse(sign("*.example.com", &Wanted::make(&host).unwrap(), 2100), "does not belong");
         refuse(format!("{}{}", sign("*.example.com", &wanted, 2100), wanted.key.serialize_pem()), "private key");
-        let other: CertificateHost = "www.example.com".parse().unwrap();
+        let other: CertificateHost = "www.example.org".parse().unwrap();
         let error = wanted.take(&other, &sign("*.example.com", &wanted, 2100), now).err().expect("it is refused");
-        assert!(error.to_string().contains("not for www.example.com"), "{error:#}");
+        assert!(error.to_string().contains("not for www.example.org"), "{error:#}");
     }
 }

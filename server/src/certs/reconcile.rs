@@ -212,7 +212,9 @@ impl Reconciler {
             Outcome::Dns(findings) => {
                 self.is_asking_dns = false;
                 let now = self.tools.clock.now();
-                findings.iter().for_each(|finding| self.take_finding(finding, now));
+                for finding in &findings {
+                    self.take_finding(finding, now);
+                }
             }
             Outcome::Order(host, got) => {
                 let before = self.under_way.remove(&host).and_then(|order| order.before);

@@ -135,18 +135,22 @@ impl Parts {
     /// The key ready to sign, if it is the one of the first certificate.
     pub fn certified_key(&self) -> Result<CertifiedKey, CertificateError> {
         let key = any_supported_type(&self.key).map_err(|error| CertificateError::UnusableKey(error.to_string()))?;
-        for (at, der) in self.chain.iter().enumerate() {
-            let pair = CertifiedKey::new(vec![der.clone()], key.clone());
-            match (pair.keys_match(), at) {
+        let place = {
+            let public = key.public_key();
+            // Not by rustls' own comparison, which cannot read a certificate with a critical extension that it does not
+            // know, such as the one that is shown to a CA (RFC 8737).
+            let is_of = |at: usize, der: &CertificateDer<'_>| match &public {
+                Some(public) => read(der, at + 1).is_ok_and(|certificate| *certificate.public_key().raw == **public),
                 // A key that cannot show its public half is not judged.
-                (Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)), 0) => {
-                    return Ok(CertifiedKey::new(self.chain.clone(), key));
-                }
-                (Ok(()), at) => return Err(CertificateError::WrongOrder(at + 1)),
-                (Err(_), _) => {}
-            }
+                None => at == 0,
+            };
+            self.chain.iter().enumerate().position(|(at, der)| is_of(at, der))
+        };
+        match place {
+            Some(0) => Ok(CertifiedKey::new(self.chain.clone(), key)),
+            Some(at) => Err(CertificateError::WrongOrder(at + 1)),
+            None => Err(CertificateError::WrongKey),
         }
-        Err(CertificateError::WrongKey)
     }
 
     pub fn leaf(&self) -> Result<Leaf, CertificateError> {

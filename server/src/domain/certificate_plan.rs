@@ -151,16 +151,11 @@ impl CertificateSituation {
     fn ask_dns_first(&self, host: &CertificateHost, proof: Proof, now: Moment) -> Step {
         match (proof, self.dns.get(host)) {
             (Proof::Record, _) => Step::Order,
-            (Proof::Visit, None) => Step::AskDns,
-            (Proof::Visit, Some(answer)) if answer.leads_here => {
-                if now.since(answer.asked_at) < DNS_FRESH {
-                    Step::Order
-                } else {
-                    Step::AskDns
-                }
+            (Proof::Visit, Some(answer)) if answer.leads_here && now.since(answer.asked_at) < DNS_FRESH => Step::Order,
+            (Proof::Visit, Some(answer)) if !answer.leads_here && answer.next_ask() > now => {
+                Step::Wait(answer.next_ask())
             }
-            (Proof::Visit, Some(answer)) if answer.next_ask() > now => Step::Wait(answer.next_ask()),
-            (Proof::Visit, Some(_)) => Step::AskDns,
+            (Proof::Visit, Some(_) | None) => Step::AskDns,
         }
     }
 

@@ -143,6 +143,8 @@ impl CertificateSituation {
                 failed_at: attempt.tried_at,
                 next_try: attempt.next_at.max(self.quiet_until),
             },
+            // Nobody is asked while the CA has troubles.
+            (None, None) if is_due && now < self.quiet_until => Effort::Queued,
             (None, None) if is_due && waits_for_dns && !self.dns.contains_key(host) => {
                 Effort::WaitingDns { said: "DNS is being asked".to_owned(), next_ask: None }
             }

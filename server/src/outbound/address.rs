@@ -43,10 +43,10 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
 fn carried(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low] => Some(join(high, low)),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(join(high, low)),
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            Some(join(high, low))
+        }
         [0x64, 0xff9b, 1, ..] => Some(Ipv4Addr::UNSPECIFIED),
-        [0x2002, high, low, ..] => Some(join(high, low)),
         _ => None,
     }
 }

@@ -27,6 +27,7 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
+/// Beyond it nothing more is read of a head that has not ended.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const BODY_BYTES_MAX: usize = 1 << 20;
 const USUAL_PORT: u16 = 443;

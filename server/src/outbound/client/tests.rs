@@ -59,9 +59,9 @@ async fn redirects_and_endless_answers_are_errors() {
     assert!(matches!(redirect, Err(OutboundError::Redirect { to, .. }) if to == "https://127.0.0.1:1/"));
     let (port, certificate) = answering(format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(BODY_BYTES_MAX + 1))).await;
     let long = get(&Outbound::new(Some(certificate), Some(LOOPBACK)), &format!("https://127.0.0.1:{port}/")).await;
-    assert!(matches!(long, Err(OutboundError::Body { .. })), "{long:?}");
+    assert!(matches!(long, Err(OutboundError::Body { .. })));
     let (port, certificate) =
-        answering(format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(HEAD_BYTES_MAX))).await;
+        answering(format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(4 * HEAD_BYTES_MAX))).await;
     let long = get(&Outbound::new(Some(certificate), Some(LOOPBACK)), &format!("https://127.0.0.1:{port}/")).await;
-    assert!(matches!(long, Err(OutboundError::Http { .. })), "{long:?}");
+    assert!(matches!(long, Err(OutboundError::Http { .. })));
 }
