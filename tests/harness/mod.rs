@@ -1,5 +1,6 @@
 //! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
 mod browser;
+mod dice;
 pub(crate) mod engine;
 mod http;
 mod outcome;
@@ -12,6 +13,7 @@ mod wire;
 mod work;
 
 pub(crate) use browser::Browser;
+pub(crate) use dice::Dice;
 pub(crate) use engine::Engine;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;

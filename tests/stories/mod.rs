@@ -13,6 +13,7 @@ mod install;
 mod isolation;
 mod jobs;
 mod pages;
+mod raw;
 mod refused;
 mod rename;
 mod run;
