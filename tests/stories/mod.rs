@@ -13,6 +13,7 @@ mod install;
 mod isolation;
 mod jobs;
 mod pages;
+mod proof;
 mod raw;
 mod refused;
 mod rename;
