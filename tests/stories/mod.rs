@@ -21,6 +21,7 @@ mod run;
 mod second_push;
 mod settings;
 mod swap;
+mod tools;
 mod traffic;
 mod volumes;
 mod walls;
