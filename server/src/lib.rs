@@ -30,3 +30,8 @@ pub mod engine;
 pub mod logs;
 pub mod store;
 pub mod visit;
+
+/// What the fuzz targets of the rooms run on.
+#[cfg(test)]
+#[path = "../../tests/fuzz/mutate.rs"]
+mod mutate;

@@ -3,6 +3,8 @@
 
 mod drain;
 mod faults;
+#[path = "../../../../tests/fuzz/proxy.rs"]
+mod fuzz;
 mod gate;
 mod hold;
 mod routing;
