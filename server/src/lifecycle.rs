@@ -288,12 +288,10 @@ async fn serve_saved(
         router_lines.know(app.id, app.key);
     }
     let (admin_hosts, dashboard) = (config.admin_hosts(), Some(dashboard));
-    let settings = ProxySettings { admin_hosts, dashboard, ..ProxySettings::default() };
+    let settings = ProxySettings { admin_hosts, dashboard, routes: saved.clone(), ..ProxySettings::default() };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
-    let proxy = proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")?;
-    proxy.set_routes(saved);
-    Ok(proxy)
+    proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")
 }
 
 /// The one line on standard output, which says where everything listens.

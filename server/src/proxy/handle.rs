@@ -41,7 +41,7 @@ pub fn start(
 
 pub(super) fn start_with(
     listener: &TcpListener,
-    settings: ProxySettings,
+    mut settings: ProxySettings,
     spans: Spans,
     clock: Arc<dyn Clock>,
     log: Arc<dyn RouterLog>,
@@ -50,7 +50,9 @@ pub(super) fn start_with(
     listener.set_nonblocking(true)?;
     let local_addr = listener.local_addr()?;
     let wanted_threads = settings.threads;
+    let routes = std::mem::take(&mut settings.routes);
     let shared = Arc::new(Shared::new(settings, spans, clock, log, waker));
+    shared.set_routes(&routes);
     let threads = Arc::new(watch::Sender::new(()));
     let count = match wanted_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

@@ -48,6 +48,7 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
+use crate::domain::route::RouteTable;
 use crate::domain::{AppId, Hostname};
 use crate::visit::Visit;
 use tokio::sync::mpsc;
@@ -64,6 +65,8 @@ pub struct ProxySettings {
     pub admin_hosts: Vec<Hostname>,
     /// Where requests for them go; without it they find nothing.
     pub dashboard: Option<mpsc::Sender<Visit>>,
+    /// The table to begin with: visitors may wait at a listener that was handed over, and are answered at once.
+    pub routes: RouteTable,
 }
 
 /// Takes the router's lines, one per request. Called from the proxy's threads: must not block.

@@ -78,13 +78,7 @@ impl Town {
     }
 
     fn route(&self, routes: &[(&str, AppId, Backends)]) {
-        let mut table = RouteTable::default();
-        for (host, id, backends) in routes {
-            table.hosts.insert(host.parse().unwrap(), *id);
-            let name = format!("app{}", id.0).parse().unwrap();
-            table.apps.insert(*id, AppRoute { name, backends: backends.clone(), maintenance: Maintenance::Off });
-        }
-        self.proxy.set_routes(&table);
+        self.proxy.set_routes(&table(routes));
     }
 
     fn route_to(&self, app: &Instance) {
@@ -109,6 +103,16 @@ impl Town {
         });
         found.unwrap()
     }
+}
+
+fn table(routes: &[(&str, AppId, Backends)]) -> RouteTable {
+    let mut table = RouteTable::default();
+    for (host, id, backends) in routes {
+        table.hosts.insert(host.parse().unwrap(), *id);
+        let name = format!("app{}", id.0).parse().unwrap();
+        table.apps.insert(*id, AppRoute { name, backends: backends.clone(), maintenance: Maintenance::Off });
+    }
+    table
 }
 
 /// One connection to the proxy.
