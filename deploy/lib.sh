@@ -6,9 +6,6 @@ export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin"
 ENGINE_SOCKET=/var/run/docker.sock
 ENGINE_LOG=/var/log/dockerd.log
 BASE_IMAGE=debian:trixie-slim
-# Programs for the tests that are Python's, each in an environment of its own.
-SSLYZE="${XDG_CACHE_HOME:-$HOME/.cache}/paas-tests/sslyze"
-SSLYZE_VERSION=6.2.0
 
 # One name for every line of output: the script that runs.
 say() { printf '%s: %s\n' "${SCRIPT:-deploy}" "$*" >&2; }

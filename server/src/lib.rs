@@ -32,3 +32,8 @@ pub mod logs;
 pub mod outbound;
 pub mod store;
 pub mod visit;
+
+/// What the fuzz targets of the rooms run on.
+#[cfg(test)]
+#[path = "../../tests/fuzz/mutate.rs"]
+mod mutate;

@@ -338,12 +338,10 @@ async fn serve_saved(
         Vec::new()
     });
     let https = https.map(|listener| (listener, certificates.into_iter().collect()));
-    let settings = ProxySettings { admin_hosts, dashboard, https, ..ProxySettings::default() };
+    let settings = ProxySettings { admin_hosts, dashboard, https, routes: saved.clone(), ..ProxySettings::default() };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
-    let proxy = proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")?;
-    proxy.set_routes(saved);
-    Ok(proxy)
+    proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")
 }
 
 /// What links need to know of HTTPS.

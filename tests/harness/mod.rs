@@ -1,6 +1,7 @@
 //! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
 mod authority;
 mod browser;
+mod dice;
 pub(crate) mod engine;
 mod faketime;
 mod http;
@@ -15,6 +16,7 @@ mod work;
 
 pub(crate) use authority::Authority;
 pub(crate) use browser::Browser;
+pub(crate) use dice::Dice;
 pub(crate) use engine::Engine;
 pub(crate) use faketime::faketime;
 pub(crate) use http::{Connection, Response};

@@ -3,7 +3,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -43,9 +44,34 @@ impl Server {
         Self::start_by(Command::new(program()), home, ports, environment)
     }
 
+    /// The same on a listener that outlives the server, handed over as systemd does it (sd_listen_fds(3)).
+    pub(super) fn start_on(
+        listener: &TcpListener,
+        home: &Path,
+        ports: Option<(SocketAddr, SocketAddr)>,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        // What a child is given as its standard input is the one descriptor that std passes on; `LISTEN_PID` is its own id.
+        let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(program());
+        let handed = OwnedFd::from(listener.try_clone().expect("clone a listener"));
+        Self::start_with_input(command, Stdio::from(handed), home, ports, environment)
+    }
+
     /// The same, by a command that becomes the program.
     pub(super) fn start_by(
+        command: Command,
+        home: &Path,
+        ports: Option<(SocketAddr, SocketAddr)>,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        Self::start_with_input(command, Stdio::null(), home, ports, environment)
+    }
+
+    fn start_with_input(
         mut command: Command,
+        input: Stdio,
         home: &Path,
         ports: Option<(SocketAddr, SocketAddr)>,
         environment: &[(&str, &str)],
@@ -67,7 +93,7 @@ impl Server {
             .arg(home.join("data"))
             .env("PAAS_LOG", "info,russh=warn,sqlx=warn")
             .envs(environment.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(log(home))
             .spawn()
@@ -84,6 +110,13 @@ impl Server {
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many sockets it holds.
+    pub(super) fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("read /proc");
+        let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// Processor time that it has used so far.

@@ -10,7 +10,7 @@ use super::flight::{Side, Stage};
 use super::pool::is_idempotent;
 use super::target::Target;
 use super::upstream::{self, Lane};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::{Body, Incoming};
 use std::io;
 use std::sync::Arc;
@@ -23,9 +23,16 @@ pub(super) struct Reply {
 
 pub(super) async fn forward(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Reply, Fault> {
     let flight = exchange.flight.share();
-    let (head, incoming) = request.into_parts();
-    let body =
-        if incoming.is_end_stream() { SentBody::Empty } else { SentBody::Stream { incoming, flight: flight.clone() } };
+    let (mut head, incoming) = request.into_parts();
+    let body = if incoming.is_end_stream() {
+        SentBody::Empty
+    } else {
+        // hyper would send a GET without the body that it has when nothing in its head speaks of one.
+        if !head.headers.contains_key(header::CONTENT_LENGTH) {
+            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        SentBody::Stream { incoming, flight: flight.clone() }
+    };
     let request = Request::from_parts(head, body);
     flight.unless_ended(deliver(exchange, request)).await?
 }

@@ -51,6 +51,7 @@ pub(super) fn start_with(
 ) -> io::Result<ProxyHandle> {
     listener.set_nonblocking(true)?;
     let https = settings.https.take();
+    let routes = std::mem::take(&mut settings.routes);
     let local_addr = listener.local_addr()?;
     let wanted_threads = settings.threads;
     let mut shared = Shared::new(settings, spans, clock, log, waker);
@@ -66,6 +67,7 @@ pub(super) fn start_with(
         None => None,
     };
     let shared = Arc::new(shared);
+    shared.set_routes(&routes);
     let threads = Arc::new(watch::Sender::new(()));
     let count = match wanted_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

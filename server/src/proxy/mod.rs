@@ -52,6 +52,7 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
+use crate::domain::route::RouteTable;
 use crate::domain::{AppId, CertificateTable, Hostname};
 use crate::visit::Visit;
 use std::net::TcpListener;
@@ -72,6 +73,8 @@ pub struct ProxySettings {
     pub dashboard: Option<mpsc::Sender<Visit>>,
     /// Where visitors come by HTTPS, and the certificates to begin with; without it nobody does.
     pub https: Option<(TcpListener, CertificateTable)>,
+    /// The table to begin with: visitors may wait at a listener that was handed over, and are answered at once.
+    pub routes: RouteTable,
 }
 
 /// Takes the router's lines, one per request. Called from the proxy's threads: must not block.

@@ -3,6 +3,8 @@
 
 mod drain;
 mod faults;
+#[path = "../../../../tests/fuzz/proxy.rs"]
+mod fuzz;
 mod gate;
 mod hold;
 mod routing;
@@ -77,16 +79,7 @@ impl Town {
     }
 
     fn route(&self, routes: &[(&str, AppId, Backends)]) {
-        let mut table = RouteTable::default();
-        for (host, id, backends) in routes {
-            table.hosts.insert(host.parse().unwrap(), *id);
-            let name = format!("app{}", id.0).parse().unwrap();
-            table.apps.insert(
-                *id,
-                AppRoute { name, backends: backends.clone(), maintenance: Maintenance::Off, tls: TlsPolicy::default() },
-            );
-        }
-        self.proxy.set_routes(&table);
+        self.proxy.set_routes(&table(routes));
     }
 
     fn route_to(&self, app: &Instance) {
@@ -111,6 +104,17 @@ impl Town {
         });
         found.unwrap()
     }
+}
+
+fn table(routes: &[(&str, AppId, Backends)]) -> RouteTable {
+    let mut table = RouteTable::default();
+    for (host, id, backends) in routes {
+        table.hosts.insert(host.parse().unwrap(), *id);
+        let name = format!("app{}", id.0).parse().unwrap();
+        let (maintenance, tls) = (Maintenance::Off, TlsPolicy::default());
+        table.apps.insert(*id, AppRoute { name, backends: backends.clone(), maintenance, tls });
+    }
+    table
 }
 
 /// One connection to the proxy.
