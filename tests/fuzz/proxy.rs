@@ -185,7 +185,7 @@ fn is_read_alike(passed: &[Message], read: &[Message]) {
 fn fuzz_hosts() {
     let mut snapshot = Snapshot::default();
     for known in [BLOG, "xn--bcher-kva.example"] {
-        snapshot.hosts.insert(known.into(), Destination::Admin);
+        snapshot.hosts.insert(known.into(), Destination::Admin { host: known.into() });
     }
     let seeds: Vec<Vec<u8>> = include_str!("hosts.txt").lines().map(|line| line.as_bytes().to_vec()).collect();
     mutate::fuzz("hosts", &seeds, |input| {

@@ -32,6 +32,7 @@ impl Town {
             admin_hosts: vec!["admin.test".parse().unwrap()],
             dashboard,
             https: Some((bind(), table(pairs))),
+            routes: RouteTable::default(),
         };
         let proxy = start_with(&bind(), settings, spans, SystemClock::shared(), told.clone(), told.clone()).unwrap();
         Self { proxy, told }
