@@ -4,7 +4,8 @@
 //! the routes, atomics and channels cross threads; a request takes no lock. The control plane talks to it through
 //! [`ProxyHandle`]; what flows back goes through [`RouterLog`] and [`Waker`].
 //!
-//! A request, in reading order: `worker` accepts · `gated_io` and `head_gate` judge the raw head · `answer` finds the app
+//! A request, in reading order: `worker` accepts · `gated_io` and `head_gate` judge the raw head (`h2_io`, `h2_frames` and
+//! `h2_head` what comes by HTTP/2, through `h2_in`) · `answer` finds the app
 //! (`host`, `snapshot`) · `forward` claims an instance (`balance`, `claim`), takes a connection (`pool`) and sends ·
 //! `body` streams back · `tunnel` after an upgrade. `exchange` accounts for it, `flight` is what `watch` looks at every
 //! tick: all time limits but that of a connect are kept there, without a timer per request.
@@ -15,12 +16,17 @@ mod balance;
 mod body;
 mod claim;
 mod control;
+mod dress;
 mod error_page;
 mod exchange;
 mod fault;
 mod flight;
 mod forward;
 mod gated_io;
+mod h2_frames;
+mod h2_head;
+mod h2_in;
+mod h2_io;
 mod handle;
 mod head_gate;
 mod head_scan;
@@ -37,6 +43,7 @@ mod snapshot;
 mod target;
 #[cfg(test)]
 mod tests;
+mod trunk;
 mod tunnel;
 mod upstream;
 mod watch;

@@ -9,6 +9,7 @@ use super::limits::{
 };
 use super::pool::Pool;
 use super::request_id::Random;
+use super::trunk::Trunks;
 use super::watch::{Limits, Watched};
 use super::wire::{Order, Wire};
 use http::HeaderValue;
@@ -43,6 +44,7 @@ pub(super) struct Worker {
     pub(super) ticks: Rc<Cell<u32>>,
     pub(super) flights: RefCell<Slab<Rc<Flight>>>,
     pub(super) pool: Pool,
+    pub(super) trunks: Trunks,
     /// Wakes the requests of this thread that wait for another snapshot.
     pub(super) routes_changed: Notify,
     pub(super) tasks: TaskTracker,
@@ -137,13 +139,14 @@ impl Acceptor {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, local_addr: SocketAddr) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, local_addr: SocketAddr) -> Self {
         let mut http = http1::Builder::new();
         http.max_buf_size(BUFFER_BYTES_MAX).max_headers(FIELDS_MAX);
         Self {
             ticks: Rc::new(Cell::new(shared.tick())),
             flights: RefCell::default(),
             pool: Pool::new(&shared.spans),
+            trunks: Trunks::new(&shared.spans),
             routes_changed: Notify::new(),
             tasks: TaskTracker::new(),
             random: Random::seeded(),
@@ -163,8 +166,7 @@ impl Worker {
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         // A refusal means the client is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
-        let wire = Arc::new(Wire::default());
-        self.wires.borrow_mut().push(Watched::new(wire.clone(), self.ticks.get()));
+        let wire = self.watch();
         let client = Rc::new(Client::new(self.clone(), wire.clone(), peer));
         let io = TokioIo::new(GatedIo::new(stream, wire));
         let service = service_fn(move |request| {
@@ -179,7 +181,14 @@ impl Worker {
         });
     }
 
-    fn tick(&self) {
+    /// The wire of a new connection, which the ticks look at from now on.
+    pub(super) fn watch(&self) -> Arc<Wire> {
+        let wire = Arc::new(Wire::default());
+        self.wires.borrow_mut().push(Watched::new(wire.clone(), self.ticks.get()));
+        wire
+    }
+
+    pub(super) fn tick(&self) {
         let now = self.shared.tick();
         self.ticks.set(now);
         self.check_flights();
@@ -194,6 +203,7 @@ impl Worker {
         }
         drop(wires);
         self.pool.prune(now);
+        self.trunks.prune(now);
     }
 
     fn check_flights(&self) {
@@ -202,22 +212,25 @@ impl Worker {
     }
 
     /// The snapshot changed, an instance was forgotten, or we are to stop.
-    fn obey(&self, stop: Stop) {
+    pub(super) fn obey(&self, stop: Stop) {
         self.stop.set(stop);
         self.pool.prune(self.ticks.get());
+        self.trunks.prune(self.ticks.get());
         self.check_flights();
         self.routes_changed.notify_waiters();
         match stop {
-            Stop::Running | Stop::Lingering => {}
+            Stop::Running => {}
+            Stop::Lingering => self.wires.borrow().iter().for_each(Watched::take_leave),
             Stop::Closing => {
                 self.pool.clear();
+                self.trunks.clear();
                 self.wires.borrow().iter().for_each(Watched::close_if_idle);
             }
             Stop::Cut => self.wires.borrow().iter().for_each(|watched| watched.wire.give(Order::Abort)),
         }
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         match self.stop.get() {
             Stop::Running => false,
             Stop::Lingering | Stop::Closing => {

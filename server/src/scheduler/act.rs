@@ -146,12 +146,14 @@ impl House {
         epoch: u64,
     ) -> anyhow::Result<InstanceSpec> {
         let limits = self.tools.store.limits(app.id).await?.get(&slot.process).copied().unwrap_or_default();
+        let protocol = self.tools.store.protocols(app.id).await?.get(&slot.process).copied().unwrap_or_default();
         Ok(InstanceSpec {
             app: app.id,
             app_key: app.key.clone(),
             release: release.no,
             slot: slot.clone(),
             epoch,
+            protocol,
             image: release.image.clone(),
             shell_command: match release.processes.get(&slot.process) {
                 Some(Command::Shell(line)) => Some(line.clone()),
@@ -191,7 +193,7 @@ impl House {
     }
 
     async fn route(&self, sheet: &Sheet, seen: &[Seen], to: &[ContainerId]) {
-        let ready = ready_backends(to, seen, |s| self.address_of(sheet, s));
+        let ready = ready_backends(to, seen, |s| self.door_of(sheet, s));
         let now = self.tools.clock.now();
         let crashes = self.memory(sheet.app.id).lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
         self.publish(sheet, backends(ready, &sheet.wanted, seen, &crashes, now)).await;

@@ -8,7 +8,7 @@ use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::limits::Limits;
 use crate::domain::plan::{Action, Candidate, CommandRun, CrashLedger, ReleaseCommand, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Protocol, Rollout};
 use crate::store::StoreError;
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -161,17 +161,18 @@ impl House {
     pub(super) async fn publish_standing(&self, sheet: &Sheet, seen: &[Seen], crashes: &CrashLedger, now: Moment) {
         let routed: Vec<ContainerId> =
             seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
-        let ready = ready_backends(&routed, seen, |s| self.address_of(sheet, s));
+        let ready = ready_backends(&routed, seen, |s| self.door_of(sheet, s));
         self.publish(sheet, backends(ready, &sheet.wanted, seen, crashes, now)).await;
     }
 
     /// Where the proxy reaches an instance. The port of one whose release is neither live nor starting is the published one.
-    pub(super) fn address_of(&self, sheet: &Sheet, s: &Seen) -> Option<SocketAddr> {
+    pub(super) fn door_of(&self, sheet: &Sheet, s: &Seen) -> Option<(SocketAddr, Protocol)> {
         let published = || self.published_address(sheet.app.id, &s.id).map(|address| address.port());
         let port = sheet.release(s.release).map(|release| release.port).or_else(published)?;
         let memory = self.memory(sheet.app.id);
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(SocketAddr::new(memory.instances.get(&s.id)?.address, port))
+        let known = memory.instances.get(&s.id)?;
+        Some((SocketAddr::new(known.address, port), known.protocol))
     }
 
     /// Whether a candidate's instances may start; until then its release command's end wakes the app.

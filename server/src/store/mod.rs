@@ -12,6 +12,7 @@ mod destroying;
 mod images;
 mod keys;
 mod names;
+mod protocols;
 mod releases;
 mod routes;
 mod seal;

@@ -5,6 +5,7 @@ mod drain;
 mod faults;
 mod gate;
 mod hold;
+mod http2;
 mod routing;
 mod streams;
 
@@ -14,7 +15,7 @@ use super::{ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::clock::SystemClock;
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, ReleaseNo};
+use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, Protocol, ReleaseNo};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -267,7 +268,13 @@ impl Instance {
 
     fn backend(&self) -> Backend {
         let slot = Slot { process: ProcessType::web(), index: 1 };
-        Backend { container: self.container(), slot, release: ReleaseNo(1), address: self.address }
+        Backend {
+            container: self.container(),
+            slot,
+            release: ReleaseNo(1),
+            address: self.address,
+            protocol: Protocol::Http1,
+        }
     }
 
     fn container(&self) -> ContainerId {
