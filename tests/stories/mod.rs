@@ -9,6 +9,7 @@ mod destroy;
 mod excess;
 mod faults;
 mod first_push;
+mod grpc;
 mod install;
 mod isolation;
 mod jobs;
