@@ -83,18 +83,17 @@ async fn lane_to(exchange: &mut Exchange, target: Arc<Target>, lanes: Lanes) -> 
 /// By HTTP/2: a place on a connection that is there, or on one that somebody may be opening already.
 async fn trunk_to(exchange: &mut Exchange, target: Arc<Target>, lanes: Lanes) -> io::Result<Lane> {
     let worker = exchange.client.worker.clone();
-    let open = match lanes {
-        Lanes::Any => worker.trunks.take(&target),
-        Lanes::Fresh => None,
-    };
-    if let Some(ride) = open {
-        return Ok(Lane::on_trunk(target, ride, true));
+    // One that was found dead is closed; a second attempt counts against the budget, whichever it takes.
+    if let Some(ride) = worker.trunks.take(&target) {
+        let mut lane = Lane::on_trunk(target, ride);
+        lane.is_reused = matches!(lanes, Lanes::Any);
+        return Ok(lane);
     }
     exchange.flight.enter(Stage::Boarding);
     let since = Instant::now();
     let opened = worker.trunks.open(&worker, &target).await;
     exchange.connected(since);
-    opened.map(|ride| Lane::on_trunk(target, ride, false))
+    opened.map(|ride| Lane::on_trunk(target, ride))
 }
 
 #[derive(Clone, Copy)]

@@ -2,8 +2,8 @@
 //! bytes, and brings it into the same shape: origin form, exactly one Host. Source: RFC 9113, section 8.
 //!
 //! The library refuses by itself, by a reset of the stream: pseudo-fields that are missing, twice, unknown, or behind
-//! other fields; fields of the connection (`connection`, `transfer-encoding`, `te` but `trailers` …); names in upper
-//! case; control characters; lengths that differ from the data. `tests/h2_cases.rs` holds it to that.
+//! other fields; fields of the connection (`connection`, `transfer-encoding`, `te` but `trailers` …); lengths that differ
+//! from the data. Names in upper case and control characters cost the connection. `tests/http2/cases.rs` holds it to that.
 use super::limits::{FIELDS_MAX, LINE_BYTES_MAX, METHOD_BYTES_MAX, URI_BYTES_MAX};
 use super::refusal::Refusal;
 use http::header::{self, HeaderMap, HeaderValue};

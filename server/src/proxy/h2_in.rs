@@ -36,7 +36,7 @@ where
     let (wire, worker) = (client.wire.clone(), client.worker.clone());
     wire.carry_many();
     // Its preface is waited for, and no longer than for any head.
-    wire.enter_head(false);
+    wire.begin_head();
     if worker.stop.get() != Stop::Running {
         wire.give(Order::Close);
     }

@@ -37,10 +37,10 @@ impl<S> H2Io<S> {
             tracing::debug!("an HTTP/2 connection is broken off: {what}");
             io::Error::new(io::ErrorKind::InvalidData, what)
         })?;
-        if progress.is_unfinished {
-            self.wire.enter_head(progress.has_finished);
-        } else {
-            self.wire.leave_head();
+        match (progress.is_unfinished, progress.has_finished) {
+            (true, true) => self.wire.begin_head(),
+            (true, false) => self.wire.stay_in_head(),
+            (false, _) => self.wire.leave_head(),
         }
         if progress.has_moved {
             self.wire.stir();

@@ -59,8 +59,8 @@ impl Lane {
     }
 
     /// A place on a connection that others use too; it never idles in the pool.
-    pub(super) fn on_trunk(target: Arc<Target>, ride: Ride, is_reused: bool) -> Self {
-        Self { target, is_reused, idle_max: Duration::ZERO, way: Way::Shared(ride) }
+    pub(super) fn on_trunk(target: Arc<Target>, ride: Ride) -> Self {
+        Self { target, is_reused: false, idle_max: Duration::ZERO, way: Way::Shared(ride) }
     }
 
     pub(super) fn framing(&self) -> Framing {

@@ -98,11 +98,15 @@ impl Wire {
         Turn { wire: self.clone() }
     }
 
-    /// The bytes just read left off within a head, of a connection that carries many. `is_another` when an earlier one
-    /// ended among them: its time starts anew.
-    pub(super) fn enter_head(&self, is_another: bool) {
-        if is_another || self.mood().0 != Mood::Head {
-            self.set_mood(Mood::Head);
+    /// A head begins, of a connection that carries many: its time starts now.
+    pub(super) fn begin_head(&self) {
+        self.set_mood(Mood::Head);
+    }
+
+    /// The bytes just read left off within a head, maybe the same as before.
+    pub(super) fn stay_in_head(&self) {
+        if self.mood().0 != Mood::Head {
+            self.begin_head();
         }
     }
 

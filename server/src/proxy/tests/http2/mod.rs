@@ -93,7 +93,8 @@ impl Visitor {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sender, connection) = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            h2::client::handshake(stream).await.unwrap()
+            // One stream that is not read must not use up what all of them may be sent.
+            h2::client::Builder::new().initial_connection_window_size(1 << 20).handshake(stream).await.unwrap()
         });
         let connection = runtime.spawn(connection);
         Self { runtime, sender, connection }
