@@ -25,6 +25,7 @@ mod login;
 mod logs;
 mod maintenance;
 mod outline;
+mod protocol;
 mod ps;
 mod raw_terminal;
 mod rebuild;

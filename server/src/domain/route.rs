@@ -1,6 +1,6 @@
 //! The route table: the only thing the proxy is told, and what is kept to serve at once after a restart.
 use super::instance::Slot;
-use super::{AppId, AppName, ContainerId, Hostname, Maintenance, ReleaseNo, TlsPolicy};
+use super::{AppId, AppName, ContainerId, Hostname, Maintenance, Protocol, ReleaseNo, TlsPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -81,4 +81,7 @@ pub struct Backend {
     pub slot: Slot,
     pub release: ReleaseNo,
     pub address: SocketAddr,
+    /// What it is spoken to in.
+    #[serde(default)]
+    pub protocol: Protocol,
 }

@@ -23,7 +23,7 @@ pub use volume_copy::VolumeCopies;
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
-use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, MountPath, ReleaseNo, VolumeKey};
+use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, MountPath, Protocol, ReleaseNo, VolumeKey};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -42,6 +42,8 @@ pub mod label {
     /// The slot's number within its process type.
     pub const INDEX: &str = "paas.index";
     pub const EPOCH: &str = "paas.epoch";
+    /// What it is spoken to in; without it HTTP/1.1.
+    pub const PROTOCOL: &str = "paas.protocol";
     /// Name of a one-off instance (`run.7`), which has it instead of the three above: plans do not see it.
     pub const JOB: &str = "paas.job";
     /// On a one-off instance that goes on when the server that started it ends.
@@ -74,6 +76,8 @@ pub struct InstanceSpec {
     pub release: ReleaseNo,
     pub slot: Slot,
     pub epoch: u64,
+    /// What its web instances are spoken to in.
+    pub protocol: Protocol,
     pub image: ImageId,
     /// `None`: the image's own entrypoint and command.
     pub shell_command: Option<String>,
@@ -117,6 +121,7 @@ pub struct Observed {
     pub release: ReleaseNo,
     pub slot: Slot,
     pub epoch: u64,
+    pub protocol: Protocol,
     /// When the engine made it.
     pub created_at: Moment,
     pub state: ObservedState,

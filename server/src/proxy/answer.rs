@@ -10,7 +10,7 @@ use super::host::{self, Found};
 use super::refusal::Refusal;
 use super::snapshot::Destination;
 use super::{admin, entrance, headers, redirect, request_id, tunnel};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     let now = worker.shared.clock.now();
     let id = request_id::keep_or_make(request.headers().get(headers::X_REQUEST_ID), now, &worker.random);
     if let Some(status) = Refusal::heard(request.method(), request.uri()) {
-        return closing(refuse(&client, status, Format::Text, &id));
+        return closing(&client, refuse(&client, status, Format::Text, &id));
     }
     if let Some(response) = entrance::challenge(&client, &request, &id) {
         return closing_unless_running(&client, response);
@@ -54,14 +54,14 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
                 Ok(response) => response,
                 // A body that was not read stands in the way of the next request.
                 Err(StatusCode::NOT_FOUND) => refuse(&client, StatusCode::NOT_FOUND, format, &id),
-                Err(status) => closing(refuse(&client, status, format, &id)),
+                Err(status) => closing(&client, refuse(&client, status, format, &id)),
             };
-            return if worker.stop.get() == Stop::Running { response } else { closing(response) };
+            return closing_unless_running(&client, response);
         }
         Found::Unknown => {
             return refuse(&client, StatusCode::NOT_FOUND, format, &id);
         }
-        Found::Invalid => return closing(refuse(&client, StatusCode::BAD_REQUEST, format, &id)),
+        Found::Invalid => return closing(&client, refuse(&client, StatusCode::BAD_REQUEST, format, &id)),
     };
     let (head, body) = request.into_parts();
     let hsts = entrance::hsts_of(&client, &app);
@@ -90,16 +90,25 @@ fn send_on(
     }
 }
 
+/// The answer to a head that is refused before anything is done with it.
+pub(super) fn turn_away(client: &Client, headers: &HeaderMap, refusal: Refusal) -> Response<ReplyBody> {
+    let worker = &client.worker;
+    let now = worker.shared.clock.now();
+    let id = request_id::keep_or_make(headers.get(headers::X_REQUEST_ID), now, &worker.random);
+    closing(client, refuse(client, refusal.status(), Format::asked_by(headers), &id))
+}
+
 fn closing_unless_running(client: &Client, response: Response<ReplyBody>) -> Response<ReplyBody> {
     if client.worker.stop.get() != Stop::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return closing(response);
+        return closing(client, response);
     }
     response
 }
 
 async fn serve(mut exchange: Box<Exchange>, mut request: Request<Incoming>, format: Format) -> Response<ReplyBody> {
     if request.headers().get(header::EXPECT).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return closing(give_up(exchange, Fault::UnknownExpectation, format));
+        let client = exchange.client.clone();
+        return closing(&client, give_up(exchange, Fault::UnknownExpectation, format));
     }
     let upgrade = headers::asked_upgrade(request.method(), request.version(), request.headers());
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -169,8 +178,11 @@ fn refuse(client: &Client, status: StatusCode, format: Format, id: &HeaderValue)
     Page::of_status(status, id.clone()).response(format)
 }
 
-fn closing(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+/// The connection ends behind this answer. A stream of many says nothing of it: there GOAWAY does.
+fn closing(client: &Client, mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if !client.is_stream {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

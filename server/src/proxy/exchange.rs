@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A client connection, as its requests need it.
+#[derive(Clone)]
 pub(super) struct Client {
     pub(super) worker: Rc<Worker>,
     pub(super) wire: Arc<Wire>,
@@ -22,12 +23,20 @@ pub(super) struct Client {
     pub(super) address: HeaderValue,
     /// What its handshake went by; `None` for plain http.
     pub(super) secured: Option<Secured>,
+    /// Whether this is one request of many at a time (HTTP/2): its wire is its own then, and not the connection's.
+    pub(super) is_stream: bool,
 }
 
 impl Client {
     pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>, peer: SocketAddr, secured: Option<Secured>) -> Self {
         let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
-        Self { worker, wire, address: address.unwrap_or(HeaderValue::from_static("-")), secured }
+        let address = address.unwrap_or(HeaderValue::from_static("-"));
+        Self { worker, wire, address, secured, is_stream: false }
+    }
+
+    /// The same client as one stream of its connection.
+    pub(super) fn on_stream(&self, wire: Arc<Wire>) -> Self {
+        Self { wire, is_stream: true, ..self.clone() }
     }
 
     pub(super) fn transport(&self) -> Transport {
@@ -98,6 +107,11 @@ impl Exchange {
         // An app that left the table altogether was destroyed while its request waited.
         self.app = snapshot.apps.get(&self.app.id).cloned().ok_or(Fault::NoWebProcesses)?;
         Ok(())
+    }
+
+    /// The name under which the app was found.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     pub(super) fn connected(&mut self, since: Instant) {

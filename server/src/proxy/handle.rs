@@ -22,11 +22,11 @@ const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 /// The control plane's side of the proxy. Cheap to clone.
 #[derive(Clone)]
 pub struct ProxyHandle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     local_addr: SocketAddr,
     https_addr: Option<SocketAddr>,
     /// Every thread holds a receiver: it is closed when all have ended.
-    threads: Arc<watch::Sender<()>>,
+    pub(super) threads: Arc<watch::Sender<()>>,
 }
 
 /// Takes the listener over: each thread accepts on a clone of it.

@@ -195,7 +195,7 @@ fn trim_blanks(mut value: &[u8]) -> &[u8] {
 }
 
 /// Without noughts before it: some read these as octal.
-fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
+pub(super) fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
     let is_plain =
         matches!(value, [b'0'] | [b'1'..=b'9', ..]) && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
     let odd = Refusal::Malformed("odd Content-Length");

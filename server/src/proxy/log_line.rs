@@ -39,7 +39,11 @@ impl LogLine<'_> {
             line.push_str(key);
             line.push_str(value);
         }
-        let protocol = if self.version == Version::HTTP_10 { "http1.0" } else { "http1.1" };
+        let protocol = match self.version {
+            Version::HTTP_10 => "http1.0",
+            Version::HTTP_2 => "http2",
+            _ => "http1.1",
+        };
         let (connect, service) = (self.connect.as_millis(), self.service.as_millis());
         let (process, status, bytes, tls) = (self.process, self.status, self.bytes, self.transport == Transport::Tls);
         let _ = write!(

@@ -4,8 +4,10 @@
 //! the routes, atomics and channels cross threads; a request takes no lock. The control plane talks to it through
 //! [`ProxyHandle`]; what flows back goes through [`RouterLog`] and [`Waker`].
 //!
-//! A request, in reading order: `worker` accepts · `handshake` secures it where it comes by HTTPS (`tls`) · `gated_io` and `head_gate` judge the raw head · `answer` finds the app
-//! (`entrance`, `host`, `snapshot`) · `forward` claims an instance (`balance`, `claim`), takes a connection (`pool`) and sends ·
+//! A request, in reading order: `worker` accepts · `handshake` secures it where it comes by HTTPS (`tls`) · `gated_io` and
+//! `head_gate` judge the raw head (`h2_io`, `h2_frames` and `h2_head` what comes by HTTP/2, through `h2_in`) · `answer` finds
+//! the app (`entrance`, `host`, `snapshot`) · `forward` claims an instance (`balance`, `claim`), takes a connection (`pool`)
+//! and sends ·
 //! `body` streams back · `tunnel` after an upgrade. `exchange` accounts for it, `flight` is what `watch` looks at every
 //! tick: all time limits but that of a connect are kept there, without a timer per request.
 
@@ -16,6 +18,7 @@ mod body;
 mod claim;
 mod client_stream;
 mod control;
+mod dress;
 mod entrance;
 mod error_page;
 mod exchange;
@@ -23,6 +26,10 @@ mod fault;
 mod flight;
 mod forward;
 mod gated_io;
+mod h2_frames;
+mod h2_head;
+mod h2_in;
+mod h2_io;
 mod handle;
 mod handshake;
 mod head_gate;
@@ -41,6 +48,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trunk;
 mod tunnel;
 mod upstream;
 mod watch;

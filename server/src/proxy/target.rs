@@ -4,7 +4,7 @@ use super::claim::{Claim, Entry, Left};
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use crate::domain::instance::Traffic;
 use crate::domain::route::Backend;
-use crate::domain::{AppId, ContainerId};
+use crate::domain::{AppId, ContainerId, Protocol};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub(super) struct Target {
     /// As router lines name it: `web.1`.
     pub(super) process: String,
     pub(super) address: SocketAddr,
+    /// What it is spoken to in.
+    pub(super) protocol: Protocol,
     /// Never used twice: the pools are keyed by it, so that a reused address cannot meet an old connection.
     pub(super) serial: u64,
     claim: Claim,
@@ -49,6 +51,7 @@ impl Target {
             app,
             process: backend.slot.to_string(),
             address: backend.address,
+            protocol: backend.protocol,
             serial,
             claim: Claim::new(),
             closed_tick: AtomicU32::new(0),

@@ -18,11 +18,10 @@ use std::sync::Arc;
 
 use super::limits::SESSIONS_MAX;
 
-/// Whether clients are offered HTTP/2.
-const OFFERS_H2: bool = false;
-const WITH_H2: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
-const WITHOUT_H2: &[&[u8]] = &[b"http/1.1", b"http/1.0"];
-const OFFERED: &[&[u8]] = if OFFERS_H2 { WITH_H2 } else { WITHOUT_H2 };
+/// HTTP/2 as ALPN names it (RFC 9113, section 3.2).
+pub(super) const H2: &[u8] = b"h2";
+/// What clients are offered, the best first.
+const OFFERED: &[&[u8]] = &[H2, b"http/1.1", b"http/1.0"];
 /// TLS-ALPN-01 (RFC 8737, section 6.2).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
@@ -65,6 +64,7 @@ pub struct CertificateFault {
 }
 
 /// What a connection's handshake went by.
+#[derive(Clone)]
 pub(super) struct Secured {
     served: Arc<Served>,
     /// The name that the client asked for, if a certificate was for it.

@@ -119,7 +119,15 @@ impl Watched {
 
     /// On our own way out: connections that wait for nothing are closed.
     pub(super) fn close_if_idle(&self) {
-        if matches!(self.wire.mood().0, Mood::Idle | Mood::Handshake) && self.wire.order() == Order::None {
+        let may_close = matches!(self.wire.mood().0, Mood::Idle | Mood::Handshake) || self.wire.carries_many();
+        if may_close && self.wire.order() == Order::None {
+            self.wire.give(Order::Close);
+        }
+    }
+
+    /// The same earlier, where the protocol has a word for it that loses nothing under way: GOAWAY.
+    pub(super) fn take_leave(&self) {
+        if self.wire.carries_many() && self.wire.order() == Order::None {
             self.wire.give(Order::Close);
         }
     }

@@ -5,13 +5,15 @@ use super::control::{Shared, Stop};
 use super::exchange::Client;
 use super::flight::Flight;
 use super::gated_io::GatedIo;
+use super::h2_in;
 use super::handshake;
 use super::limits::{
     ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, CONNECTIONS_MAX, FIELDS_MAX, STUCK_AFTER,
 };
 use super::pool::Pool;
 use super::request_id::Random;
-use super::tls::Secured;
+use super::tls::{self, Secured};
+use super::trunk::Trunks;
 use super::watch::{Limits, Watched};
 use super::wire::{Order, Wire};
 use crate::visit::Transport;
@@ -48,6 +50,7 @@ pub(super) struct Worker {
     pub(super) ticks: Rc<Cell<u32>>,
     pub(super) flights: RefCell<Slab<Rc<Flight>>>,
     pub(super) pool: Pool,
+    pub(super) trunks: Trunks,
     /// Wakes the requests of this thread that wait for another snapshot.
     pub(super) routes_changed: Notify,
     pub(super) tasks: TaskTracker,
@@ -149,13 +152,14 @@ impl Acceptor {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, local_addr: SocketAddr) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, local_addr: SocketAddr) -> Self {
         let mut http = http1::Builder::new();
         http.max_buf_size(BUFFER_BYTES_MAX).max_headers(FIELDS_MAX);
         Self {
             ticks: Rc::new(Cell::new(shared.tick())),
             flights: RefCell::default(),
             pool: Pool::new(&shared.spans),
+            trunks: Trunks::new(&shared.spans),
             routes_changed: Notify::new(),
             tasks: TaskTracker::new(),
             random: Random::seeded(),
@@ -174,19 +178,22 @@ impl Worker {
     }
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let wire = self.watch(&stream);
+        let wire = self.watch_accepted(&stream);
         self.tasks.spawn_local(self.converse(ClientStream::Plain(stream), wire, peer, None));
     }
 
     /// The handshake is the connection's own matter: nobody else waits for it.
     fn greet(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let (worker, wire) = (self.clone(), self.watch(&stream));
+        let (worker, wire) = (self.clone(), self.watch_accepted(&stream));
         self.tasks.spawn_local(async move {
             let shaken = match &worker.shared.tls {
                 Some(tls) => handshake::shake(tls, stream, &wire).await,
                 None => None,
             };
             match shaken {
+                Some((stream, secured)) if stream.get_ref().1.alpn_protocol() == Some(tls::H2) => {
+                    h2_in::serve(Rc::new(Client::new(worker, wire, peer, Some(secured))), stream).await;
+                }
                 Some((stream, secured)) => {
                     worker.converse(ClientStream::Tls(stream), wire, peer, Some(secured)).await;
                 }
@@ -195,12 +202,10 @@ impl Worker {
         });
     }
 
-    fn watch(&self, stream: &TcpStream) -> Arc<Wire> {
+    fn watch_accepted(&self, stream: &TcpStream) -> Arc<Wire> {
         // A refusal means the client is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
-        let wire = Arc::new(Wire::default());
-        self.wires.borrow_mut().push(Watched::new(wire.clone(), self.ticks.get()));
-        wire
+        self.watch()
     }
 
     /// The requests of one connection, to its end.
@@ -238,7 +243,14 @@ impl Worker {
         if self.http_port == 80 { String::new() } else { format!(":{}", self.http_port) }
     }
 
-    fn tick(&self) {
+    /// The wire of a new connection, which the ticks look at from now on.
+    pub(super) fn watch(&self) -> Arc<Wire> {
+        let wire = Arc::new(Wire::default());
+        self.wires.borrow_mut().push(Watched::new(wire.clone(), self.ticks.get()));
+        wire
+    }
+
+    pub(super) fn tick(&self) {
         let now = self.shared.tick();
         self.ticks.set(now);
         self.check_flights();
@@ -253,6 +265,7 @@ impl Worker {
         }
         drop(wires);
         self.pool.prune(now);
+        self.trunks.prune(now);
     }
 
     fn check_flights(&self) {
@@ -261,22 +274,25 @@ impl Worker {
     }
 
     /// The snapshot changed, an instance was forgotten, or we are to stop.
-    fn obey(&self, stop: Stop) {
+    pub(super) fn obey(&self, stop: Stop) {
         self.stop.set(stop);
         self.pool.prune(self.ticks.get());
+        self.trunks.prune(self.ticks.get());
         self.check_flights();
         self.routes_changed.notify_waiters();
         match stop {
-            Stop::Running | Stop::Lingering => {}
+            Stop::Running => {}
+            Stop::Lingering => self.wires.borrow().iter().for_each(Watched::take_leave),
             Stop::Closing => {
                 self.pool.clear();
+                self.trunks.clear();
                 self.wires.borrow().iter().for_each(Watched::close_if_idle);
             }
             Stop::Cut => self.wires.borrow().iter().for_each(|watched| watched.wire.give(Order::Abort)),
         }
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         match self.stop.get() {
             Stop::Running => false,
             Stop::Lingering | Stop::Closing => {

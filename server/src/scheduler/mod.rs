@@ -21,6 +21,7 @@ mod observe;
 mod one_off;
 mod one_off_care;
 mod probe;
+mod probe_h2c;
 mod publish;
 mod reconcile;
 mod release_command;

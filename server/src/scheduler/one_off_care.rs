@@ -5,7 +5,7 @@ use super::collect::{self, Begin};
 use super::one_off::{GRACE, OneOff};
 use crate::domain::instance::Slot;
 use crate::domain::release::Release;
-use crate::domain::{App, ContainerId, Moment};
+use crate::domain::{App, ContainerId, Moment, Protocol};
 use crate::engine::{Keep, Observed, ObservedState, OneOffSeen};
 use crate::logs::Mask;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ impl House {
             release: release.no,
             slot: one_off.name().clone(),
             epoch: 0,
+            protocol: Protocol::Http1,
             created_at: Moment::default(),
             state: ObservedState::Created,
         };

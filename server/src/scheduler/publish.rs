@@ -5,7 +5,7 @@ use super::reconcile::Sheet;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment, TlsPolicy};
+use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment, Protocol, TlsPolicy};
 use crate::proxy::HoldReport;
 use crate::store;
 use std::collections::{BTreeSet, HashMap};
@@ -157,17 +157,18 @@ pub(super) fn backends(
     }
 }
 
-/// The backends that `ids` name, with the address and port that the proxy connects to.
+/// The backends that `ids` name, with the address and port that the proxy connects to, and what it speaks there.
 pub(super) fn ready_backends(
     ids: &[ContainerId],
     seen: &[Seen],
-    address: impl Fn(&Seen) -> Option<SocketAddr>,
+    door: impl Fn(&Seen) -> Option<(SocketAddr, Protocol)>,
 ) -> Vec<Backend> {
     ids.iter()
         .filter_map(|id| seen.iter().find(|s| s.id == *id))
         .filter_map(|s| {
-            let address = address(s)?;
-            Some(Backend { container: s.id.clone(), slot: s.slot.clone(), release: s.release, address })
+            let (address, protocol) = door(s)?;
+            let (container, slot, release) = (s.id.clone(), s.slot.clone(), s.release);
+            Some(Backend { container, slot, release, address, protocol })
         })
         .collect()
 }

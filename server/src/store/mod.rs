@@ -14,6 +14,7 @@ mod destroying;
 mod images;
 mod keys;
 mod names;
+mod protocols;
 mod releases;
 mod routes;
 mod seal;

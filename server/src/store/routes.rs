@@ -30,7 +30,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::domain::route::{AppRoute, Backend, Backends};
-    use crate::domain::{AppId, ContainerId, ReleaseNo};
+    use crate::domain::{AppId, ContainerId, Protocol, ReleaseNo};
     use crate::store::testing;
 
     fn table() -> RouteTable {
@@ -39,6 +39,7 @@ mod tests {
             slot: crate::domain::instance::Slot { process: "web".parse().unwrap(), index: 1 },
             release: ReleaseNo(1),
             address: "10.192.1.2:5000".parse().unwrap(),
+            protocol: Protocol::H2c,
         };
         let route = |name: &str, backends| AppRoute {
             name: name.parse().unwrap(),

@@ -102,9 +102,10 @@ impl DockerEngine {
     async fn observe(&self, summary: ContainerSummary) -> Result<Option<Observed>> {
         let (Some(id), Some(labels)) = (&summary.id, &summary.labels) else { return Ok(None) };
         let Some((app, release, slot, epoch)) = identity_of(labels) else { return Ok(None) };
+        let protocol = labels.get(label::PROTOCOL).and_then(|named| named.parse().ok()).unwrap_or_default();
         let Some(state) = self.state_of(id, &summary).await? else { return Ok(None) };
         let created_at = created_at(&summary);
-        Ok(Some(Observed { id: ContainerId::new(id.clone()), app, release, slot, epoch, created_at, state }))
+        Ok(Some(Observed { id: ContainerId::new(id.clone()), app, release, slot, epoch, protocol, created_at, state }))
     }
 
     /// The state that a list's entry stands for; `None`: it was removed meanwhile.

@@ -169,7 +169,7 @@ fn body(installation: &InstallationId, spec: &OneOffSpec) -> ContainerCreateBody
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AppKey, ImageId};
+    use crate::domain::{AppKey, ImageId, Protocol};
     use crate::engine::{InstanceSpec, NetworkId};
     use std::collections::BTreeMap;
 
@@ -180,6 +180,7 @@ mod tests {
             release: ReleaseNo(3),
             slot: "run.7".parse().unwrap(),
             epoch: 0,
+            protocol: Protocol::Http1,
             image: ImageId::new("sha256:ab"),
             shell_command: Some("node x".to_owned()),
             env: BTreeMap::new(),

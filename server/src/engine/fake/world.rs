@@ -154,6 +154,7 @@ impl World {
             release: one.spec.release,
             slot: one.spec.slot.clone(),
             epoch: one.spec.epoch,
+            protocol: one.spec.protocol,
             created_at: one.created_at,
             state: one.state.clone(),
         });

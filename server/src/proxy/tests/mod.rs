@@ -7,6 +7,7 @@ mod faults;
 mod fuzz;
 mod gate;
 mod hold;
+mod http2;
 mod routing;
 mod streams;
 mod tls;
@@ -17,7 +18,7 @@ use super::{ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::clock::SystemClock;
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, ReleaseNo, TlsPolicy};
+use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, Protocol, ReleaseNo, TlsPolicy};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -275,7 +276,13 @@ impl Instance {
 
     fn backend(&self) -> Backend {
         let slot = Slot { process: ProcessType::web(), index: 1 };
-        Backend { container: self.container(), slot, release: ReleaseNo(1), address: self.address }
+        Backend {
+            container: self.container(),
+            slot,
+            release: ReleaseNo(1),
+            address: self.address,
+            protocol: Protocol::Http1,
+        }
     }
 
     fn container(&self) -> ContainerId {

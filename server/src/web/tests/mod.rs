@@ -16,8 +16,8 @@ use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::session::Token;
 use crate::domain::{
-    App, BuildId, ChallengeTable, Command, ContainerId, ImageId, Maintenance, Moment, Oid, Origin, Pusher, RefMove,
-    ReleaseNo, Secret, Site, Size,
+    App, BuildId, ChallengeTable, Command, ContainerId, ImageId, Maintenance, Moment, Oid, Origin, Protocol, Pusher,
+    RefMove, ReleaseNo, Secret, Site, Size,
 };
 use crate::engine::FakeEngine;
 use crate::logs::{Logs, RouterLines};
@@ -247,6 +247,7 @@ fn served(blog: &App) -> RouteTable {
         slot: Slot { process: "web".parse().unwrap(), index: 1 },
         release: ReleaseNo(1),
         address: ([10, 0, 0, 2], 5000).into(),
+        protocol: Protocol::Http1,
     };
     let route = AppRoute {
         name: blog.name.clone(),
