@@ -17,7 +17,7 @@ use crate::engine::DockerEngine;
 use crate::guard::{GuardWatch, Wanted};
 use crate::listeners::Listeners;
 use crate::logs::{Logs, RouterLines};
-use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
+use crate::proxy::{self, ProxyHandle, ProxyProtocol, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
 use crate::scheduler::{self, Scheduler};
 use crate::store::{SealKey, Store};
@@ -288,7 +288,13 @@ async fn serve_saved(
         router_lines.know(app.id, app.key);
     }
     let (admin_hosts, dashboard) = (config.admin_hosts(), Some(dashboard));
-    let settings = ProxySettings { admin_hosts, dashboard, ..ProxySettings::default() };
+    let settings = ProxySettings {
+        admin_hosts,
+        dashboard,
+        trusted_proxies: config.trusted_proxies.clone(),
+        proxy_protocol: if config.http_proxy_protocol { ProxyProtocol::Required } else { ProxyProtocol::Off },
+        ..ProxySettings::default()
+    };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
     let proxy = proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")?;

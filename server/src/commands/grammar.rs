@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, backups, builds, checks, config, cron, domains, keys, login, logs, maintenance,
-    ps, releases, run, server, volumes,
+    Context, Done, Permission, apps, auth, backups, builds, checks, config, cron, domains, errors, keys, login, logs,
+    maintenance, ps, releases, router, run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -41,6 +41,12 @@ pub(super) enum Command {
     Domains(domains::Verb),
     #[command(flatten)]
     Checks(checks::Verb),
+    #[command(flatten)]
+    Router(router::Verb),
+    #[command(flatten)]
+    Auth(auth::Verb),
+    #[command(flatten)]
+    Errors(errors::Verb),
     #[command(flatten)]
     Maintenance(maintenance::Verb),
     #[command(flatten)]
@@ -135,6 +141,9 @@ impl Parsed {
             Command::Builds(verb) => verb.permission(),
             Command::Domains(verb) => verb.permission(),
             Command::Checks(verb) => verb.permission(),
+            Command::Router(verb) => verb.permission(),
+            Command::Auth(verb) => verb.permission(),
+            Command::Errors(verb) => verb.permission(),
             Command::Maintenance(verb) => verb.permission(),
             Command::Volumes(verb) => verb.permission(),
             Command::Cron(verb) => verb.permission(),
@@ -157,6 +166,9 @@ impl Parsed {
             Command::Cron(verb) => Some(verb.app()),
             Command::Domains(verb) => Some(verb.app()),
             Command::Checks(verb) => Some(verb.app()),
+            Command::Router(verb) => Some(verb.app()),
+            Command::Auth(verb) => Some(verb.app()),
+            Command::Errors(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
             Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) => None,
@@ -174,6 +186,9 @@ impl Parsed {
             Command::Builds(verb) => verb.run(context, console).await,
             Command::Domains(verb) => verb.run(context, console).await,
             Command::Checks(verb) => verb.run(context, console).await,
+            Command::Router(verb) => verb.run(context, console).await,
+            Command::Auth(verb) => verb.run(context, console).await,
+            Command::Errors(verb) => verb.run(context, console).await,
             Command::Maintenance(verb) => verb.run(context, console).await,
             Command::Volumes(verb) => verb.run(context, console).await,
             Command::Cron(verb) => verb.run(context, console).await,

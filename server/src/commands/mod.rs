@@ -4,6 +4,7 @@
 //! changes something. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod apps;
+mod auth;
 mod backups;
 mod builds;
 mod checks;
@@ -16,7 +17,9 @@ mod destroy;
 mod disk;
 mod dns;
 mod doctor;
+mod domain_redirects;
 mod domains;
+mod errors;
 mod grammar;
 mod keys;
 mod limits;
@@ -29,6 +32,7 @@ mod raw_terminal;
 mod rebuild;
 mod releases;
 mod rename;
+mod router;
 mod run;
 mod server;
 mod session;

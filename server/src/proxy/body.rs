@@ -14,7 +14,12 @@ use std::task::{Context, Poll, ready};
 /// What an app is sent.
 pub(super) enum SentBody {
     Empty,
-    Stream { incoming: Incoming, flight: Rc<Flight> },
+    Stream {
+        incoming: Incoming,
+        flight: Rc<Flight>,
+        /// What may still come of it.
+        left_bytes: u64,
+    },
 }
 
 impl Body for SentBody {
@@ -22,11 +27,19 @@ impl Body for SentBody {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let Self::Stream { incoming, flight } = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Stream { incoming, flight, left_bytes } = self.get_mut() else { return Poll::Ready(None) };
         if let Some(fault) = flight.verdict() {
             return Poll::Ready(Some(Err(io::Error::other(fault.description()))));
         }
         let polled = Pin::new(incoming).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let came = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(left) = left_bytes.checked_sub(came) else {
+                flight.end(Fault::BodyTooLarge);
+                return Poll::Ready(Some(Err(io::Error::other(Fault::BodyTooLarge.description()))));
+            };
+            *left_bytes = left;
+        }
         // The answer may have begun before the body ended: its time counts then, and not ours.
         if matches!(flight.stage(), Stage::Sending(_)) {
             match &polled {
@@ -45,7 +58,7 @@ impl Body for SentBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream { incoming, flight } => {
+            Self::Stream { incoming, flight, .. } => {
                 let is_over = incoming.is_end_stream();
                 if is_over && matches!(flight.stage(), Stage::Sending(_)) {
                     flight.enter(Stage::Waiting);
@@ -115,7 +128,8 @@ impl AppBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                self.exchange.fail(Fault::ResponseCut);
+                let is_flaw = super::upstream::is_flaw(&error);
+                self.exchange.fail(if is_flaw { Fault::PoorResponse } else { Fault::ResponseCut });
                 // Where the body's end is told by the connection's end, a plain end would look whole.
                 self.exchange.client.wire.give(super::wire::Order::Abort);
                 Poll::Ready(Some(Err(io::Error::other(error))))

@@ -24,8 +24,12 @@ pub(super) struct Reply {
 pub(super) async fn forward(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Reply, Fault> {
     let flight = exchange.flight.share();
     let (head, incoming) = request.into_parts();
-    let body =
-        if incoming.is_end_stream() { SentBody::Empty } else { SentBody::Stream { incoming, flight: flight.clone() } };
+    let body = if incoming.is_end_stream() {
+        SentBody::Empty
+    } else {
+        let left_bytes = exchange.rules().and_then(|rules| rules.body_bytes_max).unwrap_or(u64::MAX);
+        SentBody::Stream { incoming, flight: flight.clone(), left_bytes }
+    };
     let request = Request::from_parts(head, body);
     flight.unless_ended(deliver(exchange, request)).await?
 }
@@ -91,7 +95,6 @@ async fn send(exchange: &mut Exchange, mut lane: Lane, request: Request<SentBody
         SentBody::Stream { .. } => Stage::Sending(Side::App),
     });
     let mut failed = match lane.send(request).await {
-        Ok(response) if upstream::is_ambiguous(response.headers()) => return Err(Fault::PoorResponse),
         Ok(response) => return Ok(Sent::Answered(Box::new(Reply { response, lane }))),
         Err(failed) => failed,
     };
@@ -117,7 +120,7 @@ fn copy_of(request: &Request<SentBody>) -> Request<SentBody> {
 }
 
 fn fault_of(error: &hyper::Error) -> Fault {
-    if error.is_parse() || error.is_parse_too_large() {
+    if error.is_parse() || error.is_parse_too_large() || upstream::is_flaw(error) {
         Fault::PoorResponse
     } else if error.is_user() {
         // The request's body failed, not the app: its framing was broken on the way in.

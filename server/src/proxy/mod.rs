@@ -5,21 +5,29 @@
 //! [`ProxyHandle`]; what flows back goes through [`RouterLog`] and [`Waker`].
 //!
 //! A request, in reading order: `worker` accepts · `gated_io` and `head_gate` judge the raw head · `answer` finds the app
-//! (`host`, `snapshot`) · `forward` claims an instance (`balance`, `claim`), takes a connection (`pool`) and sends ·
-//! `body` streams back · `tunnel` after an upgrade. `exchange` accounts for it, `flight` is what `watch` looks at every
-//! tick: all time limits but that of a connect are kept there, without a timer per request.
+//! (`host`, `snapshot`), and `admission` asks what its owner set (`rules`) · `forward` claims an instance (`balance`, `claim`,
+//! or waits in `crowd`), takes a connection (`pool`) and sends · `answer_gate` judges what comes back, `body` streams it ·
+//! `tunnel` and `relay` after an upgrade. `exchange` accounts for it, `flight` is what `watch` looks at every tick: all time
+//! limits but that of a connect are kept there, without a timer per request.
 
 mod admin;
+mod admission;
 mod answer;
+mod answer_gate;
 mod balance;
 mod body;
+mod buckets;
+mod chunk_scan;
 mod claim;
 mod control;
+mod cookies;
+mod crowd;
 mod error_page;
 mod exchange;
 mod fault;
 mod flight;
 mod forward;
+mod frames;
 mod gated_io;
 mod handle;
 mod head_gate;
@@ -29,16 +37,21 @@ mod held;
 mod host;
 mod limits;
 mod log_line;
+mod logins;
 mod pool;
+mod proxy_protocol;
 mod redirect;
 mod refusal;
+mod relay;
 mod request_id;
+mod rules;
 mod snapshot;
 mod target;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 mod upstream;
+mod visitor;
 mod watch;
 mod wire;
 mod worker;
@@ -48,7 +61,7 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
-use crate::domain::{AppId, Hostname};
+use crate::domain::{AppId, Cidr, Hostname};
 use crate::visit::Visit;
 use tokio::sync::mpsc;
 
@@ -62,8 +75,20 @@ pub struct ProxySettings {
     pub threads: usize,
     /// Hosts of the dashboard; they win over an app's.
     pub admin_hosts: Vec<Hostname>,
+    /// Proxies whose word about their visitors counts.
+    pub trusted_proxies: Vec<Cidr>,
+    pub proxy_protocol: ProxyProtocol,
     /// Where requests for them go; without it they find nothing.
     pub dashboard: Option<mpsc::Sender<Visit>>,
+}
+
+/// Whether every connection begins with who it is from, in the PROXY protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    #[default]
+    Off,
+    /// A connection that does not is ended.
+    Required,
 }
 
 /// Takes the router's lines, one per request. Called from the proxy's threads: must not block.

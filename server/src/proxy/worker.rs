@@ -1,13 +1,17 @@
 //! One thread of the proxy: its runtime, its accept loop, and what its connections share.
+use super::ProxyProtocol;
 use super::answer;
 use super::control::{Shared, Stop};
 use super::exchange::Client;
 use super::flight::Flight;
 use super::gated_io::GatedIo;
 use super::limits::{
-    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, CONNECTIONS_MAX, FIELDS_MAX, STUCK_AFTER,
+    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, CONNECTIONS_MAX, FIELDS_MAX, PROXY_HEADER_TIME_MAX,
+    STUCK_AFTER,
 };
+use super::logins::Known;
 use super::pool::Pool;
+use super::proxy_protocol::{self, Origin};
 use super::request_id::Random;
 use super::watch::{Limits, Watched};
 use super::wire::{Order, Wire};
@@ -47,6 +51,8 @@ pub(super) struct Worker {
     pub(super) routes_changed: Notify,
     pub(super) tasks: TaskTracker,
     pub(super) random: Random,
+    /// Logins that were right.
+    pub(super) known: Known,
     pub(super) forwarded_port: HeaderValue,
     pub(super) stop: Cell<Stop>,
     limits: Limits,
@@ -147,6 +153,7 @@ impl Worker {
             routes_changed: Notify::new(),
             tasks: TaskTracker::new(),
             random: Random::seeded(),
+            known: Known::default(),
             forwarded_port: HeaderValue::from(local_addr.port()),
             stop: Cell::default(),
             limits: Limits::new(&shared.spans),
@@ -165,7 +172,28 @@ impl Worker {
         let _ = stream.set_nodelay(true);
         let wire = Arc::new(Wire::default());
         self.wires.borrow_mut().push(Watched::new(wire.clone(), self.ticks.get()));
-        let client = Rc::new(Client::new(self.clone(), wire.clone(), peer));
+        match self.shared.proxy_protocol {
+            ProxyProtocol::Off => self.attend(stream, peer, wire, None),
+            ProxyProtocol::Required => {
+                self.tasks.spawn_local(self.clone().hear_origin(stream, peer, wire));
+            }
+        }
+    }
+
+    /// Serves a connection once it has said who it is from.
+    async fn hear_origin(self: Rc<Self>, mut stream: TcpStream, peer: SocketAddr, wire: Arc<Wire>) {
+        match tokio::time::timeout(PROXY_HEADER_TIME_MAX, proxy_protocol::read(&mut stream)).await {
+            Ok(Ok(origin)) => self.attend(stream, peer, wire, Some(origin)),
+            Ok(Err(error)) => {
+                tracing::debug!("a connection from {peer} is refused: {error}");
+                wire.set_gone();
+            }
+            Err(_) => wire.set_gone(),
+        }
+    }
+
+    fn attend(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, wire: Arc<Wire>, origin: Option<Origin>) {
+        let client = Rc::new(Client::new(self.clone(), wire.clone(), peer, origin.as_ref()));
         let io = TokioIo::new(GatedIo::new(stream, wire));
         let service = service_fn(move |request| {
             let client = client.clone();

@@ -13,6 +13,7 @@ mod images;
 mod keys;
 mod names;
 mod releases;
+mod router;
 mod routes;
 mod seal;
 mod sessions;

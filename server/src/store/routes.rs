@@ -44,6 +44,7 @@ mod tests {
             name: name.parse().unwrap(),
             backends,
             maintenance: crate::domain::Maintenance::Off,
+            policy: std::sync::Arc::default(),
         };
         let mut table = RouteTable::default();
         table.hosts.insert("blog.localhost".parse().unwrap(), AppId(1));

@@ -227,8 +227,8 @@ fn served(blog: &App) -> RouteTable {
         release: ReleaseNo(1),
         address: ([10, 0, 0, 2], 5000).into(),
     };
-    let route =
-        AppRoute { name: blog.name.clone(), backends: Backends::Ready(vec![backend]), maintenance: Maintenance::Off };
+    let (maintenance, policy) = (Maintenance::Off, Arc::default());
+    let route = AppRoute { name: blog.name.clone(), backends: Backends::Ready(vec![backend]), maintenance, policy };
     let mut table = RouteTable::default();
     table.hosts.insert("blog.example.test".parse().unwrap(), blog.id);
     table.apps.insert(blog.id, route);
