@@ -15,6 +15,7 @@ mod jobs;
 mod pages;
 mod refused;
 mod rename;
+mod router;
 mod run;
 mod second_push;
 mod settings;
