@@ -25,8 +25,8 @@ fn what_is_set_about_the_router_holds_at_once_and_over_a_restart_and_touches_no_
     assert_eq!(get(&town, &[]).status, 403);
     town.paas(&["router:unset", "allow", "-a", "blog"]).succeeds().says("allow of blog: everybody (default)");
     assert_eq!(get(&town, &[]).status, 200);
-    assert_eq!(ask(&town, "blog.localhost", "POST", "/", &[], &[b'x'; 1025]).status, 413);
-    assert_eq!(ask(&town, "blog.localhost", "POST", "/", &[], &[b'x'; 1024]).status, 200);
+    assert_eq!(ask(&town, "blog.localhost", "POST", "/upload", &[], &[b'x'; 1025]).status, 413);
+    assert_eq!(ask(&town, "blog.localhost", "POST", "/upload", &[], &[b'x'; 1024]).status, 200);
     for (words, code, said) in [
         (&["router:set", "first-byte=0s"][..], 2, "first-byte"),
         (&["router:set", "nonsense=1"], 2, "no setting of the router"),
@@ -43,7 +43,11 @@ fn what_is_set_about_the_router_holds_at_once_and_over_a_restart_and_touches_no_
     }
     town.kill9();
     town.start_again(&[]);
-    assert_eq!(ask(&town, "blog.localhost", "POST", "/", &[], &[b'x'; 1025]).status, 413, "the next server knows it");
+    assert_eq!(
+        ask(&town, "blog.localhost", "POST", "/upload", &[], &[b'x'; 1025]).status,
+        413,
+        "the next server knows it"
+    );
     assert_eq!(town.engine.instances(&[]), instances, "no instance was exchanged for this");
     town.doctor_is_clean();
 }
