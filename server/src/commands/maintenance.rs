@@ -90,6 +90,11 @@ async fn set(context: &Context, console: &Console, app: &App, to: Maintenance) -
         Maintenance::Off | Maintenance::Pause => None,
     };
     context.tools.scheduler.set_maintenance(app.id, to).await?;
+    if to == Maintenance::Off {
+        // The app has nothing set about the router by this any more, and pays for nothing.
+        context.tools.store.remove_bypass(app.id).await?;
+        context.tools.scheduler.rehost(app.id).await?;
+    }
     let name = &app.name;
     console
         .say(&match to {

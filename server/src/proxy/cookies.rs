@@ -10,8 +10,9 @@ pub(super) const BYPASS: &str = "paas_bypass";
 pub(super) fn take(headers: &mut HeaderMap, name: &str) -> Option<String> {
     let mut found = None;
     for value in headers.get_all(COOKIE) {
-        let pairs = value.to_str().ok()?.split(';').filter_map(|pair| pair.trim().split_once('='));
-        found = found.or_else(|| pairs.clone().find(|(known, _)| *known == name).map(|(_, value)| value.to_owned()));
+        // What is no plain text is the app's own matter.
+        let mut pairs = value.to_str().unwrap_or_default().split(';').filter_map(|pair| pair.trim().split_once('='));
+        found = found.or_else(|| pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned()));
     }
     found.inspect(|_| remove(headers, name))
 }
@@ -22,8 +23,8 @@ fn remove(headers: &mut HeaderMap, name: &str) {
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| {
-            let pairs: Vec<&str> =
-                value.to_str().ok()?.split(';').filter(|pair| !is_ours(pair)).map(str::trim).collect();
+            let Ok(text) = value.to_str() else { return Some(value.clone()) };
+            let pairs: Vec<&str> = text.split(';').filter(|pair| !is_ours(pair)).map(str::trim).collect();
             (!pairs.is_empty()).then(|| HeaderValue::from_str(&pairs.join("; ")).ok()).flatten()
         })
         .collect();
@@ -49,11 +50,12 @@ mod tests {
         for value in ["a=1; paas_instance=xyz; b=2", "paas_instance=other", "c=3;xpaas_instance=4"] {
             headers.append(COOKIE, HeaderValue::from_static(value));
         }
+        headers.append(COOKIE, HeaderValue::from_bytes("d=\u{e4}".as_bytes()).unwrap());
         assert_eq!(take(&mut headers, INSTANCE).as_deref(), Some("xyz"));
         let left: Vec<_> = headers.get_all(COOKIE).iter().collect();
-        assert_eq!(left, ["a=1; b=2", "c=3; xpaas_instance=4"]);
+        assert_eq!(left, ["a=1; b=2", "c=3; xpaas_instance=4", "d=\u{e4}"]);
         assert_eq!(take(&mut headers, INSTANCE), None);
-        assert_eq!(headers.get_all(COOKIE).iter().count(), 2);
+        assert_eq!(headers.get_all(COOKIE).iter().count(), 3);
     }
 
     #[test]

@@ -17,9 +17,8 @@ where
     let mut up = Half::new(close_for_app(mask));
     let mut down = Half::new(close_for_client());
     std::future::poll_fn(|cx| {
-        let is_closing = flight.is_closing();
-        let went_up = up.poll(cx, client, app, is_closing)?;
-        let went_down = down.poll(cx, app, client, is_closing)?;
+        let went_up = up.poll(cx, client, app, flight)?;
+        let went_down = down.poll(cx, app, client, flight)?;
         if went_up.is_ready() && went_down.is_ready() { Poll::Ready(Ok(down.sent_bytes)) } else { Poll::Pending }
     })
     .await
@@ -59,13 +58,13 @@ impl Half {
         cx: &mut Context<'_>,
         from: &mut R,
         to: &mut W,
-        is_closing: bool,
+        flight: &Flight,
     ) -> io::Result<Poll<()>> {
         loop {
             if self.write(cx, to)?.is_pending() {
                 return Ok(Poll::Pending);
             }
-            if is_closing && self.stage == Stage::Open && self.frames.is_at_boundary() {
+            if flight.is_closing() && self.stage == Stage::Open && self.frames.is_at_boundary() {
                 self.bid_farewell(0);
                 continue;
             }
@@ -79,7 +78,7 @@ impl Half {
                 }
                 Stage::Closing if self.frames.has_closed() => self.stage = Stage::Ending,
                 Stage::Open | Stage::Closing => {
-                    if self.read(cx, from, is_closing)?.is_pending() {
+                    if self.read(cx, from, flight)?.is_pending() {
                         return Ok(Poll::Pending);
                     }
                 }
@@ -110,7 +109,7 @@ impl Half {
         &mut self,
         cx: &mut Context<'_>,
         from: &mut R,
-        is_closing: bool,
+        flight: &Flight,
     ) -> io::Result<Poll<()>> {
         // Room for the farewell behind what is read.
         let room = self.buffer.len() - self.farewell.len();
@@ -124,7 +123,7 @@ impl Half {
             self.stage = Stage::Ending;
         } else if self.stage == Stage::Closing {
             self.frames.follow(&self.buffer[..came]);
-        } else if !is_closing {
+        } else if !flight.is_closing() {
             self.frames.follow(&self.buffer[..came]);
             self.end = came;
         } else if let Some(boundary) = self.frames.follow_to_boundary(&self.buffer[..came]) {

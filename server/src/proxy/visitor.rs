@@ -25,14 +25,18 @@ impl Visitor {
             host: None,
             port: client.worker.forwarded_port.clone(),
         };
-        if client.is_trusted { direct.as_told(headers, |address| client.worker.shared.trusts(address)) } else { direct }
+        if client.is_trusted {
+            direct.corrected(headers, |address| client.worker.shared.trusts(address))
+        } else {
+            direct
+        }
     }
 
     pub(super) fn ip(&self) -> Option<IpAddr> {
         self.address.to_str().ok()?.parse().ok()
     }
 
-    fn as_told(mut self, headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Self {
+    fn corrected(mut self, headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Self {
         if let Some(address) = walk(headers, is_trusted).and_then(|ip| HeaderValue::from_str(&ip.to_string()).ok()) {
             self.address = address;
         }
@@ -95,7 +99,7 @@ mod tests {
             host: None,
             port: HeaderValue::from_static("80"),
         };
-        direct.as_told(&headers, |ip| "10.0.0.0/8".parse::<crate::domain::Cidr>().unwrap().contains(ip))
+        direct.corrected(&headers, |ip| "10.0.0.0/8".parse::<crate::domain::Cidr>().unwrap().contains(ip))
     }
 
     #[test]

@@ -157,6 +157,12 @@ impl Store {
         Ok(())
     }
 
+    /// Nobody gets past a maintenance any more.
+    pub async fn remove_bypass(&self, app: AppId) -> Result<()> {
+        sqlx::query!("DELETE FROM maintenance_bypass WHERE app_id = ?", app.0).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Sends visitors of a domain of the app on to another host; `None`: lets it answer itself. `false`: no such domain.
     pub async fn redirect_domain(&self, app: AppId, host: &Hostname, target: Option<&Hostname>) -> Result<bool> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -223,8 +229,8 @@ mod tests {
         assert!(store.remove_login(app, &"alice".parse().unwrap()).await.unwrap());
         assert!(store.remove_error_page(app, PageKind::BadGateway).await.unwrap());
         assert!(!store.remove_error_page(app, PageKind::BadGateway).await.unwrap());
-        let rest = RouterPolicy { bypass: Some("00".to_owned()), ..RouterPolicy::default() };
-        assert_eq!(store.router_policy(app).await.unwrap(), rest);
+        store.remove_bypass(app).await.unwrap();
+        assert_eq!(store.router_policy(app).await.unwrap(), RouterPolicy::default());
     }
 
     #[tokio::test]
