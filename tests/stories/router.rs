@@ -91,6 +91,7 @@ fn logins_pages_redirects_and_the_way_past_a_maintenance_do_what_they_say() {
     let sent = ask(&town, "www.example.com:8080", "GET", "/a?b=c", &[], b"");
     assert_eq!((sent.status, sent.header("location")), (301, Some("http://example.com:8080/a?b=c")));
     assert_eq!(ask(&town, "www.example.com", "POST", "/", &[], b"x").status, 308);
+    town.doctor_is_clean();
     for (words, said) in [
         (&["domains:redirect", "example.com", "www.example.com"][..], "sent on to example.com themselves"),
         (&["domains:redirect", "example.com", "evil.example"], "does not answer at evil.example"),

@@ -182,6 +182,7 @@ fn each_refusal_has_its_status_on_the_wire() {
         ("GET / HTTP/3.0\r\nhost: blog.test\r\n\r\n".to_owned(), 505),
         ("GET http://other.test/ HTTP/1.1\r\nhost: blog.test\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1\r\nhost: blog.test\r\nexpect: foo\r\n\r\n".to_owned(), 417),
+        ("GET / HTTP/1.1\r\nhost: blog.test\r\nexpect: 100-continue\r\nexpect: foo\r\n\r\n".to_owned(), 417),
     ] {
         let mut client = town.client();
         client.send(&request);
