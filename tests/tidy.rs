@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 20] = [
+const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
@@ -14,19 +14,22 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("logs", &["domain", "clock"]),
     ("visit", &[]),
     ("disk", &["domain", "engine", "store"]),
+    ("outbound", &["domain"]),
+    ("certs", &["domain", "clock", "logs", "outbound", "store"]),
     ("proxy", &["domain", "clock", "visit"]),
     ("scheduler", &["proxy", "domain", "clock", "disk", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
-    ("receiver", &["builder", "domain", "clock", "console", "logs", "store"]),
+    ("receiver", &["builder", "domain", "clock", "console", "disk", "logs", "store"]),
     ("laptop", &["commands", "domain"]),
     ("data_dir", &[]),
     ("backups", &["builder", "scheduler", "domain", "clock", "data_dir", "engine", "logs", "store"]),
     ("desk", &["builder", "scheduler", "domain", "clock", "engine", "logs", "store"]),
-    ("web", &["desk", "builder", "scheduler", "domain", "logs", "store", "visit"]),
+    ("web", &["certs", "desk", "builder", "scheduler", "domain", "logs", "store", "visit"]),
     (
         "commands",
         &[
             "backups",
+            "certs",
             "desk",
             "builder",
             "scheduler",
@@ -37,25 +40,28 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
             "engine",
             "guard",
             "logs",
+            "outbound",
             "store",
         ],
     ),
 ];
 /// Edges that one folder may have beyond its room's: the fake engine stamps what happens, as Docker does; the tests of the
 /// pages build the house that the pages are about.
-const MAY_KNOW_TOO: [(&str, &str); 5] = [
+const MAY_KNOW_TOO: [(&str, &str); 6] = [
     ("server/src/engine/fake/", "clock"),
     ("server/src/web/tests/", "clock"),
     ("server/src/web/tests/", "disk"),
     ("server/src/web/tests/", "engine"),
+    ("server/src/web/tests/", "outbound"),
     ("server/src/web/tests/", "proxy"),
 ];
-/// git, mmdebstrap, a laptop's ssh, and nft.
-const STARTS_PROCESSES: [&str; 4] = [
+/// git, mmdebstrap, a laptop's ssh, nft, and the configuration file's program for records in DNS.
+const STARTS_PROCESSES: [&str; 5] = [
     "server/src/receiver/child.rs",
     "server/src/builder/base.rs",
     "server/src/laptop/ssh.rs",
     "server/src/guard/firewall.rs",
+    "server/src/certs/dns_program.rs",
 ];
 const LINES_MAX: usize = 500;
 

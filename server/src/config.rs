@@ -1,20 +1,27 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
+use crate::domain::acme::{Acme, AcmeOff, Challenge, LETS_ENCRYPT, is_public};
 use crate::domain::site::LOCAL_ADMIN_HOST;
-use crate::domain::{Cidr, Hostname, Size};
+use crate::domain::{Cidr, Hostname, Size, span};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const DATA_DIR: &str = "/var/lib/paas";
 const HTTP_LISTEN: &str = "[::]:80";
+const HTTPS_LISTEN: &str = "[::]:443";
 const SSH_LISTEN: &str = "[::]:2222";
 const BASE_DOMAIN: &str = "localhost";
 const DISK_RESERVE: &str = "1GiB";
 const INSTANCE_DISK_MAX: &str = "2GiB";
 const BUILD_CACHE_MAX: &str = "10GiB";
 const BACKUP_AT: &str = "03:10";
+const BUILD_LIMIT: &str = "30m";
+/// What the limit of a build may be set to.
+const BUILD_LIMIT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 
 /// `paas server`: receives, builds, runs and routes apps.
 #[derive(Parser, Default)]
@@ -37,6 +44,9 @@ struct Keys {
     /// Where visitors connect; port 0 takes a free one [default: [::]:80]
     #[arg(long, env = "PAAS_HTTP_LISTEN", value_name = "ADDRESS:PORT")]
     http_listen: Option<String>,
+    /// Where visitors connect by HTTPS; port 0 takes a free one; `off` for none [default: [::]:443]
+    #[arg(long, env = "PAAS_HTTPS_LISTEN", value_name = "ADDRESS:PORT")]
+    https_listen: Option<String>,
     /// Where git and ssh connect; port 0 takes a free one [default: [::]:2222]
     #[arg(long, env = "PAAS_SSH_LISTEN", value_name = "ADDRESS:PORT")]
     ssh_listen: Option<String>,
@@ -61,6 +71,9 @@ struct Keys {
     /// What the engine's build cache is pruned back to, whoever else builds there [default: 10GiB]
     #[arg(long, env = "PAAS_BUILD_CACHE_MAX", value_name = "SIZE")]
     build_cache_max: Option<String>,
+    /// How long a build may take: seconds, minutes or hours, up to 24h [default: 30m]
+    #[arg(long, env = "PAAS_BUILD_LIMIT", value_name = "TIME")]
+    build_limit: Option<String>,
     /// Public key that backups are encrypted to: age1… or an SSH key
     #[arg(long, env = "PAAS_BACKUP_RECIPIENT", value_name = "KEY")]
     backup_recipient: Option<String>,
@@ -76,6 +89,18 @@ struct Keys {
     /// Whether every connection to `http_listen` begins with a header of the PROXY protocol: on or off [default: off]
     #[arg(long, env = "PAAS_HTTP_PROXY_PROTOCOL", value_name = "on|off")]
     http_proxy_protocol: Option<String>,
+    /// Directory of the CA that certificates come from, or `off` [default: Let's Encrypt, unless the base domain is local]
+    #[arg(long, env = "PAAS_ACME_DIRECTORY", value_name = "URL")]
+    acme_directory: Option<String>,
+    /// Where the CA may write to; setting it agrees to the CA's terms of service
+    #[arg(long, env = "PAAS_ACME_EMAIL", value_name = "ADDRESS")]
+    acme_email: Option<String>,
+    /// How single hosts are shown to be ours: http-01, tls-alpn-01 or dns-01 [default: http-01]
+    #[arg(long, env = "PAAS_ACME_CHALLENGE", value_name = "KIND")]
+    acme_challenge: Option<String>,
+    /// The program that sets records in DNS, and its words. In the file alone: no flag, no variable, no command sets it.
+    #[arg(skip)]
+    acme_dns_program: Option<Vec<String>>,
     /// Folder shared with `paas host-guard`; where it is set, `server:doctor` insists that one runs
     #[arg(long, env = "PAAS_GUARD_DIR", value_name = "DIR")]
     guard_dir: Option<PathBuf>,
@@ -86,6 +111,7 @@ struct Keys {
 pub struct Config {
     pub data_dir: PathBuf,
     pub http_listen: SocketAddr,
+    pub https_listen: Option<SocketAddr>,
     pub ssh_listen: SocketAddr,
     pub base_domain: Hostname,
     pub admin_host: Hostname,
@@ -94,13 +120,24 @@ pub struct Config {
     pub disk_reserve: Size,
     pub instance_disk_max: Size,
     pub build_cache_max: Size,
+    pub build_limit: Duration,
     pub backup_recipient: Option<String>,
     pub backup_passphrase_file: Option<PathBuf>,
     /// Minute of the day, UTC.
     pub backup_at: Option<u16>,
     pub trusted_proxies: Vec<Cidr>,
     pub http_proxy_protocol: bool,
+    /// The CA that is asked for certificates, or why none is.
+    pub acme: Result<Acme, AcmeOff>,
     pub guard_dir: Option<PathBuf>,
+}
+
+/// The keys about the CA, as they were given.
+struct AcmeKeys {
+    directory: Option<String>,
+    email: Option<String>,
+    challenge: Option<String>,
+    dns_program: Option<Vec<String>>,
 }
 
 /// Why there is no configuration: help that was asked for, or a mistake.
@@ -133,13 +170,19 @@ impl Config {
         if let Some(host) = docker_host.as_deref().filter(|host| !host.starts_with("unix://")) {
             bail!("docker_host: `{host}` is no local socket; write it as unix:///var/run/docker.sock");
         }
+        let acme = AcmeKeys {
+            directory: keys.acme_directory.or(file.acme_directory),
+            email: keys.acme_email.or(file.acme_email),
+            challenge: keys.acme_challenge.or(file.acme_challenge),
+            dns_program: file.acme_dns_program,
+        };
         let data_dir = keys.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(DATA_DIR));
         Ok(Self {
             data_dir: std::path::absolute(&data_dir).with_context(|| format!("data_dir: {}", data_dir.display()))?,
             http_listen: address("http_listen", keys.http_listen.or(file.http_listen), HTTP_LISTEN)?,
+            https_listen: address_or_off("https_listen", keys.https_listen.or(file.https_listen), HTTPS_LISTEN)?,
             ssh_listen: address("ssh_listen", keys.ssh_listen.or(file.ssh_listen), SSH_LISTEN)?,
             admin_host: admin_host.parse().context("admin_host")?,
-            base_domain,
             docker_host,
             ca_bundle: keys.ca_bundle.or(file.ca_bundle),
             disk_reserve: size("disk_reserve", keys.disk_reserve.or(file.disk_reserve).as_deref(), DISK_RESERVE)?,
@@ -153,6 +196,7 @@ impl Config {
                 keys.build_cache_max.or(file.build_cache_max).as_deref(),
                 BUILD_CACHE_MAX,
             )?,
+            build_limit: limit("build_limit", keys.build_limit.or(file.build_limit).as_deref(), BUILD_LIMIT)?,
             backup_recipient: keys.backup_recipient.or(file.backup_recipient),
             backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
             backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
@@ -164,6 +208,8 @@ impl Config {
                 "http_proxy_protocol",
                 keys.http_proxy_protocol.or(file.http_proxy_protocol).as_deref(),
             )?,
+            acme: acme.check(&base_domain)?,
+            base_domain,
             guard_dir: keys.guard_dir.or(file.guard_dir),
         })
     }
@@ -182,6 +228,44 @@ impl Config {
     }
 }
 
+impl AcmeKeys {
+    fn check(self, base_domain: &Hostname) -> anyhow::Result<Result<Acme, AcmeOff>> {
+        let challenge = self.challenge.as_deref().map_or(Ok(Challenge::default()), str::parse);
+        let challenge = challenge.map_err(anyhow::Error::msg).context("acme_challenge")?;
+        let dns_program = self.dns_program.filter(|words| !words.is_empty());
+        if let Some(program) = dns_program.as_deref().and_then(<[String]>::first)
+            && !Path::new(program).is_absolute()
+        {
+            bail!(
+                "acme_dns_program: `{program}` is no absolute path; write it like [\"/usr/local/bin/dns\", \"word\"]"
+            );
+        }
+        if challenge == Challenge::Dns && dns_program.is_none() {
+            bail!("acme_challenge: dns-01 needs acme_dns_program in the configuration file");
+        }
+        let directory = match self.directory {
+            Some(text) if text == "off" => return Ok(Err(AcmeOff::SwitchedOff)),
+            Some(text) => text,
+            None if is_public(base_domain) => LETS_ENCRYPT.to_owned(),
+            None => return Ok(Err(AcmeOff::LocalBaseDomain)),
+        };
+        acme_url(&directory)?;
+        let Some(email) = self.email else { return Ok(Err(AcmeOff::NoEmail)) };
+        let is_address =
+            |text: &str| matches!(text.split_once('@'), Some((of, at)) if !of.is_empty() && at.contains('.'));
+        let is_plain = email.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | ',' | '%' | '<' | '>'));
+        if !is_address(&email) || !is_plain {
+            bail!("acme_email: `{email}` is no mail address; write one such as admin@example.com");
+        }
+        Ok(Ok(Acme { directory, email, challenge, dns_program }))
+    }
+}
+
+fn acme_url(directory: &str) -> anyhow::Result<http::Uri> {
+    let uri = directory.parse::<http::Uri>().ok().filter(|uri| uri.scheme() == Some(&http::uri::Scheme::HTTPS));
+    uri.with_context(|| format!("acme_directory: `{directory}` is no https address, nor `off`"))
+}
+
 fn read_file(path: &Path) -> anyhow::Result<Keys> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("read {}", path.display()))
@@ -190,6 +274,11 @@ fn read_file(path: &Path) -> anyhow::Result<Keys> {
 fn address(key: &str, given: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
     let text = given.unwrap_or_else(|| default.to_owned());
     text.parse().with_context(|| format!("{key}: `{text}` is no address and port; write it like 127.0.0.1:8080"))
+}
+
+/// `None` for `off`.
+fn address_or_off(key: &str, given: Option<String>, default: &str) -> anyhow::Result<Option<SocketAddr>> {
+    if given.as_deref() == Some("off") { Ok(None) } else { address(key, given, default).map(Some) }
 }
 
 fn size(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Size> {
@@ -239,6 +328,13 @@ fn switch(key: &str, given: Option<&str>) -> anyhow::Result<bool> {
         Some("on") => Ok(true),
         Some(other) => bail!("{key}: `{other}` is not on or off"),
     }
+}
+
+/// A span of time within what a build's limit may be.
+fn limit(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Duration> {
+    let text = given.unwrap_or(default);
+    let limit = span::parse(text).ok().filter(|limit| BUILD_LIMIT_RANGE.contains(limit));
+    limit.with_context(|| format!("{key}: `{text}` is no time from 1s to 24h; write it like {default}"))
 }
 
 /// A time of day as its minute; `None` for `off`.
@@ -311,6 +407,8 @@ mod tests {
         assert_eq!(config.http_listen.port(), 2);
         assert_eq!(config.admin_host.as_str(), "paas.example.com");
         assert_eq!(config.ssh_listen.port(), 2222);
+        assert_eq!(config.https_listen.map(|address| address.port()), Some(443));
+        assert_eq!(load("--https-listen off").unwrap().https_listen, None);
         assert_eq!(config.reserved_names(), ["paas"]);
     }
 
@@ -328,12 +426,50 @@ mod tests {
     }
 
     #[test]
+    fn a_build_has_half_an_hour_or_what_is_set() {
+        let limit = |line: &str| load(line).unwrap().build_limit;
+        assert_eq!(limit(""), Duration::from_mins(30));
+        assert_eq!(limit("--build-limit 5s"), Duration::from_secs(5));
+        assert_eq!(limit("--build-limit 24h"), Duration::from_hours(24));
+    }
+
+    #[test]
+    fn a_ca_is_asked_where_hosts_are_public_and_its_terms_are_agreed_to() {
+        let acme = |line: &str| load(line).unwrap().acme;
+        assert_eq!(acme("").unwrap_err(), AcmeOff::LocalBaseDomain);
+        assert_eq!(acme("--acme-email a@example.com").unwrap_err(), AcmeOff::LocalBaseDomain);
+        assert_eq!(acme("--base-domain example.com").unwrap_err(), AcmeOff::NoEmail);
+        let public = "--base-domain example.com --acme-email a@example.com";
+        assert_eq!(acme(public).unwrap().directory, LETS_ENCRYPT);
+        assert_eq!(acme(&format!("{public} --acme-directory off")).unwrap_err(), AcmeOff::SwitchedOff);
+        let own = acme("--acme-directory https://127.0.0.1:14000/dir --acme-email a@example.com").unwrap();
+        assert_eq!((own.directory.as_str(), own.challenge), ("https://127.0.0.1:14000/dir", Challenge::Http));
+    }
+
+    #[test]
+    fn a_program_for_dns_is_named_by_the_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("paas.toml");
+        let public = "base_domain = \"example.com\"\nacme_email = \"a@example.com\"\n";
+        let with = |line: &str| {
+            std::fs::write(&file, format!("{public}{line}\n")).unwrap();
+            load(&format!("--config {}", file.display()))
+        };
+        let acme = with("acme_dns_program = [\"/usr/bin/dns\", \"zone\"]").unwrap().acme.unwrap();
+        assert_eq!(acme.dns_program.unwrap(), ["/usr/bin/dns", "zone"]);
+        let Err(NoConfig::Usage(text)) = with("acme_dns_program = [\"dns\"]") else { panic!("a relative path") };
+        assert!(text.contains("acme_dns_program"), "{text}");
+        assert!(load("--acme-dns-program /usr/bin/dns").is_err(), "there is no such flag");
+    }
+
+    #[test]
     fn mistakes_name_the_key() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("paas.toml");
         std::fs::write(&file, "base_domian = \"example.com\"\n").unwrap();
         for (line, named) in [
             ("--http-listen nonsense".to_owned(), "http_listen"),
+            ("--https-listen on".to_owned(), "https_listen"),
             ("--base-domain 10.0.0.1".to_owned(), "base_domain"),
             ("--docker-host tcp://other:2375".to_owned(), "docker_host"),
             (format!("--config {}", file.display()), "base_domian"),
@@ -344,6 +480,14 @@ mod tests {
             ("--trusted-proxies 10.0.0.1/8".to_owned(), "trusted_proxies"),
             ("--trusted-proxies akamai".to_owned(), "trusted_proxies"),
             ("--http-proxy-protocol yes".to_owned(), "http_proxy_protocol"),
+            ("--build-limit 0s".to_owned(), "build_limit"),
+            ("--build-limit 25h".to_owned(), "build_limit"),
+            ("--build-limit 30".to_owned(), "build_limit"),
+            ("--acme-directory http://ca.example/dir".to_owned(), "acme_directory"),
+            ("--acme-directory nonsense".to_owned(), "acme_directory"),
+            ("--acme-challenge http".to_owned(), "acme_challenge"),
+            ("--acme-challenge dns-01".to_owned(), "acme_dns_program"),
+            ("--base-domain example.com --acme-email nobody".to_owned(), "acme_email"),
         ] {
             let Err(NoConfig::Usage(text)) = load(&line) else { panic!("{line} was accepted") };
             assert!(text.contains(named), "{text}");

@@ -10,6 +10,7 @@ pub mod receiver;
 
 pub mod backups;
 pub mod builder;
+pub mod certs;
 pub mod commands;
 pub mod desk;
 pub mod scheduler;
@@ -28,5 +29,11 @@ pub mod data_dir;
 pub mod disk;
 pub mod engine;
 pub mod logs;
+pub mod outbound;
 pub mod store;
 pub mod visit;
+
+/// What the fuzz targets of the rooms run on.
+#[cfg(test)]
+#[path = "../../tests/fuzz/mutate.rs"]
+mod mutate;

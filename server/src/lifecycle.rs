@@ -4,6 +4,7 @@
 //! what needs it.
 use crate::backups::{self, Backups, Cipher};
 use crate::builder::{self, Builder, Repos};
+use crate::certs::{self, Certs, Publisher};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{self, Commands};
 use crate::config::Config;
@@ -11,12 +12,15 @@ use crate::console::Console;
 use crate::data_dir;
 use crate::desk::Desk;
 use crate::disk::{Allowance, Disk};
+use crate::domain::acme::{Acme, AcmeOff};
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, BridgePrefix, Pusher, Site};
+use crate::domain::site::{Https, Site};
+use crate::domain::{AppId, BridgePrefix, ChallengeTable, Pusher};
 use crate::engine::DockerEngine;
 use crate::guard::{GuardWatch, Wanted};
 use crate::listeners::Listeners;
 use crate::logs::{Logs, RouterLines};
+use crate::outbound::Outbound;
 use crate::proxy::{self, ProxyHandle, ProxyProtocol, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
 use crate::scheduler::{self, Scheduler};
@@ -59,12 +63,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let ground = Ground::open(&config).await?;
     let cipher = Cipher::new(config.backup_recipient.as_deref(), config.backup_passphrase_file.as_deref())?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
+    ground.tracker.spawn(tell_damage(ground.store.clone()));
     let installation = ground.store.installation(ground.clock.now()).await?;
     let proxy_is_down = CancellationToken::new();
     let (router_lines, router_writer) = RouterLines::new(ground.logs.clone(), proxy_is_down.clone());
     ground.tracker.spawn(router_writer);
     let mut listeners = Listeners::handed_over(&crate::config::names_of_sockets())?;
     let http = listeners.take("http_listen", config.http_listen)?;
+    let https = config.https_listen.map(|address| listeners.take("https_listen", address)).transpose()?;
     let ssh = listeners.take("ssh_listen", config.ssh_listen)?;
     for name in listeners.left_over() {
         tracing::warn!("the socket `{name}` was handed over and nobody here listens on it");
@@ -72,26 +78,30 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let saved = ground.store.saved_routes(&ground.boot_id).await?.unwrap_or_default();
     let waker = Arc::new(LateWaker::default());
     let (dashboard, visits) = mpsc::channel(QUEUE_VISITS);
-    let proxy = serve_saved(&config, http, &ground, &router_lines, &waker, (&saved, dashboard)).await?;
+    let proxy = serve_saved(&config, (http, https), &ground, &router_lines, &waker, (&saved, dashboard)).await?;
     let site = Site {
         base_domain: config.base_domain.clone(),
         http_port: proxy.local_addr().port(),
         ssh_port: ssh.local_addr().context("ask for the SSH listener's address")?.port(),
+        https: https_of(&proxy),
     };
 
     let guard = GuardWatch::new(config.guard_dir.clone(), config.data_dir.join("run/guard"));
-    guard.ask(&Wanted { bridges: BridgePrefix::of(&installation), ports: vec![site.http_port] })?;
+    guard.ask(&Wanted { bridges: BridgePrefix::of(&installation), ports: site.ports() })?;
 
     let engine = Arc::new(DockerEngine::connect(config.docker_host.as_deref(), installation)?);
     builder::heal(&ground.store, &ground.logs, &ground.repos, &*ground.clock).await?;
     let disk = Disk::new(engine.clone(), ground.store.clone(), config.data_dir.clone(), allowance(&config));
     let scheduler = ground.start_scheduler(&engine, &proxy, router_lines, &site, (saved, disk.clone()));
     waker.0.get_or_init(|| scheduler.clone());
-    let builder = ground.start_builder(&engine, &scheduler, ca_bundle);
+    let publisher = ToProxy { proxy: proxy.clone(), scheduler: scheduler.clone() };
+    let certs = ground.start_certs(&config, &site, publisher, ca_bundle.clone());
+    let builder = ground.start_builder(&engine, &scheduler, (ca_bundle, config.build_limit));
     let backups = ground.start_backups(&config, cipher, &engine, &scheduler)?;
     let commands = Commands::new(commands::Tools {
         store: ground.store.clone(),
         backups,
+        certs: certs.clone(),
         builder: builder.clone(),
         scheduler: scheduler.clone(),
         engine: engine.clone(),
@@ -107,7 +117,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         data_dir: config.data_dir.clone(),
     });
     let receiver = ground.start_receiver(&config, ssh, builder.clone(), &commands, &site).await?;
-    ground.start_web(&engine, builder, scheduler, &site, visits);
+    ground.start_web(&engine, builder, scheduler, &site, (visits, certs));
     commands::socket::serve(&config.data_dir.join("run"), commands, &ground.tracker, ground.stop.clone())?;
 
     say_ready(&config, &site, &proxy, &receiver).await?;
@@ -166,7 +176,12 @@ impl Ground {
         Scheduler::start(tools, saved)
     }
 
-    fn start_builder(&self, engine: &Arc<DockerEngine>, scheduler: &Scheduler, ca_bundle: Option<Vec<u8>>) -> Builder {
+    fn start_builder(
+        &self,
+        engine: &Arc<DockerEngine>,
+        scheduler: &Scheduler,
+        (ca_bundle, build_limit): (Option<Vec<u8>>, Duration),
+    ) -> Builder {
         Builder::start(builder::Tools {
             store: self.store.clone(),
             engine: engine.clone(),
@@ -175,6 +190,26 @@ impl Ground {
             repos: self.repos.clone(),
             clock: Arc::clone(&self.clock),
             ca_bundle,
+            build_limit,
+            tracker: self.tracker.clone(),
+            stop: self.stop.clone(),
+        })
+    }
+
+    fn start_certs(&self, config: &Config, site: &Site, publisher: ToProxy, ca_bundle: Option<Vec<u8>>) -> Certs {
+        let acme = config.https_listen.map_or(Err(AcmeOff::NoHttps), |_| config.acme.clone());
+        if let Err(off) = &acme {
+            tracing::info!("no CA is asked for certificates: {}", off.reason());
+        }
+        let allowed = acme.as_ref().ok().and_then(Acme::address);
+        Certs::start(certs::Tools {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            outbound: Outbound::new(ca_bundle, allowed),
+            publisher: Arc::new(publisher),
+            site: site.clone(),
+            admin_host: config.admin_host.clone(),
+            acme,
             tracker: self.tracker.clone(),
             stop: self.stop.clone(),
         })
@@ -207,7 +242,7 @@ impl Ground {
         builder: Builder,
         scheduler: Scheduler,
         site: &Site,
-        visits: mpsc::Receiver<Visit>,
+        (visits, certs): (mpsc::Receiver<Visit>, Certs),
     ) {
         let desk = Desk {
             store: self.store.clone(),
@@ -219,7 +254,7 @@ impl Ground {
         };
         let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
         let repos = self.repos.clone();
-        web::start(web::Tools { desk, repos, site: site.clone(), tracker, stop }, visits);
+        web::start(web::Tools { desk, certs, repos, site: site.clone(), tracker, stop }, visits);
     }
 
     async fn close(self) {
@@ -259,6 +294,15 @@ impl Ground {
     }
 }
 
+/// A page that is damaged may not be met for a long time: it is looked for at once, and nobody waits for that.
+async fn tell_damage(store: Store) {
+    match store.damage().await {
+        Ok(None) => {}
+        Ok(Some(damage)) => tracing::error!("{damage}"),
+        Err(error) => tracing::error!("cannot check the database: {error}"),
+    }
+}
+
 fn allowance(config: &Config) -> Allowance {
     Allowance {
         reserve: config.disk_reserve,
@@ -278,7 +322,7 @@ fn read_ca_bundle(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// Starts the proxy with the routes of before the restart.
 async fn serve_saved(
     config: &Config,
-    http: TcpListener,
+    (http, https): (TcpListener, Option<TcpListener>),
     ground: &Ground,
     router_lines: &RouterLines,
     waker: &Arc<LateWaker>,
@@ -288,18 +332,30 @@ async fn serve_saved(
         router_lines.know(app.id, app.key);
     }
     let (admin_hosts, dashboard) = (config.admin_hosts(), Some(dashboard));
+    // A certificate that cannot be read must not keep the others, and plain http, from being served.
+    let certificates = ground.store.certificates().await.unwrap_or_else(|error| {
+        tracing::error!("cannot read the certificates, so none is served: {error}");
+        Vec::new()
+    });
+    let https = https.map(|listener| (listener, certificates.into_iter().collect()));
     let settings = ProxySettings {
         admin_hosts,
         dashboard,
         trusted_proxies: config.trusted_proxies.clone(),
         proxy_protocol: if config.http_proxy_protocol { ProxyProtocol::Required } else { ProxyProtocol::Off },
+        https,
+        routes: saved.clone(),
         ..ProxySettings::default()
     };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
-    let proxy = proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")?;
-    proxy.set_routes(saved);
-    Ok(proxy)
+    proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")
+}
+
+/// What links need to know of HTTPS.
+fn https_of(proxy: &ProxyHandle) -> Option<Https> {
+    let (port, proxy) = (proxy.https_addr()?.port(), proxy.clone());
+    Some(Https { port, has_certificate: Arc::new(move |host| proxy.has_certificate(host)) })
 }
 
 /// The one line on standard output, which says where everything listens.
@@ -308,14 +364,15 @@ async fn say_ready(config: &Config, site: &Site, proxy: &ProxyHandle, receiver: 
     let ready = serde_json::json!({
         "ready": true,
         "http": http.to_string(),
-        "https": null,
+        "https": proxy.https_addr().map(|address| address.to_string()),
         "ssh": ssh.to_string(),
         "admin": site.url_of(config.admin_host.as_str()),
     });
     let mut out = tokio::io::stdout();
     out.write_all(format!("{ready}\n").as_bytes()).await?;
     out.flush().await?;
-    tracing::info!("ready: http on {http}, ssh on {ssh}, data in {}", config.data_dir.display());
+    let https = proxy.https_addr().map_or_else(String::new, |address| format!(", https on {address}"));
+    tracing::info!("ready: http on {http}{https}, ssh on {ssh}, data in {}", config.data_dir.display());
     Ok(())
 }
 
@@ -353,6 +410,26 @@ impl Waker for LateWaker {
     fn app_changed(&self, app: AppId) {
         if let Some(scheduler) = self.0.get() {
             scheduler.wake(app);
+        }
+    }
+}
+
+/// Where certificates are served, and the CA's checks answered.
+struct ToProxy {
+    proxy: ProxyHandle,
+    scheduler: Scheduler,
+}
+
+#[async_trait]
+impl Publisher for ToProxy {
+    fn set_challenges(&self, table: &ChallengeTable) {
+        self.proxy.set_challenges(table).iter().for_each(|fault| tracing::warn!("{fault}"));
+    }
+
+    async fn certificates_changed(&self) {
+        match self.scheduler.serve_certificates().await {
+            Ok(faults) => faults.iter().for_each(|fault| tracing::warn!("{fault}")),
+            Err(error) => tracing::warn!("cannot read the certificates; those served go on to be: {error}"),
         }
     }
 }

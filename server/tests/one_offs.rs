@@ -118,7 +118,7 @@ fn start(
         logs,
         router_lines,
         clock,
-        site: Site { base_domain: "localhost".parse().unwrap(), http_port: 80, ssh_port: 2222 },
+        site: Site { base_domain: "localhost".parse().unwrap(), http_port: 80, ssh_port: 2222, https: None },
         boot_id: "this boot".to_owned(),
         tracker: tracker.clone(),
         stop: stop.clone(),

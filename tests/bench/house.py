@@ -111,7 +111,7 @@ class House:
 
     def launch(self, http, ssh):
         """Starts the server and reads its ready line."""
-        words = ["server", "--data-dir", self.data, "--http-listen", http, "--ssh-listen", ssh]
+        words = ["server", "--data-dir", self.data, "--http-listen", http, "--https-listen", "off", "--ssh-listen", ssh]
         if os.path.exists(CA_BUNDLE):
             words += ["--ca-bundle", CA_BUNDLE]
         with open(self.folder / "server.log", "ab") as log:

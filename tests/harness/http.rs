@@ -41,6 +41,11 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), host: host.to_owned() })
     }
 
+    /// How long it waits for each byte from now on.
+    pub(crate) fn be_patient(&self, limit: Duration) {
+        self.stream.get_ref().set_read_timeout(Some(limit)).expect("a limit above nought");
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> Result<Response> {
         self.send("GET", path, &[], b"")?;
         self.answer()
@@ -71,6 +76,9 @@ impl Connection {
     /// A whole answer: head and body.
     pub(crate) fn answer(&mut self) -> Result<Response> {
         let mut response = self.head()?;
+        if matches!(response.status, 204 | 304) {
+            return Ok(response);
+        }
         if let Some(length) = response.header("content-length").and_then(|value| value.parse().ok()) {
             response.body = vec![0; length];
             self.stream.read_exact(&mut response.body)?;
@@ -82,6 +90,37 @@ impl Connection {
             self.stream.read_to_end(&mut response.body)?;
         }
         Ok(response)
+    }
+
+    /// The whole answer to a request of this method, behind interim ones.
+    pub(crate) fn answer_to(&mut self, method: &str) -> Result<Response> {
+        loop {
+            let response = if method == "HEAD" { self.head()? } else { self.answer()? };
+            if response.status >= 200 {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Everything until the other side ends the connection.
+    pub(crate) fn rest(&mut self) -> Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest)?;
+        Ok(rest)
+    }
+
+    /// Whether the other side still holds the connection, as far as one can tell while nothing is under way.
+    pub(crate) fn is_open(&self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).expect("look without waiting");
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).expect("wait again");
+        peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Ends our half: the other side reads its end, and may go on speaking.
+    pub(crate) fn end_writing(&self) -> Result<()> {
+        self.stream.get_ref().shutdown(std::net::Shutdown::Write)
     }
 
     /// The head of an answer; its body is read by the caller.

@@ -1,6 +1,9 @@
 //! What the stories are told with: a town is a server with its users, their checkouts and their visitors.
+mod authority;
 mod browser;
+mod dice;
 pub(crate) mod engine;
+mod faketime;
 mod http;
 mod outcome;
 mod own_engine;
@@ -11,8 +14,11 @@ mod wait;
 mod wire;
 mod work;
 
+pub(crate) use authority::Authority;
 pub(crate) use browser::Browser;
+pub(crate) use dice::Dice;
 pub(crate) use engine::Engine;
+pub(crate) use faketime::faketime;
 pub(crate) use http::{Connection, Response};
 pub(crate) use outcome::Outcome;
 pub(crate) use own_engine::OwnEngine;

@@ -3,7 +3,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub(super) struct Server {
     child: Child,
     pub(super) http: SocketAddr,
+    pub(super) https: Option<SocketAddr>,
     pub(super) ssh: SocketAddr,
     _stdout: BufReader<ChildStdout>,
 }
@@ -42,9 +44,34 @@ impl Server {
         Self::start_by(Command::new(program()), home, ports, environment)
     }
 
+    /// The same on a listener that outlives the server, handed over as systemd does it (sd_listen_fds(3)).
+    pub(super) fn start_on(
+        listener: &TcpListener,
+        home: &Path,
+        ports: Option<(SocketAddr, SocketAddr)>,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        // What a child is given as its standard input is the one descriptor that std passes on; `LISTEN_PID` is its own id.
+        let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(program());
+        let handed = OwnedFd::from(listener.try_clone().expect("clone a listener"));
+        Self::start_with_input(command, Stdio::from(handed), home, ports, environment)
+    }
+
     /// The same, by a command that becomes the program.
     pub(super) fn start_by(
+        command: Command,
+        home: &Path,
+        ports: Option<(SocketAddr, SocketAddr)>,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        Self::start_with_input(command, Stdio::null(), home, ports, environment)
+    }
+
+    fn start_with_input(
         mut command: Command,
+        input: Stdio,
         home: &Path,
         ports: Option<(SocketAddr, SocketAddr)>,
         environment: &[(&str, &str)],
@@ -53,17 +80,20 @@ impl Server {
             let given = environment.iter().find(|(name, _)| *name == key);
             given.map_or("127.0.0.1:0", |(_, value)| value).to_owned()
         };
+        let ca_bundle = environment.iter().find(|(name, _)| *name == "PAAS_CA_BUNDLE");
+        let ca_bundle = ca_bundle.map_or("/etc/ssl/certs/ca-certificates.crt", |(_, file)| *file);
         let (http, ssh) = ports.map_or_else(
             || (usual("PAAS_HTTP_LISTEN"), usual("PAAS_SSH_LISTEN")),
             |(http, ssh)| (http.to_string(), ssh.to_string()),
         );
         let mut child = command
             .args(["server", "--http-listen", &http, "--ssh-listen", &ssh])
-            .args(["--ca-bundle", "/etc/ssl/certs/ca-certificates.crt", "--data-dir"])
+            .args(["--https-listen", &usual("PAAS_HTTPS_LISTEN")])
+            .args(["--ca-bundle", ca_bundle, "--data-dir"])
             .arg(home.join("data"))
             .env("PAAS_LOG", "info,russh=warn,sqlx=warn")
             .envs(environment.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(log(home))
             .spawn()
@@ -73,12 +103,20 @@ impl Server {
         stdout.read_line(&mut line).expect("read the ready line");
         let ready: Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("paas did not say that it is ready, but {line:?}: {}", read_log(home)));
-        let address = |key: &str| ready[key].as_str().and_then(|text| text.parse().ok()).expect("an address");
-        Self { http: address("http"), ssh: address("ssh"), child, _stdout: stdout }
+        let find = |key: &str| ready[key].as_str().and_then(|text| text.parse().ok());
+        let address = |key: &str| find(key).expect("an address");
+        Self { http: address("http"), https: find("https"), ssh: address("ssh"), child, _stdout: stdout }
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many sockets it holds.
+    pub(super) fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("read /proc");
+        let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// Processor time that it has used so far.

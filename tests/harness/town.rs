@@ -1,7 +1,7 @@
 //! A server of its own on a folder of its own, with a user who has a key; gone without a trace at the end.
 use super::server::{self, Server};
-use super::{Connection, Engine, Outcome, OwnEngine, Push, Response, Work, eventually};
-use std::net::SocketAddr;
+use super::{Authority, Connection, Engine, Outcome, OwnEngine, Push, Response, Work, eventually};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +15,8 @@ pub(crate) struct Town {
     server: Server,
     pub(crate) engine: Engine,
     own: Option<OwnEngine>,
+    /// Where visitors come in, if that outlives the server.
+    listener: Option<TcpListener>,
     home: TempDir,
 }
 
@@ -25,6 +27,17 @@ impl Town {
 
     pub(crate) fn start_with(environment: &[(&str, &str)]) -> Self {
         let town = Self::in_folder(Self::make_home(), environment);
+        town.make_key("key");
+        town.add_key("laptop", "key").succeeds();
+        town
+    }
+
+    /// The visitors' listener is ours, and handed to one server after the other.
+    pub(crate) fn start_on_a_listener_of_ours() -> Self {
+        let (home, listener) = (Self::make_home(), TcpListener::bind("127.0.0.1:0").expect("listen"));
+        let server = Server::start_on(&listener, home.path(), None, &[]);
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
+        let town = Self { server, engine, own: None, listener: Some(listener), home };
         town.make_key("key");
         town.add_key("laptop", "key").succeeds();
         town
@@ -52,10 +65,40 @@ impl Town {
         command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--"]).arg(program).current_dir("/");
         let server = Server::start_by(command, home.path(), None, &[]);
         let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
-        let town = Self { server, engine, own: None, home };
+        let town = Self { server, engine, own: None, listener: None, home };
         town.make_key("key");
         town.add_key("laptop", "key").succeeds();
         town
+    }
+
+    /// A town whose CA and whose DNS are those of `authority`.
+    pub(crate) fn start_beside(authority: &Authority, more: &[(&str, &str)]) -> Self {
+        let home = Self::make_home();
+        let server = Self::serve_beside(authority, home.path(), None, more);
+        let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
+        Self { server, engine, own: None, home }
+    }
+
+    /// Starts the server of such a town again, by another clock where `FAKETIME` says so.
+    pub(crate) fn start_again_beside(&mut self, authority: &Authority, more: &[(&str, &str)]) {
+        self.server.stop();
+        let ports = Some((self.server.http, self.server.ssh));
+        self.server = Self::serve_beside(authority, self.home.path(), ports, more);
+    }
+
+    fn serve_beside(
+        authority: &Authority,
+        home: &Path,
+        ports: Option<(SocketAddr, SocketAddr)>,
+        more: &[(&str, &str)],
+    ) -> Server {
+        let its = authority.environment();
+        let its = its.iter().map(|(name, value)| (*name, value.as_str()));
+        let library = super::faketime().to_string_lossy().into_owned();
+        let clock = [("LD_PRELOAD", library.as_str()), ("DONT_FAKE_MONOTONIC", "1")];
+        let clock = clock.into_iter().filter(|_| more.iter().any(|(name, _)| *name == "FAKETIME"));
+        let environment: Vec<(&str, &str)> = its.chain(clock).chain(more.iter().copied()).collect();
+        Server::start_by(authority.command(&server::program()), home, ports, &environment)
     }
 
     /// A folder for a town that is founded later.
@@ -67,7 +110,7 @@ impl Town {
     pub(crate) fn in_folder(home: TempDir, environment: &[(&str, &str)]) -> Self {
         let server = Server::start(home.path(), None, environment);
         let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
-        Self { server, engine, own: None, home }
+        Self { server, engine, own: None, listener: None, home }
     }
 
     /// A town beside an engine of its own, which it may harm.
@@ -86,7 +129,7 @@ impl Town {
         let server = Server::start_by(own.command(&server::program()), home.path(), None, &environment);
         let installation = own.installation(&home.path().join("data/paas.db"));
         let engine = Engine { installation, host: Some(own.host()) };
-        let town = Self { server, engine, own: Some(own), home };
+        let town = Self { server, engine, own: Some(own), listener: None, home };
         town.make_key("key");
         town.add_key("laptop", "key").succeeds();
         town
@@ -105,6 +148,11 @@ impl Town {
     }
 
     // The server's life.
+
+    /// How many sockets the server holds.
+    pub(crate) fn sockets(&self) -> usize {
+        self.server.sockets()
+    }
 
     /// Processor time that the server has used so far.
     pub(crate) fn cpu(&self) -> Duration {
@@ -127,6 +175,10 @@ impl Town {
     pub(crate) fn start_again(&mut self, environment: &[(&str, &str)]) {
         self.server.stop();
         let ports = (self.server.http, self.server.ssh);
+        if let Some(listener) = &self.listener {
+            self.server = Server::start_on(listener, self.home.path(), Some(ports), environment);
+            return;
+        }
         let Some(own) = &self.own else {
             self.server = Server::start(self.home.path(), Some(ports), environment);
             return;
@@ -245,8 +297,16 @@ impl Town {
         self.server.http
     }
 
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.server.https.expect("the town serves HTTPS")
+    }
+
     pub(crate) fn connect(&self, app: &str) -> std::io::Result<Connection> {
         Connection::open(self.server.http, &format!("{app}.localhost"))
+    }
+
+    pub(crate) fn ssh_port(&self) -> u16 {
+        self.server.ssh.port()
     }
 
     /// A visitor who comes by any host name.

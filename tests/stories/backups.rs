@@ -38,7 +38,12 @@ fn a_backup_is_restored_on_an_empty_machine_and_serves_what_was_live() {
     town.paas(&["volumes:create", "data", "-a", "blog"]).succeeds();
     town.paas(&["volumes:mount", "data", "/data", "-a", "blog"]).succeeds();
     town.paas(&["run", "-a", "blog", "echo in the volume > /data/note && chmod 640 /data/note"]).succeeds();
-    town.paas(&["backups:create"]).succeeds().says("encrypted with passphrase").says("and read it back");
+    town.paas(&["backups:create"])
+        .succeeds()
+        .says("encrypted with passphrase")
+        .says("and read it back")
+        .says("blog stood still for ")
+        .says(" s while its volumes were copied");
     let backup = newest(&town);
     let mode = std::fs::metadata(&backup).expect("the backup is there").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
@@ -119,5 +124,30 @@ fn backups_go_to_standard_output_and_lack_the_sealing_key_when_nothing_encrypts_
     assert_eq!(std::fs::read_dir(town.data_dir().join("backups")).expect("the folder").count(), 7);
     town.paas(&["backups:restore", &path]).fails_with(1, "another server runs on");
     town.ssh("backups:restore x").fails_with(1, "a server cannot replace its own state");
+    town.doctor_is_clean();
+}
+
+#[test]
+fn the_nightly_backup_is_made_and_read_back_when_its_time_has_come() {
+    let library = crate::harness::faketime();
+    // A quarter of a minute before it is due; from then on time goes as it goes.
+    let town = Town::start_with(&[
+        ("LD_PRELOAD", &library.to_string_lossy()),
+        ("FAKETIME", "@2026-01-10 03:09:45"),
+        ("TZ", "UTC"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+    ]);
+    assert_eq!(town.paas(&["backups", "--json"]).json().as_array().map(Vec::len), Some(0), "it is not due yet");
+    town.push("hello-docker", "blog").succeeds();
+    eventually("the server made it by itself", Duration::from_secs(150), || {
+        let list = town.paas(&["backups", "--json"]).json();
+        list[0]["state"] == "good" && list[0]["made_by"] == "nightly"
+    });
+    let list = town.paas(&["backups", "--json"]).json();
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
+    let (made, read) = (list[0]["made_at"].as_str(), list[0]["verified_at"].as_str());
+    assert!(made.is_some_and(|at| at.starts_with("2026-01-10T03:1")) && read.is_some(), "{list}");
+    let name = list[0]["name"].as_str().expect("a name").to_owned();
+    town.paas(&["backups:verify", &name]).succeeds().says("1 apps, 1 repositories");
     town.doctor_is_clean();
 }

@@ -167,6 +167,30 @@ fn ctrl_c_while_an_app_starts_cancels_the_rollout() {
     town.doctor_is_clean();
 }
 
+#[test]
+fn a_build_that_takes_longer_than_it_may_is_really_ended_and_told() {
+    let mut town = Town::start();
+    let work = a_live_app(&town, "blog");
+    town.start_again(&[("PAAS_BUILD_LIMIT", "5s")]);
+    work.write("Dockerfile", "FROM debian:trixie-slim\nRUN echo it hangs && sleep 86399\n").commit("hangs");
+    let push = work.begin_push();
+    push.wait_for("it hangs");
+    eventually("its process runs", Duration::from_secs(5), || is_running("sleep 86399"));
+    let push = push.finish_within(Duration::from_secs(30));
+    push.is_rejected_with("build was stopped after its limit of 5 s")
+        .says("does it wait for input or for the network?");
+    eventually("its processes are gone", Duration::from_secs(20), || !is_running("sleep 86399"));
+    nothing_changed(&town, "blog", &work, &push);
+    town.doctor_is_clean();
+}
+
+/// Whether any process of the machine has exactly this command line.
+fn is_running(command: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("read /proc").flatten();
+    let mut lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.any(|line| String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " ") == command)
+}
+
 /// BuildKit itself clips a step's log at 2 MiB and 100 KiB/s; what matters is that the flood drowns nobody.
 #[test]
 fn a_build_that_floods_its_log_is_cut_short_and_its_failure_is_still_read() {

@@ -44,8 +44,11 @@ fn a_build_without_room_is_refused_with_numbers_and_what_serves_goes_on() {
     // More than the disk has.
     town.start_again(&[("PAAS_DISK_RESERVE", "900T")]);
     work.set_version("next");
+    // The data's disk is looked at before the pack is received, the engine's before the build.
     let refused = work.push();
-    refused.is_rejected_with("needs 900.0 TiB free on").says("repository of victim");
+    refused.fails_with("paas: no room for a push to victim: needs 900.0 TiB free on").says("repository of victim");
+    town.shows("victim", "hello-docker v1");
+    town.paas(&["builds:run", "-a", "victim"]).fails_with(1, "needs 900.0 TiB free on");
     town.shows("victim", "hello-docker v1");
     town.start_again(&[]);
     work.push().succeeds();

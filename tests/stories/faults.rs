@@ -220,7 +220,16 @@ fn a_process_that_dies_is_started_again() {
 fn a_second_server_on_the_same_folder_is_refused() {
     let town = Town::start();
     let mut second = std::process::Command::new(town.paas_command(&[]).get_program());
-    second.args(["server", "--http-listen", "127.0.0.1:0", "--ssh-listen", "127.0.0.1:0", "--data-dir"]);
+    second.args([
+        "server",
+        "--http-listen",
+        "127.0.0.1:0",
+        "--https-listen",
+        "off",
+        "--ssh-listen",
+        "127.0.0.1:0",
+        "--data-dir",
+    ]);
     let output = second.arg(town.data_dir()).output().expect("start a second paas");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);

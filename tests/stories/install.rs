@@ -90,7 +90,7 @@ fn systemd_finds_nothing_wrong_with_the_units_and_little_to_attack() {
         let is_unit = copy.extension().is_some_and(|ending| ending == "service" || ending == "socket");
         units.extend(is_unit.then(|| copy.to_str().expect("a path").to_owned()));
     }
-    assert_eq!(units.len(), 3);
+    assert_eq!(units.len(), 4);
     let path = format!("{}:", home.path().display());
     let words: Vec<&str> = std::iter::once("verify").chain(units.iter().map(String::as_str)).collect();
     let verified = run("systemd-analyze", &words, &[("SYSTEMD_UNIT_PATH", &path)]);
@@ -134,7 +134,8 @@ fn sockets_handed_over_are_served_and_systemd_hears_that_the_server_is_ready() {
             &format!("NOTIFY_SOCKET={}", told.display()),
         ])
         .arg(paas().get_program())
-        .args(["server", "--http-listen", "127.0.0.1:1", "--ssh-listen", "127.0.0.1:0", "--data-dir"])
+        .args(["server", "--http-listen", "127.0.0.1:1", "--https-listen", "off", "--ssh-listen", "127.0.0.1:0"])
+        .arg("--data-dir")
         .arg(home.path().join("data"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -4,7 +4,7 @@ use super::part::{CHUNK_BYTES, Part};
 use super::{Tools, cipher::Opener};
 use crate::builder::Repos;
 use crate::domain::volume::{Owner, Stage};
-use crate::domain::{App, AppId, AppKey, Oid, VolumeKey};
+use crate::domain::{App, AppId, AppKey, AppName, Oid, VolumeKey};
 use crate::logs::timestamp;
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
@@ -13,16 +13,26 @@ use std::fs::{DirBuilder, File};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Parts that may wait to be written: each is at most a chunk.
 const QUEUE_PARTS: usize = 1;
 /// Chunks of the engine's that may wait to be put into a part.
 const QUEUE_CHUNKS: usize = 8;
 
+/// An app that stood still while its volumes were copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoodStill {
+    pub app: AppName,
+    pub took: Duration,
+}
+
 /// A backup that was written.
 pub(super) struct Made<W> {
     pub(super) out: W,
+    pub(super) stood_still: Vec<StoodStill>,
     /// What reads it back.
     pub(super) opener: Opener,
 }
@@ -73,17 +83,17 @@ pub(super) async fn write<W: Write + Send + 'static>(tools: &Tools, out: W) -> a
     drop(items);
     // The writer's own failure is the cause of a failure to send.
     let writer = writing.await?.context("write the backup")?;
-    sent?;
+    let stood_still = sent?;
     let finishing = tokio::task::spawn_blocking(move || {
         let mut out = writer.finish()?;
         out.flush()?;
         Ok::<_, std::io::Error>(out)
     });
     let out = finishing.await?.context("write the end of the backup")?;
-    Ok(Made { out, opener })
+    Ok(Made { out, stood_still, opener })
 }
 
-async fn send(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
+async fn send(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<Vec<StoodStill>> {
     let apps = tools.store.apps().await?;
     let manifest = Manifest {
         format: FORMAT,
@@ -99,11 +109,11 @@ async fn send(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
     for app in &apps {
         send_repository(tools, app, items).await.with_context(|| format!("back up the repository of {}", app.name))?;
     }
-    send_volumes(tools, items).await
+    send_volumes(tools, &apps, items).await
 }
 
 /// The volumes of an app are copied while it is held still; those of no app as they are.
-async fn send_volumes(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
+async fn send_volumes(tools: &Tools, apps: &[App], items: &mpsc::Sender<Item>) -> anyhow::Result<Vec<StoodStill>> {
     let mut by_app: BTreeMap<Option<AppId>, Vec<VolumeKey>> = BTreeMap::new();
     // One that was never used is not in the engine, and holds nothing.
     for volume in tools.store.all_volumes().await?.into_iter().filter(|volume| volume.stage == Stage::Used) {
@@ -113,7 +123,9 @@ async fn send_volumes(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Resu
         };
         by_app.entry(app).or_default().push(volume.key);
     }
+    let mut stood_still = Vec::new();
     for (app, volumes) in by_app {
+        let begun = Instant::now();
         let frozen = match app {
             Some(app) => Some(tools.scheduler.freeze(app).await.context("hold the app still")?),
             None => None,
@@ -121,9 +133,13 @@ async fn send_volumes(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Resu
         for volume in volumes {
             send_volume(tools, &volume, items).await.with_context(|| format!("back up the volume {volume}"))?;
         }
-        drop(frozen);
+        if let Some(frozen) = frozen {
+            frozen.thaw().await;
+            let name = apps.iter().find(|one| Some(one.id) == app).map(|one| one.name.clone());
+            stood_still.extend(name.map(|app| StoodStill { app, took: begun.elapsed() }));
+        }
     }
-    Ok(())
+    Ok(stood_still)
 }
 
 async fn send_database(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
@@ -148,6 +164,7 @@ async fn send_keys(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<
 async fn send_repository(tools: &Tools, app: &App, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
     // What is live may be on no branch any more, after a rollback and a forced push.
     let live: Vec<Oid> = tools.store.live_release(app.id).await?.map(|release| release.commit).into_iter().collect();
+    let _in_use = tools.repos.in_use(&app.key).await;
     let (repos, key, items) = (tools.repos.clone(), app.key.clone(), items.clone());
     tokio::task::spawn_blocking(move || {
         if !repos.path(&key).exists() {

@@ -50,11 +50,10 @@ impl Volumes {
             return Ok(());
         }
         let there = self.engine.volumes().await.context("ask the engine for its volumes")?;
-        if let Some(volume) = wanted.iter().find(|volume| there.contains(volume)) {
-            bail!(
-                "the engine has the volume {volume} already, and it may hold newer data; keep or copy what you need of it, \
-                 remove it with `docker volume rm {volume}`, and restore again"
-            );
+        let in_the_way: Vec<&str> =
+            wanted.iter().filter(|volume| there.contains(volume)).map(VolumeKey::as_str).collect();
+        if !in_the_way.is_empty() {
+            bail!("{}", in_the_way_words(&in_the_way));
         }
         for volume in &wanted {
             self.note(volume)?;
@@ -89,6 +88,17 @@ impl Volumes {
         };
         write().context("note which volumes are made")
     }
+}
+
+/// All of them at once, with the commands that end it.
+fn in_the_way_words(volumes: &[&str]) -> String {
+    let (count, names) = (volumes.len(), volumes.join(" "));
+    let first = volumes.first().copied().unwrap_or_default();
+    format!(
+        "the engine has {count} of the backup's volumes already, and they may hold newer data: {names}; keep what you need \
+         (`docker run --rm -v {first}:/from:ro -v /root/kept:/to debian:trixie-slim cp -a /from/. /to/`), then remove them \
+         with `docker volume rm {names}`, and restore again"
+    )
 }
 
 struct Filler {
@@ -146,5 +156,18 @@ impl Filler {
         let Some(Pouring { volume, to, writing }) = self.pouring.take() else { return Ok(()) };
         drop(to);
         self.handle.block_on(writing)?.with_context(|| format!("fill the volume {volume}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_in_the_way_are_named_together_with_the_way_out() {
+        let words = in_the_way_words(&["paas-ab-1", "paas-ab-2"]);
+        assert!(words.starts_with("the engine has 2 of the backup's volumes already"), "{words}");
+        assert!(words.contains("`docker volume rm paas-ab-1 paas-ab-2`"), "{words}");
+        assert!(words.contains("-v paas-ab-1:/from:ro"), "{words}");
     }
 }

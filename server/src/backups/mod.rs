@@ -16,6 +16,7 @@ mod unpack;
 mod verify;
 
 pub use cipher::Cipher;
+pub use contents::StoodStill;
 pub use shelf::{BackupName, Entry};
 pub use verify::Report;
 
@@ -71,27 +72,27 @@ impl Backups {
         Ok(backups)
     }
 
-    /// Makes a backup, reads it back, keeps it with the newest others and tells its entry.
-    pub async fn create(&self, by: &str, nightly: bool) -> anyhow::Result<Entry> {
+    /// Makes a backup, reads it back, keeps it with the newest others and tells its entry, and who stood still for it.
+    pub async fn create(&self, by: &str, nightly: bool) -> anyhow::Result<(Entry, Vec<StoodStill>)> {
         let Ok(_making) = self.0.making.try_lock() else { bail!("another backup is being made; wait for it") };
         let now = self.0.tools.clock.now();
         let name = BackupName::at(now, self.0.tools.cipher.encrypts());
         self.0.tools.store.begin_backup(name.as_str(), now, by, nightly, self.0.tools.cipher.name()).await?;
         let made = self.make(&name).await;
         match &made {
-            Ok(()) => tracing::info!("made the backup {name}"),
+            Ok(_) => tracing::info!("made the backup {name}"),
             Err(error) => {
                 self.0.shelf.discard(&name);
                 self.0.tools.store.fail_backup(name.as_str(), &format!("{error:#}")).await?;
                 tracing::error!("cannot make the backup {name}: {error:#}");
             }
         }
-        made?;
+        let stood_still = made?;
         self.0.shelf.prune(&name)?;
-        self.entry(&name).await
+        Ok((self.entry(&name).await?, stood_still))
     }
 
-    async fn make(&self, name: &BackupName) -> anyhow::Result<()> {
+    async fn make(&self, name: &BackupName) -> anyhow::Result<Vec<StoodStill>> {
         let House { tools, shelf, .. } = &*self.0;
         shelf.check_space(contents::estimate_bytes(tools).await?)?;
         let out = archive::Hashed::new(shelf.begin(name)?);
@@ -102,13 +103,13 @@ impl Backups {
         verify::file(&shelf.half_made(name), made.opener, &tools.data_dir).await.context("read the backup back")?;
         shelf.keep(name)?;
         tools.store.end_backup(name.as_str(), size_bytes, &sha256, tools.clock.now()).await?;
-        Ok(())
+        Ok(made.stood_still)
     }
 
     /// Makes a backup into `out`, which nobody reads back: the receiver can, with `backups:verify FILE`.
-    pub async fn write_to(&self, out: impl Write + Send + 'static) -> anyhow::Result<()> {
+    pub async fn write_to(&self, out: impl Write + Send + 'static) -> anyhow::Result<Vec<StoodStill>> {
         let Ok(_making) = self.0.making.try_lock() else { bail!("another backup is being made; wait for it") };
-        contents::write(&self.0.tools, out).await.map(drop)
+        Ok(contents::write(&self.0.tools, out).await?.stood_still)
     }
 
     /// Newest first: what is there, and attempts that failed.

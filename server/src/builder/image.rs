@@ -9,10 +9,9 @@ use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
 use crate::logs::Mask;
 use buildpacks::{BuildEnv, BuildPlan, DockerfileSource, RenderContext, SourceTree, render};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-pub(super) const BUILD_LIMIT: Duration = Duration::from_mins(30);
 /// A build that says more is stopped.
 const TRANSCRIPT_BYTES_MAX: u64 = 32 << 20;
 const EVENT_QUEUE: usize = 256;
@@ -181,30 +180,20 @@ impl Workshop {
         show: Show<'_>,
         cancel: &Cancel,
     ) -> Result<ImageId, Failure> {
-        let (to, mut events) = mpsc::channel(EVENT_QUEUE);
+        let (to, events) = mpsc::channel(EVENT_QUEUE);
         let stop = cancel.token.child_token();
-        let building = tokio::time::timeout(BUILD_LIMIT, self.tools.engine.build(spec, to, stop.clone()));
+        let building = tokio::time::timeout(self.tools.build_limit, self.tools.engine.build(spec, to, stop.clone()));
         let mut last = VecDeque::new();
-        let listening = async {
-            let mut is_flooded = false;
-            while let Some(event) = events.recv().await {
-                match show {
-                    _ if is_flooded => continue,
-                    Show::Live(mask) => self.tell_masked(app, build, mask, &line_of(event)),
-                    Show::WhenItFails => {
-                        last.push_back(line_of(event));
-                        if last.len() > LAST_LINES {
-                            last.pop_front();
-                        }
-                    }
-                }
-                is_flooded = self.transcript_bytes(app, build) > TRANSCRIPT_BYTES_MAX;
-                if is_flooded {
-                    stop.cancel();
+        let tell = |line: String| match show {
+            Show::Live(mask) => self.tell_masked(app, build, mask, &line),
+            Show::WhenItFails => {
+                last.push_back(line);
+                if last.len() > LAST_LINES {
+                    last.pop_front();
                 }
             }
-            is_flooded
         };
+        let listening = listen(events, &stop, tell);
         let (built, is_flooded) = tokio::join!(building, listening);
         if !matches!(built, Ok(Ok(_))) {
             self.tell(app, build, last);
@@ -213,22 +202,53 @@ impl Workshop {
             _ if is_flooded => Err(Failure::BuildFlood { limit_bytes: TRANSCRIPT_BYTES_MAX }),
             Ok(Ok(image)) => Ok(image),
             Ok(Err(BuildError::Step { step, reason })) => {
-                Err(Failure::BuildStep { step: show.hide(&shortened(&step)), reason: show.hide(&reason) })
+                let reason = self.with_full_disk(show.hide(&reason)).await;
+                Err(Failure::BuildStep { step: show.hide(&shortened(&step)), reason })
             }
             Ok(Err(BuildError::Cancelled)) => Err(cancel.failure()),
-            Ok(Err(BuildError::Engine(error))) => Err(Failure::Platform { reason: error.to_string() }),
-            Err(_elapsed) => Err(Failure::BuildTimedOut { limit_secs: BUILD_LIMIT.as_secs() }),
+            Ok(Err(BuildError::Engine(error))) => {
+                Err(Failure::Platform { reason: self.with_full_disk(error.to_string()).await })
+            }
+            Err(_elapsed) => Err(Failure::BuildTimedOut { limit_secs: self.tools.build_limit.as_secs() }),
         }
     }
 
-    fn transcript_bytes(&self, app: &App, build: BuildId) -> u64 {
-        let of = crate::logs::TranscriptOf::Build(build);
-        self.tools.logs.transcript(&app.key, of).map_or(0, |journal| journal.length_bytes())
+    /// Says which disk it was that had no space left: a step and the engine name none.
+    async fn with_full_disk(&self, reason: String) -> String {
+        if !reason.to_lowercase().contains("no space left on device") {
+            return reason;
+        }
+        match self.tools.scheduler.engine_disk().await {
+            Some(disk) => format!("{reason}; that is {disk}: free some, nothing needs a restart"),
+            None => reason,
+        }
     }
 
     pub(super) fn now_secs(&self) -> u64 {
         u64::try_from(self.tools.clock.now().unix_ms() / 1000).unwrap_or(0)
     }
+}
+
+/// Tells what a build says, until it is over. `true`: it said more than it may, and was stopped.
+async fn listen(
+    mut events: mpsc::Receiver<BuildEvent>,
+    stop: &CancellationToken,
+    mut tell: impl FnMut(String),
+) -> bool {
+    let mut said_bytes = 0;
+    while let Some(event) = events.recv().await {
+        // What still comes is read away, so that the engine's side can end.
+        if said_bytes > TRANSCRIPT_BYTES_MAX {
+            continue;
+        }
+        let line = line_of(event);
+        said_bytes += line.len() as u64;
+        tell(line);
+        if said_bytes > TRANSCRIPT_BYTES_MAX {
+            stop.cancel();
+        }
+    }
+    said_bytes > TRANSCRIPT_BYTES_MAX
 }
 
 fn line_of(event: BuildEvent) -> String {
@@ -256,4 +276,46 @@ fn told(plan: &BuildPlan) -> Vec<String> {
     lines.extend(jobs::told(plan));
     lines.extend(plan.warnings.iter().map(|warning| format!(" !     {warning}")));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_build_that_says_too_much_is_stopped_and_the_rest_is_not_told() {
+        let (to, events) = mpsc::channel(EVENT_QUEUE);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let talking = async move {
+            let mut said = 0;
+            while !stopped.is_cancelled() {
+                to.send(BuildEvent::Line("x".repeat(16 << 10))).await.unwrap();
+                said += 1;
+            }
+            // The engine takes a moment to end it.
+            for _ in 0..1000 {
+                to.send(BuildEvent::Line("late".to_owned())).await.unwrap();
+            }
+            said
+        };
+        let mut told_bytes = 0;
+        let listening = listen(events, &stop, |line| told_bytes += line.len() as u64);
+        let (said, is_flooded) = tokio::join!(talking, listening);
+        assert!((TRANSCRIPT_BYTES_MAX..TRANSCRIPT_BYTES_MAX + (17 << 10)).contains(&told_bytes), "{told_bytes}");
+        assert!(is_flooded && said > 2000, "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_build_that_says_little_is_told_whole() {
+        let (to, events) = mpsc::channel(EVENT_QUEUE);
+        for n in 0..3 {
+            to.send(BuildEvent::Line(n.to_string())).await.unwrap();
+        }
+        drop(to);
+        let (stop, mut told) = (CancellationToken::new(), Vec::new());
+        assert!(!listen(events, &stop, |line| told.push(line)).await);
+        assert_eq!(told, ["         0", "         1", "         2"]);
+        assert!(!stop.is_cancelled());
+    }
 }

@@ -24,6 +24,7 @@ impl Workshop {
             Ok(app) => app,
             Err(error) => return tracing::error!("cannot run build {}: {error}", build.id),
         };
+        let _in_use = self.tools.repos.in_use(&app.key).await;
         let cancel = self.queue.cancel_of(build.id).unwrap_or_default();
         let begun = self.tools.clock.now();
         match self.tools.store.begin_build(build.id, begun).await {

@@ -1,8 +1,9 @@
 //! Builds again what is live and whose image the engine has lost, or never had: after a restore, say. Once, at the start.
 use super::{Builder, Inputs, Ticket};
 use crate::domain::release::Release;
-use crate::domain::{App, Pusher, RefMove};
+use crate::domain::{App, ImageId, Pusher, RefMove};
 use anyhow::Context;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Between two questions to an engine that does not answer.
@@ -21,17 +22,22 @@ impl Builder {
             Ok(apps) => apps,
             Err(error) => return tracing::error!("cannot look for apps without an image: {error}"),
         };
+        let there: HashSet<ImageId> = match tools.engine.app_images().await {
+            Ok(images) => images.into_iter().map(|image| image.id).collect(),
+            Err(error) => return tracing::error!("cannot look for apps without an image: {error}"),
+        };
         for app in apps.iter().filter(|app| !app.destroying && !app.stopped) {
-            if let Err(error) = self.build_if_missing(app).await {
+            if let Err(error) = self.build_if_missing(app, &there).await {
                 tracing::error!(app.name = %app.name, "cannot build {} again, whose image is gone: {error:#}", app.name);
             }
         }
     }
 
-    async fn build_if_missing(&self, app: &App) -> anyhow::Result<()> {
+    async fn build_if_missing(&self, app: &App, there: &HashSet<ImageId>) -> anyhow::Result<()> {
         let tools = &self.0.tools;
         let Some(live) = tools.store.live_release(app.id).await? else { return Ok(()) };
-        if tools.engine.image(live.image.as_str()).await?.is_some() {
+        // One question for all; who is not among the answers is asked for by name, since builds go on meanwhile.
+        if there.contains(&live.image) || tools.engine.image(live.image.as_str()).await?.is_some() {
             return Ok(());
         }
         tracing::warn!(app.name = %app.name, "the image of {} {} is gone; building its commit again", app.name, live.no);

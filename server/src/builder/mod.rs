@@ -11,6 +11,7 @@ mod history;
 mod image;
 mod job;
 mod jobs;
+mod later;
 mod missing;
 mod queue;
 mod rebuild;
@@ -19,12 +20,14 @@ mod repos;
 mod source;
 mod stack;
 mod transcript;
+mod turns;
 
 pub use heal::heal;
 pub use history::Said;
 pub use rebuild::Rebuild;
 pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};
+pub use turns::{Alone, InUse};
 
 use crate::clock::Clock;
 use crate::crash_point;
@@ -35,7 +38,9 @@ use crate::scheduler::Scheduler;
 use crate::store::{Store, StoreError};
 use destroy::Destructions;
 use queue::Queue;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,6 +78,8 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     /// Extra certificate authorities (PEM) that build steps trust.
     pub ca_bundle: Option<Vec<u8>>,
+    /// How long the making of one image may take.
+    pub build_limit: Duration,
     pub tracker: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -104,9 +111,15 @@ impl Builder {
         self.take_in(app, moves, pusher, Inputs::MayBeKnown).await
     }
 
+    /// Refuses what would be received with too little room below `place`.
+    pub async fn make_room(&self, place: &Path) -> Result<(), Failure> {
+        self.0.tools.scheduler.make_room_at(place).await
+    }
+
     async fn take_in(&self, app: &App, moves: RefMove, pusher: &Pusher, inputs: Inputs) -> anyhow::Result<Ticket> {
         let tools = &self.0.tools;
         crash_point!("ref-received");
+        let _in_use = tools.repos.in_use(&app.key).await;
         let (build, superseded) = tools.store.enqueue_build(app.id, &moves, pusher, tools.clock.now()).await?;
         crash_point!("build-queued");
         for old in superseded {

@@ -1,6 +1,6 @@
 //! A repository as two things that travel: where its refs point, and one pack of everything they reach.
 use super::Repos;
-use super::repos::{git_oid, our_oid};
+use super::repos::{git_oid, kept_name, our_oid};
 use crate::domain::{AppKey, Oid};
 use anyhow::{Context, bail};
 use git2::{Indexer, Repository};
@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
-/// Keeps commits alive that no branch holds any more, out of clients' sight (`transfer.hideRefs`).
-const KEPT: &str = "refs/paas/kept/";
 /// Pins of builds: a build does not outlive its server.
 const PINS: &str = "refs/paas/builds/";
 
@@ -39,7 +37,7 @@ impl Repos {
         }
         for commit in kept {
             if repo.find_commit(git_oid(commit)?).is_ok() {
-                refs.insert(format!("{KEPT}{commit}"), commit.clone());
+                refs.insert(kept_name(commit), commit.clone());
             }
         }
         Ok(Refs { head, refs, shallow: self.shallow_roots(app)? })

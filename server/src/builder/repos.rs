@@ -1,12 +1,19 @@
 //! The apps' bare git repositories, by git2: made, read, pinned, moved, removed. git itself only receives and sends packs.
+use super::turns::Turns;
 use crate::domain::{AppKey, BuildId, Oid};
 use anyhow::Context;
 use git2::{Repository, RepositoryInitOptions};
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Keeps commits alive that no branch holds any more, out of clients' sight (`transfer.hideRefs`).
+pub(super) const KEPT: &str = "refs/paas/kept/";
 
 #[derive(Clone, Debug)]
 pub struct Repos {
     dir: PathBuf,
+    pub(super) turns: Arc<Turns>,
 }
 
 /// What became of a branch that a push wants to move.
@@ -20,7 +27,12 @@ pub enum Standing {
 
 impl Repos {
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir }
+        Self { dir, turns: Arc::default() }
+    }
+
+    /// The folder of all repositories.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Where an app's repository is, whether it exists or not.
@@ -67,6 +79,26 @@ impl Repos {
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(()),
             Err(error) => Err(error).with_context(|| format!("unpin build {build}")),
         }
+    }
+
+    /// Keeps these commits alive, whatever becomes of the branches, and no others. One that is not there is left out.
+    pub fn keep(&self, app: &AppKey, commits: &[Oid]) -> anyhow::Result<()> {
+        let repo = self.open(app)?;
+        for commit in commits {
+            let oid = git_oid(commit)?;
+            if repo.find_commit(oid).is_ok() {
+                repo.reference(&kept_name(commit), oid, true, "a kept release is of it")
+                    .with_context(|| format!("keep {commit}"))?;
+            }
+        }
+        let wanted: HashSet<String> = commits.iter().map(kept_name).collect();
+        for reference in repo.references_glob(&format!("{KEPT}*"))? {
+            let mut reference = reference?;
+            if reference.name().is_ok_and(|name| !wanted.contains(name)) {
+                reference.delete().context("let go of a commit that no kept release is of")?;
+            }
+        }
+        Ok(())
     }
 
     /// Build numbers that pins are kept for.
@@ -155,6 +187,10 @@ pub(super) fn our_oid(oid: git2::Oid) -> anyhow::Result<Oid> {
 
 fn pin_name(build: BuildId) -> String {
     format!("refs/paas/builds/{}", build.0)
+}
+
+pub(super) fn kept_name(commit: &Oid) -> String {
+    format!("{KEPT}{commit}")
 }
 
 fn branch_name(branch: &str) -> String {

@@ -1,6 +1,6 @@
 //! Stack images: built when an app first needs them, shared by all apps.
 use super::context::{Extra, stream_extras};
-use super::image::{BUILD_LIMIT, Show};
+use super::image::Show;
 use super::queue::Cancel;
 use super::{Workshop, base};
 use crate::domain::{App, BuildId, Failure};
@@ -37,8 +37,8 @@ impl Workshop {
         let made = tokio::select! {
             made = base::ensure(&*self.tools.engine, &say) => made,
             () = cancel.token.cancelled() => return Err(cancel.failure()),
-            () = tokio::time::sleep(BUILD_LIMIT) => {
-                return Err(Failure::BuildTimedOut { limit_secs: BUILD_LIMIT.as_secs() });
+            () = tokio::time::sleep(self.tools.build_limit) => {
+                return Err(Failure::BuildTimedOut { limit_secs: self.tools.build_limit.as_secs() });
             }
         };
         made.map_err(|error| Failure::Platform { reason: format!("{error:#}") })

@@ -31,8 +31,10 @@ impl Workshop {
         self.tell(app, build, card(&failure, live));
         let reason = one_line(&failure, live);
         tracing::info!(app.name = %app.name, "build {build} of {} failed: {failure}", app.name);
-        if let Err(error) = tools.store.end_build(build, &BuildState::Failed { failure }, tools.clock.now()).await {
-            tracing::error!("cannot record that build {build} failed: {error}");
+        let state = BuildState::Failed { failure };
+        if let Err(error) = tools.store.end_build(build, &state, tools.clock.now()).await {
+            tracing::error!("cannot record that build {build} failed, trying again: {error}");
+            self.end_later(build, state);
         }
         self.unpin(app, build);
         self.answer(app, build, Verdict::Refused { reason }).await;
@@ -72,11 +74,12 @@ impl Workshop {
         }
     }
 
-    /// Points the branch at what was promoted. When this fails, the next start heals it from the promotion.
+    /// Points the branch at what was promoted, now or as soon as its disk takes it.
     pub(super) fn move_branch(&self, app: &App, build: BuildId, moves: &RefMove) {
         let why = format!("push: build {build}");
         if let Err(error) = self.tools.repos.move_branch(&app.key, &moves.branch, &moves.new, &why) {
-            tracing::error!("{} is live, but its branch did not move (mended at the next start): {error:#}", app.name);
+            tracing::error!("{} is live, but its branch did not move, trying again: {error:#}", app.name);
+            self.move_branch_later(app);
         }
         self.unpin(app, build);
     }

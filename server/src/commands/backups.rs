@@ -2,7 +2,7 @@
 use super::grammar::Form;
 use super::table::{print, print_json};
 use super::{CommandError, Context, Done, Permission};
-use crate::backups::{BackupName, Entry};
+use crate::backups::{BackupName, Entry, StoodStill};
 use crate::console::{Console, Output};
 use crate::logs::timestamp;
 use bytes::Bytes;
@@ -121,12 +121,15 @@ fn mebibytes(bytes: u64) -> f64 {
 }
 
 async fn create(context: &Context, console: &Console) -> Done {
-    let entry = context.tools.backups.create(&context.caller.to_string(), false).await;
-    let entry = entry.map_err(|error| failed(&error))?;
+    let made = context.tools.backups.create(&context.caller.to_string(), false).await;
+    let (entry, stood_still) = made.map_err(|error| failed(&error))?;
     let size = mebibytes(entry.size_bytes.unwrap_or(0));
     console
         .say(&format!("made {} ({size:.1} MiB, encrypted with {}) and read it back", entry.name, entry.cipher))
         .await;
+    for one in stood_still {
+        console.say(&told(&one)).await;
+    }
     if entry.cipher == "nothing" {
         console
             .say(&format!(
@@ -145,14 +148,16 @@ async fn write_out(context: &Context, console: &Console) -> Done {
         );
     }
     let out = Standard { to: console.output.clone() };
-    context
-        .tools
-        .backups
-        .write_to(io::BufWriter::with_capacity(32 << 10, out))
-        .await
-        .map_err(|error| failed(&error))?;
+    let written = context.tools.backups.write_to(io::BufWriter::with_capacity(32 << 10, out)).await;
+    for one in written.map_err(|error| failed(&error))? {
+        console.complain(&told(&one)).await;
+    }
     console.complain("written; read it back: `paas backups:verify ./FILE`").await;
     Ok(())
+}
+
+fn told(one: &StoodStill) -> String {
+    format!("{} stood still for {:.1} s while its volumes were copied", one.app, one.took.as_secs_f64())
 }
 
 /// Standard output for a thread that blocks.

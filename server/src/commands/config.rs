@@ -1,5 +1,5 @@
 //! `config`: list, set, get, unset, import, export, edit. A change makes a release, without a build.
-use super::config_file::{self, Rest};
+use super::config_file;
 use super::deploy::StandsOn;
 use super::grammar::{Form, OfApp};
 use super::table::{print, print_json};
@@ -7,8 +7,8 @@ use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
 use crate::domain::release::Config;
 use crate::domain::{App, AppName, Origin, Secret, VarName, release};
-use crate::store::{ConfigChange, NewRelease};
-use std::collections::BTreeMap;
+use crate::store::{ConfigChange, NewRelease, Rest};
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 /// A value read from standard input may be this long; so may all values of a line together.
@@ -122,7 +122,7 @@ impl Verb {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Set { pairs, .. } => {
                 let change = read_change(pairs, console).await?;
-                apply(context, console, &app, change, "Set").await
+                apply(context, console, &app, (change, Rest::Stays), "Set").await
             }
             Self::Import { replace: false, .. } => config_file::import(context, console, &app, Rest::Stays).await,
             Self::Import { replace: true, .. } | Self::Edit { .. } => {
@@ -132,7 +132,7 @@ impl Verb {
             Self::Get { name, form, .. } => get(context, console, &app, name, *form).await,
             Self::Unset { names, .. } => {
                 let change = names.iter().map(|name| (name.clone(), None)).collect();
-                apply(context, console, &app, change, "Unset").await
+                apply(context, console, &app, (change, Rest::Stays), "Unset").await
             }
         }
     }
@@ -210,12 +210,12 @@ pub(super) async fn apply(
     context: &Context,
     console: &Console,
     app: &App,
-    change: ConfigChange,
+    (change, rest): (ConfigChange, Rest),
     verb: &'static str,
 ) -> Done {
     let store = &context.tools.store;
     let before = store.config(app.id).await?;
-    let after = changed(before.clone(), &change);
+    let after = changed(before.clone(), &change, rest);
     let bytes: usize = after.iter().map(|(name, value)| name.as_str().len() + value.reveal().len()).sum();
     if bytes > CONFIG_BYTES_MAX {
         return Err(CommandError::new(format!(
@@ -226,17 +226,23 @@ pub(super) async fn apply(
     }
     release::port(&after, &[]).map_err(|error| CommandError::new(error.to_string()))?;
     let Some(live) = store.live_release(app.id).await? else {
-        store.change_config(app.id, &change).await?;
+        store.change_all_config(app.id, &change, rest).await?;
         console.say(&format!("stored; {} has no release yet, the first push takes it along", app.name)).await;
         return Ok(());
     };
     // Beside what runs, not beside what is stored: an earlier change may have been stored without going live.
-    let names: Vec<VarName> = change.keys().filter(|name| after.get(name) != live.config.get(name)).cloned().collect();
+    let mut names: BTreeSet<VarName> = change.keys().cloned().collect();
+    if rest == Rest::IsUnset {
+        names.extend(before.keys().cloned());
+    }
+    let all = names.clone();
+    names.retain(|name| after.get(name) != live.config.get(name));
+    let names: Vec<VarName> = names.into_iter().collect();
     if names.is_empty() && after == before {
         console.say("nothing changed: the values are what they were").await;
         return Ok(());
     }
-    let words = described(if names.is_empty() { change.keys().collect() } else { names.iter().collect() });
+    let words = described(if names.is_empty() { all.iter().collect() } else { names.iter().collect() });
     let new = |live: &crate::domain::Release| NewRelease {
         app: app.id,
         origin: Origin::Config { changed: names.clone() },
@@ -249,7 +255,7 @@ pub(super) async fn apply(
         created_by: context.caller.to_string(),
         change: change.clone(),
     };
-    let made = context.make_release(console, app, new, StandsOn::Live).await?;
+    let made = context.make_release(console, app, new, (StandsOn::Live, rest)).await?;
     let gone = || CommandError::new(format!("{} has no live release any more", app.name));
     context.see_through(console, app, made.ok_or_else(gone)?, Some(live.no)).await
 }
@@ -261,7 +267,10 @@ fn described(names: Vec<&VarName>) -> String {
 }
 
 /// `config` with a change applied.
-pub(super) fn changed(mut config: Config, change: &ConfigChange) -> Config {
+pub(super) fn changed(mut config: Config, change: &ConfigChange, rest: Rest) -> Config {
+    if rest == Rest::IsUnset {
+        config.clear();
+    }
     for (name, value) in change {
         match value {
             Some(value) => config.insert(name.clone(), value.clone()),

@@ -5,19 +5,12 @@ use super::{CommandError, Context, Done};
 use crate::console::Console;
 use crate::domain::release::Config;
 use crate::domain::{App, Secret, VarName, dotenv};
-use crate::store::ConfigChange;
+use crate::store::{ConfigChange, Rest};
 
 /// A file may be this long.
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// Wrong lines that are told.
 const ERRORS_TOLD: usize = 20;
-
-/// What becomes of config vars that the file does not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    Stays,
-    IsUnset,
-}
 
 pub(super) async fn export(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let config = context.tools.store.config(app.id).await?;
@@ -40,17 +33,12 @@ pub(super) async fn import(context: &Context, console: &mut Console, app: &App, 
     for line in diff(&before, &new, rest) {
         console.say(&line).await;
     }
-    let mut change: ConfigChange = new.into_iter().map(|(name, value)| (name, Some(value))).collect();
-    if rest == Rest::IsUnset {
-        for name in before.into_keys() {
-            change.entry(name).or_insert(None);
-        }
-    }
+    let change: ConfigChange = new.into_iter().map(|(name, value)| (name, Some(value))).collect();
     let verb = match rest {
         Rest::Stays => "Import",
         Rest::IsUnset => "Replace",
     };
-    apply(context, console, app, change, verb).await
+    apply(context, console, app, (change, rest), verb).await
 }
 
 /// Reads the whole file, or refuses the whole of it.

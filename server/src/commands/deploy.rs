@@ -7,7 +7,7 @@ use crate::domain::card::one_line;
 use crate::domain::{App, Release, ReleaseNo, release};
 use crate::logs::{From, TranscriptOf, printable};
 use crate::scheduler::Settled;
-use crate::store::{ConfigChange, NewRelease, NewReleaseError};
+use crate::store::{ConfigChange, NewRelease, NewReleaseError, Rest};
 
 /// The release that a new one is made of.
 #[derive(Clone, Copy)]
@@ -18,8 +18,8 @@ pub(super) enum StandsOn {
 
 impl Context {
     /// The port of a release of `base`'s image with today's config vars.
-    async fn port(&self, base: &Release, change: &ConfigChange) -> Result<u16, CommandError> {
-        let config = changed(self.tools.store.config(base.app).await?, change);
+    async fn port(&self, base: &Release, change: &ConfigChange, rest: Rest) -> Result<u16, CommandError> {
+        let config = changed(self.tools.store.config(base.app).await?, change, rest);
         let info = self.tools.engine.image(base.image.as_str()).await?;
         let exposed = info.map(|info| info.exposed_ports).unwrap_or_default();
         release::port(&config, &exposed).map_err(|error| CommandError::new(error.to_string()))
@@ -32,7 +32,7 @@ impl Context {
         console: &Console,
         app: &App,
         new: impl Fn(&Release) -> NewRelease + Send + Sync,
-        stands_on: StandsOn,
+        (stands_on, rest): (StandsOn, Rest),
     ) -> Result<Option<ReleaseNo>, CommandError> {
         let mut changes = self.tools.store.changes();
         let mut is_told = false;
@@ -43,8 +43,8 @@ impl Context {
             };
             let Some(base) = base else { return Ok(None) };
             let mut release = new(&base);
-            release.port = self.port(&base, &release.change).await?;
-            match self.tools.store.create_release(&release, self.tools.clock.now()).await {
+            release.port = self.port(&base, &release.change, rest).await?;
+            match self.tools.store.create_release_with(&release, rest, self.tools.clock.now()).await {
                 Ok(no) => {
                     self.tools.scheduler.wake(app.id);
                     return Ok(Some(no));

@@ -61,6 +61,8 @@ async fn look(tools: &Tools) -> Vec<Finding> {
             complaints: branches(tools, &apps).await,
         },
         Finding { check: "the nightly backup is made", complaints: backups(tools).await },
+        Finding { check: "no certificate is at its end", complaints: super::certs::complaints(tools).await },
+        Finding { check: "no CA refuses a certificate", complaints: super::renew::complaints(tools) },
         Finding { check: "what is being destroyed goes away", complaints: destructions(tools, &apps) },
         Finding { check: "no folder of a vanished app is left", complaints: folders(tools, &apps).await },
         Finding { check: "the host is guarded", complaints: tools.guard.complaint().into_iter().collect() },
@@ -68,11 +70,8 @@ async fn look(tools: &Tools) -> Vec<Finding> {
 }
 
 async fn database(tools: &Tools) -> Vec<String> {
-    match tools.store.integrity_complaint().await {
-        Ok(None) => Vec::new(),
-        Ok(Some(complaint)) => {
-            vec![format!("{complaint}; stop the server and restore paas.db from a backup (`paas backups` lists them)")]
-        }
+    match tools.store.damage().await {
+        Ok(damage) => damage.into_iter().collect(),
         Err(error) => vec![error.to_string()],
     }
 }

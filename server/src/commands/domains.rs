@@ -1,10 +1,12 @@
 //! `domains`: list, add, remove, check. Requests for a host follow at once; nothing restarts.
 use super::grammar::{Form, OfApp};
+use super::renew::StateView;
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission, dns, domain_redirects};
+use super::{CommandError, Context, Done, Permission, domain_redirects};
 use crate::console::Console;
 use crate::domain::{App, AppName, Hostname};
 use crate::logs::timestamp;
+use crate::outbound;
 use crate::store::StoreError;
 use serde::Serialize;
 
@@ -47,7 +49,7 @@ pub(super) enum Verb {
         #[arg(long)]
         off: bool,
     },
-    /// Ask DNS where the hosts of an app lead now, and compare it with where they should
+    /// Ask DNS where the hosts of an app lead now, and tell how they fare with their certificates
     #[command(name = "domains:check")]
     Check {
         #[command(flatten)]
@@ -66,6 +68,15 @@ struct DomainView {
     /// Where visitors are sent on to.
     to: Option<String>,
     added_at: Option<String>,
+    certificate: StateView,
+}
+
+/// What DNS answers, and how the host fares with its certificate.
+#[derive(Serialize)]
+struct CheckView {
+    #[serde(flatten)]
+    dns: outbound::Finding,
+    certificate: StateView,
 }
 
 impl Verb {
@@ -106,10 +117,11 @@ impl Verb {
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let tools = &context.tools;
     let now = tools.clock.now();
-    let own = |name: &AppName, kind| {
-        let host = tools.site.host(name).ok()?;
-        Some((DomainView { host: host.to_string(), kind, to: None, added_at: None }, "-".to_owned()))
+    let view = |host: Hostname, kind, to: Option<String>, added_at| {
+        let certificate = StateView::new(&tools.certs.state(&host));
+        DomainView { host: host.to_string(), kind, to, added_at, certificate }
     };
+    let own = |name: &AppName, kind| Some((view(tools.site.host(name).ok()?, kind, None, None), "-".to_owned()));
     let mut all: Vec<(DomainView, String)> = own(&app.name, "own").into_iter().collect();
     let redirects = tools.store.domain_redirects(app.id).await?;
     for domain in tools.store.domains(app.id).await? {
@@ -117,7 +129,7 @@ async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Do
         let when = format!("{} ago", ago(now.since(domain.added_at)));
         let added_at = Some(timestamp(domain.added_at));
         let kind = if to.is_some() { "redirect" } else { "domain" };
-        all.push((DomainView { host: domain.host.to_string(), kind, to, added_at }, when));
+        all.push((view(domain.host, kind, to, added_at), when));
     }
     let home = tools.site.host(&app.name).ok().map(|host| host.to_string());
     all.extend(tools.store.former_names(app.id).await?.iter().filter_map(|name| {
@@ -127,10 +139,12 @@ async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Do
     if form.json {
         return print_json(console, &all.into_iter().map(|(view, _)| view).collect::<Vec<_>>()).await;
     }
-    let to = |view: &DomainView| view.to.clone().unwrap_or_else(|| "-".to_owned());
-    let rows: Vec<Vec<String>> =
-        all.into_iter().map(|(view, when)| vec![view.host.clone(), view.kind.to_owned(), to(&view), when]).collect();
-    print(console, &["HOST", "KIND", "LEADS ON TO", "ADDED"], &rows, "no hosts").await;
+    let row = |(view, when): (DomainView, String)| {
+        let to = view.to.unwrap_or_else(|| "-".to_owned());
+        vec![view.host, view.kind.to_owned(), to, when, view.certificate.state.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = all.into_iter().map(row).collect();
+    print(console, &["HOST", "KIND", "LEADS ON TO", "ADDED", "CERTIFICATE"], &rows, "no hosts").await;
     Ok(())
 }
 
@@ -200,10 +214,15 @@ async fn check(context: &Context, console: &Console, app: &App, only: Option<&Ho
                 .next(format!("`paas domains:add {only} -a {}` adds it", app.name)));
         }
     }
-    let findings = dns::look_at(&hosts, &tools.site.base_domain).await;
-    let wrong = findings.iter().filter(|finding| finding.is_wrong()).count();
+    let findings = outbound::look_at(&hosts, &tools.site.base_domain).await;
+    let (wrong, count) = (findings.iter().filter(|finding| finding.is_wrong()).count(), findings.len());
+    let state = |finding: &outbound::Finding| finding.host.parse::<Hostname>().map(|host| tools.certs.state(&host));
     if form.json {
-        print_json(console, &findings).await?;
+        let view = |dns: outbound::Finding| {
+            let certificate = StateView::new(&state(&dns).ok()?);
+            Some(CheckView { dns, certificate })
+        };
+        print_json(console, &findings.into_iter().filter_map(view).collect::<Vec<_>>()).await?;
     } else {
         let join = |addresses: &[std::net::IpAddr]| match addresses {
             [] => "-".to_owned(),
@@ -214,10 +233,16 @@ async fn check(context: &Context, console: &Console, app: &App, only: Option<&Ho
             .map(|f| vec![f.host.clone(), f.state.word().to_owned(), join(&f.dns), join(&f.expected)])
             .collect();
         print(console, &["HOST", "STATE", "DNS SAYS", "SHOULD BE ONE OF"], &rows, "no hosts").await;
+        let now = tools.clock.now();
+        let certificates = findings.iter().filter_map(|finding| Some((finding.host.clone(), state(finding).ok()?)));
+        let rows: Vec<Vec<String>> =
+            certificates.map(|(host, state)| vec![host, state.word().to_owned(), state.detail(now)]).collect();
+        console.say("").await;
+        print(console, &["HOST", "CERTIFICATE", ""], &rows, "no hosts").await;
     }
     match wrong {
         0 => Ok(()),
-        _ => Err(CommandError::new(format!("{wrong} of {} hosts do not lead here", findings.len()))
+        _ => Err(CommandError::new(format!("{wrong} of {count} hosts do not lead here"))
             .next("point them here where the domain is kept: A and AAAA records, or a CNAME")),
     }
 }

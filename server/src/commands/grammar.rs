@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, auth, backups, builds, checks, config, cron, domains, errors, keys, login, logs,
-    maintenance, ps, releases, router, run, server, volumes,
+    Context, Done, Permission, apps, auth, backups, builds, certs, checks, config, cron, domains, errors, https, keys,
+    login, logs, maintenance, ps, releases, renew, router, run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -39,6 +39,12 @@ pub(super) enum Command {
     Builds(builds::Verb),
     #[command(flatten)]
     Domains(domains::Verb),
+    #[command(flatten)]
+    Certs(certs::Verb),
+    #[command(flatten)]
+    Https(https::Verb),
+    #[command(flatten)]
+    Renew(renew::Verb),
     #[command(flatten)]
     Checks(checks::Verb),
     #[command(flatten)]
@@ -140,6 +146,9 @@ impl Parsed {
             Command::Releases(verb) => verb.permission(),
             Command::Builds(verb) => verb.permission(),
             Command::Domains(verb) => verb.permission(),
+            Command::Certs(verb) => verb.permission(),
+            Command::Https(verb) => verb.permission(),
+            Command::Renew(verb) => verb.permission(),
             Command::Checks(verb) => verb.permission(),
             Command::Router(verb) => verb.permission(),
             Command::Auth(verb) => verb.permission(),
@@ -165,13 +174,19 @@ impl Parsed {
             Command::Builds(verb) => Some(verb.app()),
             Command::Cron(verb) => Some(verb.app()),
             Command::Domains(verb) => Some(verb.app()),
+            Command::Https(verb) => Some(verb.app()),
             Command::Checks(verb) => Some(verb.app()),
             Command::Router(verb) => Some(verb.app()),
             Command::Auth(verb) => Some(verb.app()),
             Command::Errors(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
-            Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) => None,
+            Command::Certs(_)
+            | Command::Renew(_)
+            | Command::Keys(_)
+            | Command::Backups(_)
+            | Command::Login(_)
+            | Command::Server(_) => None,
         }
     }
 
@@ -185,6 +200,9 @@ impl Parsed {
             Command::Releases(verb) => verb.run(context, console).await,
             Command::Builds(verb) => verb.run(context, console).await,
             Command::Domains(verb) => verb.run(context, console).await,
+            Command::Certs(verb) => verb.run(context, console).await,
+            Command::Https(verb) => verb.run(context, console).await,
+            Command::Renew(verb) => verb.run(context, console).await,
             Command::Checks(verb) => verb.run(context, console).await,
             Command::Router(verb) => verb.run(context, console).await,
             Command::Auth(verb) => verb.run(context, console).await,

@@ -31,6 +31,8 @@ pub(super) struct Login {
 
 #[derive(Serialize)]
 struct LinkView {
+    /// From everywhere, once a certificate lives for the admin host.
+    https_url: Option<String>,
     url: String,
     tunnel_url: String,
     tunnel: String,
@@ -77,6 +79,11 @@ async fn link(context: &Context, console: &Console, form: Form) -> Done {
     let minutes = LINK_LIFE.as_secs() / 60;
     console.say(&format!("Open this link within {minutes} minutes; it works once:")).await;
     console.say("").await;
+    if let Some(url) = &view.https_url {
+        console.say(&format!("  {url}")).await;
+        console.say("").await;
+        return Ok(());
+    }
     let is_on_host = matches!(context.caller, Pusher::Host { .. });
     if is_on_host || view.url == view.tunnel_url {
         console.say(&format!("  {}", view.url)).await;
@@ -104,7 +111,9 @@ fn view(context: &Context, token: &Token) -> LinkView {
         "localhost" => "HOST",
         domain => domain,
     };
+    let admin_host = context.tools.admin_host.as_str();
     LinkView {
+        https_url: site.is_secure(admin_host).then(|| format!("{}{path}", site.url_of(admin_host))),
         url: format!("{}{path}", site.url_of(LOCAL_ADMIN_HOST)),
         tunnel_url: format!("http://{LOCAL_ADMIN_HOST}:{near}{path}"),
         tunnel: format!("ssh -N -L {near}:127.0.0.1:{port} USER@{host}"),

@@ -2,7 +2,7 @@
 use super::grammar::{Form, OfApp};
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
-use crate::domain::{AppName, Moment};
+use crate::domain::{AppName, Moment, span};
 use crate::logs::{is_of_process, parts, printable};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) struct Show {
     #[arg(short, value_name = "COUNT")]
     n: Option<usize>,
     /// Only what was said in this time, such as 10m, 2h, 3d
-    #[arg(long, value_parser = parse_span, value_name = "SPAN")]
+    #[arg(long, value_parser = span::parse, value_name = "SPAN")]
     since: Option<Duration>,
     /// Only one process type or instance, such as web or web.1
     #[arg(short, long, value_name = "WHAT")]
@@ -40,20 +40,6 @@ pub(super) struct Show {
     search: Option<String>,
     #[command(flatten)]
     form: Form,
-}
-
-fn parse_span(text: &str) -> Result<Duration, String> {
-    let refuse = || format!("`{text}` is no time span; write 30s, 10m, 2h or 3d");
-    let unit = text.chars().last().ok_or_else(refuse)?;
-    let number: u64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| refuse())?;
-    let secs = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(refuse()),
-    };
-    Ok(Duration::from_secs(number.saturating_mul(secs)))
 }
 
 impl Verb {
@@ -83,7 +69,7 @@ impl Show {
         });
         let filter = Filter::of(self, since);
         let (history, mut follower) = journal.look_back()?;
-        let count = self.n.unwrap_or(if self.since.is_some() { LINES_MAX } else { LINES }).min(LINES_MAX);
+        let count = self.count();
         let keep = filter.clone();
         // It reads up to 16 MiB from the disk.
         let reading = tokio::task::spawn_blocking(move || history.tail(count, |line| keep.keeps(line)));
@@ -109,6 +95,11 @@ impl Show {
     }
 
     /// `false` when nobody reads any more.
+    /// How many lines are shown of those that are there.
+    fn count(&self) -> usize {
+        self.n.unwrap_or(if self.since.is_some() { LINES_MAX } else { LINES }).min(LINES_MAX)
+    }
+
     async fn print(&self, console: &Console, line: &str) -> Result<bool, CommandError> {
         if !self.form.json {
             return Ok(console.say(&printable(line)).await);
@@ -173,10 +164,19 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_written_with_a_unit() {
-        assert_eq!(parse_span("10m"), Ok(Duration::from_mins(10)));
-        for bad in ["", "10", "m", "10x", "-1m", "ä"] {
-            assert!(parse_span(bad).is_err(), "{bad}");
-        }
+    fn so_many_lines_are_shown_and_no_more() {
+        let show = |words: &[&str]| {
+            use clap::Parser;
+            #[derive(Parser)]
+            struct Line {
+                #[command(flatten)]
+                show: Show,
+            }
+            Line::try_parse_from([&["logs", "-a", "blog"][..], words].concat()).unwrap().show
+        };
+        assert_eq!(show(&[]).count(), 100);
+        assert_eq!(show(&["-n", "7"]).count(), 7);
+        assert_eq!(show(&["--since", "3d"]).count(), LINES_MAX);
+        assert_eq!(show(&["-n", "100001"]).count(), LINES_MAX);
     }
 }

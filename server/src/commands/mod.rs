@@ -7,6 +7,7 @@ mod apps;
 mod auth;
 mod backups;
 mod builds;
+mod certs;
 mod checks;
 pub mod client;
 mod config;
@@ -15,23 +16,25 @@ mod cron;
 mod deploy;
 mod destroy;
 mod disk;
-mod dns;
 mod doctor;
 mod domain_redirects;
 mod domains;
 mod errors;
 mod grammar;
+mod https;
 mod keys;
 mod limits;
 mod login;
 mod logs;
 mod maintenance;
 mod outline;
+mod protocol;
 mod ps;
 mod raw_terminal;
 mod rebuild;
 mod releases;
 mod rename;
+mod renew;
 mod router;
 mod run;
 mod server;
@@ -42,6 +45,7 @@ mod volumes;
 
 use crate::backups::Backups;
 use crate::builder::{Builder, Repos};
+use crate::certs::Certs;
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::desk::{Desk, Refusal};
@@ -66,6 +70,7 @@ const FAILED: u8 = 1;
 pub struct Tools {
     pub store: Store,
     pub backups: Backups,
+    pub certs: Certs,
     pub builder: Builder,
     pub scheduler: Scheduler,
     pub engine: Arc<dyn Engine>,

@@ -1,7 +1,7 @@
-//! `ps`: list, scale, restart, stop, start, limits.
+//! `ps`: list, scale, restart, stop, start, limits, protocol.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission, limits};
+use super::{CommandError, Context, Done, Permission, limits, protocol};
 use crate::console::Console;
 use crate::desk::words_of;
 use crate::domain::health::Health;
@@ -72,6 +72,20 @@ pub(super) enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Show what the router speaks with web instances, or set it: `ps:protocol web=h2c` for gRPC
+    ///
+    /// Instances of h2c get HTTP/2 without TLS. Unless `checks:set` names a path for GET, they are asked gRPC's own health
+    /// question, to which any answer but an error is a good one.
+    #[command(name = "ps:protocol")]
+    Protocol {
+        #[command(flatten)]
+        of: OfApp,
+        /// web=h2c or web=http1
+        #[arg(value_name = "TYPE=PROTOCOL", conflicts_with = "json")]
+        setting: Option<protocol::Setting>,
+        #[command(flatten)]
+        form: Form,
+    },
 }
 
 #[derive(Clone)]
@@ -104,8 +118,11 @@ struct InstanceView {
 impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
-            Self::List { .. } | Self::Limits { process: None, .. } => Permission::ReadApp,
+            Self::List { .. } | Self::Limits { process: None, .. } | Self::Protocol { setting: None, .. } => {
+                Permission::ReadApp
+            }
             Self::Limits { process: Some(_), .. }
+            | Self::Protocol { setting: Some(_), .. }
             | Self::Scale { .. }
             | Self::Restart { .. }
             | Self::Stop { .. }
@@ -120,6 +137,7 @@ impl Verb {
             | Self::Restart { of, .. }
             | Self::Stop { of, .. }
             | Self::Limits { of, .. }
+            | Self::Protocol { of, .. }
             | Self::Start { of } => &of.app,
         }
     }
@@ -137,6 +155,8 @@ impl Verb {
             Self::Limits { process: Some(process), settings, .. } => {
                 limits::set(context, console, &app, process, settings).await
             }
+            Self::Protocol { setting: None, form, .. } => protocol::list(context, console, &app, *form).await,
+            Self::Protocol { setting: Some(setting), .. } => protocol::set(context, console, &app, setting).await,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::domain::release::Release;
 use crate::domain::{App, AppName, Command, ImageId, Origin, ReleaseNo, Rollout};
 use crate::logs::{TranscriptOf, printable};
-use crate::store::{ConfigChange, NewRelease};
+use crate::store::{ConfigChange, NewRelease, Rest};
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -202,7 +202,7 @@ async fn retry(context: &Context, console: &Console, app: &App) -> Done {
     let replaced = context.tools.store.live_release(app.id).await?.map(|release| release.no);
     let none =
         || CommandError::new(format!("{} has no release to retry", app.name)).next("push it: `git push paas main`");
-    let no = context.make_release(console, app, new, StandsOn::Newest).await?.ok_or_else(none)?;
+    let no = context.make_release(console, app, new, (StandsOn::Newest, Rest::Stays)).await?.ok_or_else(none)?;
     context.see_through(console, app, no, replaced).await
 }
 

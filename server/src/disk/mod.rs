@@ -8,6 +8,7 @@ mod walk;
 
 pub(crate) use report::RELEASES_WITH_IMAGES;
 pub use report::{AppUse, Category, Place, Report};
+pub(crate) use walk::bytes_below;
 
 use crate::domain::{Failure, Size};
 use crate::engine::Engine;
@@ -74,16 +75,26 @@ impl Disk {
 
     /// Free bytes on the engine's disk; `None` while the engine has never said where that is.
     pub async fn engine_free_bytes(&self) -> Option<u64> {
-        free_bytes(&self.engine_dir().await?)
+        self.engine_place().await.map(|(_, free_bytes)| free_bytes)
+    }
+
+    /// Where the engine keeps everything, and the free bytes there.
+    pub async fn engine_place(&self) -> Option<(PathBuf, u64)> {
+        let place = self.engine_dir().await?;
+        let free_bytes = free_bytes(&place)?;
+        Some((place, free_bytes))
     }
 
     /// The first disk with less room than the reserve.
     pub async fn shortage(&self) -> Option<Shortage> {
         let places = [Some(self.0.data_dir.clone()), self.engine_dir().await];
-        places.into_iter().flatten().find_map(|place| {
-            let free_bytes = free_bytes(&place)?;
-            (free_bytes < self.0.allowance.reserve.0).then_some(Shortage { place, free_bytes })
-        })
+        places.into_iter().flatten().find_map(|place| self.shortage_at(&place))
+    }
+
+    /// Less room than the reserve on the disk of this folder.
+    pub fn shortage_at(&self, place: &Path) -> Option<Shortage> {
+        let free_bytes = free_bytes(place)?;
+        (free_bytes < self.0.allowance.reserve.0).then(|| Shortage { place: place.to_owned(), free_bytes })
     }
 
     /// The refusal of what would need more room.

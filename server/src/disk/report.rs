@@ -1,7 +1,8 @@
 //! What takes the room: by category, and by app.
 use super::walk::bytes_below;
 use super::{Disk, free_bytes};
-use crate::domain::{App, AppId, Size};
+use crate::domain::volume::Owner;
+use crate::domain::{App, AppId, Size, VolumeKey};
 use crate::engine::DiskUse;
 use crate::store::StoreError;
 use serde::Serialize;
@@ -99,6 +100,7 @@ pub(super) async fn measure(disk: &Disk) -> Report {
         }
     };
     let kept = kept_images(disk, &apps).await.unwrap_or_default();
+    let volumes = volumes_by_app(disk, &of_engine).await.unwrap_or_default();
     let data_dir = disk.0.data_dir.clone();
     let walking = tokio::task::spawn_blocking(move || {
         let folders = Folders::measure(&data_dir, &apps);
@@ -106,7 +108,7 @@ pub(super) async fn measure(disk: &Disk) -> Report {
     });
     if let Ok((apps, folders)) = walking.await {
         report.categories = categories(&folders, &of_engine, &kept, disk.build_cache_max());
-        report.apps = by_app(&apps, &folders, &of_engine);
+        report.apps = by_app(&apps, &folders, &of_engine, &volumes);
     }
     report
 }
@@ -180,7 +182,17 @@ fn categories(
     ]
 }
 
-fn by_app(apps: &[App], folders: &Folders, engine: &DiskUse) -> Vec<AppUse> {
+/// The engine's volumes with their owners.
+async fn volumes_by_app(disk: &Disk, engine: &DiskUse) -> Result<Vec<(Option<AppId>, u64)>, StoreError> {
+    let known = disk.0.store.all_volumes().await?;
+    let owner = |key: &VolumeKey| match known.iter().find(|volume| volume.key == *key).map(|volume| &volume.owner) {
+        Some(Owner::App(app)) => Some(*app),
+        Some(Owner::Nobody { .. }) | None => None,
+    };
+    Ok(engine.volumes.iter().map(|(key, bytes)| (owner(key), *bytes)).collect())
+}
+
+fn by_app(apps: &[App], folders: &Folders, engine: &DiskUse, volumes: &[(Option<AppId>, u64)]) -> Vec<AppUse> {
     let of = |app: AppId, sizes: &[(Option<AppId>, u64)]| {
         sizes.iter().filter(|(owner, _)| *owner == Some(app)).map(|(_, bytes)| bytes).sum()
     };
@@ -193,7 +205,7 @@ fn by_app(apps: &[App], folders: &Folders, engine: &DiskUse) -> Vec<AppUse> {
             repository_bytes: folder(app.id, &folders.repositories),
             logs_bytes: folder(app.id, &folders.logs) + folder(app.id, &folders.transcripts),
             images_bytes: of(app.id, &images),
-            volumes_bytes: of(app.id, &engine.volumes),
+            volumes_bytes: of(app.id, volumes),
             written_bytes: of(app.id, &engine.instances),
         })
         .collect();

@@ -8,13 +8,17 @@ const ENTRIES_MAX: usize = 500_000;
 const BLOCK_BYTES: u64 = 512;
 
 /// Bytes on the disk of every file below `root` that `counts`. Links are not followed; what vanishes meanwhile is nothing.
-pub(super) fn bytes_below(root: &Path, counts: impl Fn(&Path) -> bool) -> u64 {
+pub(crate) fn bytes_below(root: &Path, counts: impl Fn(&Path) -> bool) -> u64 {
+    bytes_of_first(ENTRIES_MAX, root, counts)
+}
+
+fn bytes_of_first(entries_max: usize, root: &Path, counts: impl Fn(&Path) -> bool) -> u64 {
     let mut folders: Vec<PathBuf> = vec![root.to_owned()];
     let (mut bytes, mut seen) = (0, 0);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             seen += 1;
-            if seen > ENTRIES_MAX {
+            if seen > entries_max {
                 return bytes;
             }
             let (path, Ok(metadata)) = (entry.path(), entry.metadata()) else { continue };
@@ -31,6 +35,17 @@ pub(super) fn bytes_below(root: &Path, counts: impl Fn(&Path) -> bool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_of_very_many_files_is_measured_so_far_and_no_further() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..20 {
+            std::fs::write(dir.path().join(n.to_string()), vec![1; 4096]).unwrap();
+        }
+        let all = bytes_below(dir.path(), |_| true);
+        assert_eq!(bytes_of_first(20, dir.path(), |_| true), all);
+        assert_eq!(bytes_of_first(5, dir.path(), |_| true), all / 4);
+    }
 
     #[test]
     fn files_are_counted_by_their_blocks_and_links_are_not_followed() {

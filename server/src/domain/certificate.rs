@@ -1,6 +1,9 @@
 //! Certificates as the proxy serves them, and the challenges by which a CA finds out that a host is ours.
-use super::{Hostname, Secret};
+use super::hostname::HostnameError;
+use super::{Hostname, Moment, Secret};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// A certificate with its chain and its private key, in PEM.
@@ -19,6 +22,26 @@ pub enum CertificateHost {
     Below(Hostname),
 }
 
+impl FromStr for CertificateHost {
+    type Err = HostnameError;
+
+    fn from_str(text: &str) -> Result<Self, HostnameError> {
+        match text.strip_prefix("*.") {
+            Some(above) => above.parse().map(Self::Below),
+            None => text.parse().map(Self::Exact),
+        }
+    }
+}
+
+impl fmt::Display for CertificateHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => write!(f, "{host}"),
+            Self::Below(above) => write!(f, "*.{above}"),
+        }
+    }
+}
+
 /// All certificates of the server. A snapshot: published whole, never edited in place.
 #[derive(Clone, Default)]
 pub struct CertificateTable {
@@ -32,4 +55,49 @@ pub struct ChallengeTable {
     pub tokens: BTreeMap<String, String>,
     /// TLS-ALPN-01 (RFC 8737): host → the self-signed certificate for a handshake that offers only `acme-tls/1`.
     pub handshakes: BTreeMap<Hostname, Arc<Certificate>>,
+}
+
+/// A certificate as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredCertificate {
+    pub host: CertificateHost,
+    pub source: CertificateSource,
+    pub certificate: Certificate,
+    pub not_before: Moment,
+    pub not_after: Moment,
+    pub added_at: Moment,
+}
+
+impl FromIterator<StoredCertificate> for CertificateTable {
+    fn from_iter<T: IntoIterator<Item = StoredCertificate>>(stored: T) -> Self {
+        Self { hosts: stored.into_iter().map(|one| (one.host, Arc::new(one.certificate))).collect() }
+    }
+}
+
+/// Who saw to it, and sees to the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    Uploaded,
+    Acme,
+}
+
+impl CertificateSource {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Uploaded => "uploaded",
+            Self::Acme => "acme",
+        }
+    }
+}
+
+impl FromStr for CertificateSource {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "uploaded" => Ok(Self::Uploaded),
+            "acme" => Ok(Self::Acme),
+            _ => Err("a certificate is `uploaded` or by `acme`"),
+        }
+    }
 }

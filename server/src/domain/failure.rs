@@ -206,9 +206,10 @@ impl fmt::Display for Failure {
         match self {
             Self::Plan { reason } | Self::Platform { reason } => f.write_str(reason),
             Self::BuildStep { step, reason } => write!(f, "build step `{step}` failed: {reason}"),
-            Self::BuildTimedOut { limit_secs } => {
+            Self::BuildTimedOut { limit_secs } if limit_secs % 60 == 0 => {
                 write!(f, "build was stopped after its limit of {} min", limit_secs / 60)
             }
+            Self::BuildTimedOut { limit_secs } => write!(f, "build was stopped after its limit of {limit_secs} s"),
             Self::BuildFlood { limit_bytes } => {
                 write!(f, "build was stopped: its log grew past {} MiB", limit_bytes >> 20)
             }

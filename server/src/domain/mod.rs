@@ -4,11 +4,17 @@
 //! deployed and how it fares), `build`, `instance` (what is seen), `route` and `router` (what the proxy is told), `plan`
 //! (what to do).
 
+pub mod acme;
+#[cfg(test)]
+pub(crate) mod authority;
 pub mod bounded;
 pub mod bridge;
 pub mod build;
 pub mod card;
 pub mod certificate;
+pub mod certificate_pem;
+pub mod certificate_plan;
+pub mod certificate_state;
 pub mod cidr;
 pub mod cron;
 pub mod dotenv;
@@ -28,8 +34,10 @@ pub mod moment;
 pub mod name;
 pub mod permission;
 pub mod plan;
+pub mod protocol;
 pub mod rate;
 pub mod release;
+pub mod renewal;
 pub mod rollout;
 pub mod route;
 pub mod router;
@@ -37,7 +45,10 @@ pub mod secret;
 pub mod session;
 pub mod site;
 pub mod size;
+pub mod span;
 pub mod terminal;
+pub mod tls_policy;
+pub mod upload;
 pub mod volume;
 
 pub use bridge::BridgePrefix;
@@ -53,10 +64,12 @@ pub use maintenance::Maintenance;
 pub use moment::Moment;
 pub use name::{AppName, ProcessType, VarName};
 pub use permission::Permission;
+pub use protocol::Protocol;
 pub use release::{App, Command, Origin, Release};
 pub use rollout::Rollout;
 pub use router::RouterPolicy;
 pub use secret::Secret;
 pub use site::Site;
 pub use size::Size;
+pub use tls_policy::TlsPolicy;
 pub use volume::{MountPath, Volume, VolumeKey, VolumeName};

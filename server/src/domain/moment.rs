@@ -26,6 +26,12 @@ impl Moment {
     }
 }
 
+/// `2026-11-29`, in UTC.
+pub fn date(at: Moment) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.unix_ms()).unwrap_or_default();
+    at.strftime("%Y-%m-%d").to_string()
+}
+
 /// `3 min`, `2 h`, `5 d`: how long ago.
 pub fn ago(span: Duration) -> String {
     match span.as_secs() {

@@ -1,6 +1,6 @@
 //! The route table: the only thing the proxy is told, and what is kept to serve at once after a restart.
 use super::instance::Slot;
-use super::{AppId, AppName, ContainerId, Hostname, Maintenance, ReleaseNo, RouterPolicy};
+use super::{AppId, AppName, ContainerId, Hostname, Maintenance, Protocol, ReleaseNo, RouterPolicy, TlsPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,6 +44,8 @@ pub struct AppRoute {
     /// Stands before the backends, which it changes nothing about.
     #[serde(default)]
     pub maintenance: Maintenance,
+    #[serde(default)]
+    pub tls: TlsPolicy,
     /// What its owner set about the router. Shared: the table is copied often, and this may hold pages.
     #[serde(default, with = "shared_policy")]
     pub policy: Arc<RouterPolicy>,
@@ -83,6 +85,9 @@ pub struct Backend {
     pub slot: Slot,
     pub release: ReleaseNo,
     pub address: SocketAddr,
+    /// What it is spoken to in.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 mod shared_policy {

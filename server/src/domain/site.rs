@@ -1,9 +1,12 @@
 //! Where apps are reached: the base domain and the port that visitors use.
 use super::hostname::HostnameError;
 use super::{AppName, Hostname};
+use std::fmt;
+use std::sync::Arc;
 
-/// The port that a URL leaves out.
+/// The ports that a URL leaves out.
 const USUAL_PORT: u16 = 80;
+const USUAL_HTTPS_PORT: u16 = 443;
 
 /// Always a host of the dashboard: browsers take it for this machine, or for a tunnel's end, and trust it as they trust HTTPS.
 pub const LOCAL_ADMIN_HOST: &str = "paas.localhost";
@@ -13,6 +16,21 @@ pub struct Site {
     pub base_domain: Hostname,
     pub http_port: u16,
     pub ssh_port: u16,
+    /// Without it nothing is served by HTTPS.
+    pub https: Option<Https>,
+}
+
+/// The port for HTTPS, and who knows for which hosts a certificate lives now.
+#[derive(Clone)]
+pub struct Https {
+    pub port: u16,
+    pub has_certificate: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Https {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Https").field("port", &self.port).finish_non_exhaustive()
+    }
 }
 
 impl Site {
@@ -36,13 +54,26 @@ impl Site {
         format!("ssh://paas@{}:{}/{app}", self.base_domain, self.ssh_port)
     }
 
+    /// The link to a host: by https once a certificate lives for it.
     pub fn url_of(&self, host: &str) -> String {
-        if self.http_port == USUAL_PORT {
-            format!("http://{host}")
-        } else {
-            format!("http://{host}:{}", self.http_port)
+        match &self.https {
+            Some(https) if self.is_secure(host) => url("https", host, https.port, USUAL_HTTPS_PORT),
+            Some(_) | None => url("http", host, self.http_port, USUAL_PORT),
         }
     }
+
+    /// Where visitors come.
+    pub fn ports(&self) -> Vec<u16> {
+        std::iter::once(self.http_port).chain(self.https.as_ref().map(|https| https.port)).collect()
+    }
+
+    pub fn is_secure(&self, host: &str) -> bool {
+        self.https.as_ref().is_some_and(|https| (https.has_certificate)(host))
+    }
+}
+
+fn url(scheme: &str, host: &str, port: u16, usual: u16) -> String {
+    if port == usual { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }
 }
 
 #[cfg(test)]
@@ -51,12 +82,26 @@ mod tests {
 
     #[test]
     fn hosts_right_below_the_base_domain_belong_to_apps() {
-        let site = Site { base_domain: "example.com".parse().unwrap(), http_port: 80, ssh_port: 22 };
+        let site = Site { base_domain: "example.com".parse().unwrap(), http_port: 80, ssh_port: 22, https: None };
         let app_of = |host: &str| site.app_of(&host.parse().unwrap()).map(|app| app.to_string());
         assert_eq!(app_of("blog.example.com"), Some("blog".to_owned()));
         for host in ["example.com", "a.b.example.com", "blogexample.com", "blog.example.org", "www.example.com"] {
             assert_eq!(app_of(host), None, "{host}");
         }
         assert_eq!(site.remote(&"blog".parse().unwrap()), "ssh://paas@example.com:22/blog");
+    }
+
+    #[test]
+    fn a_link_is_by_https_where_a_certificate_lives() {
+        let has_certificate = Arc::new(|host: &str| host == "blog.example.com");
+        let https = Some(Https { port: 443, has_certificate });
+        let mut site = Site { base_domain: "example.com".parse().unwrap(), http_port: 80, ssh_port: 22, https };
+        assert_eq!(site.url_of("blog.example.com"), "https://blog.example.com");
+        assert_eq!(site.url_of("shop.example.com"), "http://shop.example.com");
+        site.https.as_mut().unwrap().port = 8443;
+        assert_eq!(site.url_of("blog.example.com"), "https://blog.example.com:8443");
+        site.https = None;
+        site.http_port = 8080;
+        assert_eq!(site.url_of("blog.example.com"), "http://blog.example.com:8080");
     }
 }

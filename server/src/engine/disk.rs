@@ -1,6 +1,6 @@
 //! What the engine's disk is used for, as far as it is ours, and how to make room on it.
 use super::Result;
-use crate::domain::{AppId, ContainerId, ImageId};
+use crate::domain::{AppId, ContainerId, ImageId, VolumeKey};
 use async_trait::async_trait;
 use std::path::PathBuf;
 
@@ -18,7 +18,8 @@ pub struct DiskUse {
     pub images: Vec<ImageUse>,
     /// What instances wrote to their own disks.
     pub instances: Vec<(Option<AppId>, u64)>,
-    pub volumes: Vec<(Option<AppId>, u64)>,
+    /// Whose they are the store knows: a volume outlives its app.
+    pub volumes: Vec<(VolumeKey, u64)>,
     /// BuildKit's cache does not say whose it is: this is all of it.
     pub build_cache_bytes: u64,
     /// What of it no build uses now.

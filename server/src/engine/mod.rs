@@ -23,7 +23,7 @@ pub use volume_copy::VolumeCopies;
 
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
-use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, MountPath, ReleaseNo, VolumeKey};
+use crate::domain::{AppId, AppKey, ContainerId, ImageId, Moment, MountPath, Protocol, ReleaseNo, VolumeKey};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -42,6 +42,8 @@ pub mod label {
     /// The slot's number within its process type.
     pub const INDEX: &str = "paas.index";
     pub const EPOCH: &str = "paas.epoch";
+    /// What it is spoken to in; without it HTTP/1.1.
+    pub const PROTOCOL: &str = "paas.protocol";
     /// Name of a one-off instance (`run.7`), which has it instead of the three above: plans do not see it.
     pub const JOB: &str = "paas.job";
     /// On a one-off instance that goes on when the server that started it ends.
@@ -74,6 +76,8 @@ pub struct InstanceSpec {
     pub release: ReleaseNo,
     pub slot: Slot,
     pub epoch: u64,
+    /// What its web instances are spoken to in.
+    pub protocol: Protocol,
     pub image: ImageId,
     /// `None`: the image's own entrypoint and command.
     pub shell_command: Option<String>,
@@ -117,6 +121,7 @@ pub struct Observed {
     pub release: ReleaseNo,
     pub slot: Slot,
     pub epoch: u64,
+    pub protocol: Protocol,
     /// When the engine made it.
     pub created_at: Moment,
     pub state: ObservedState,
@@ -218,6 +223,15 @@ pub struct Inventory {
     pub volumes: Vec<VolumeKey>,
 }
 
+/// All containers of ours, by what they are for.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    pub instances: Vec<Observed>,
+    pub one_offs: Vec<OneOffSeen>,
+    /// Those among them, and others, that are frozen.
+    pub paused: Vec<(ContainerId, Option<AppId>)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineFacts {
     /// `Docker 20.10.24`, say.
@@ -234,6 +248,12 @@ pub trait Engine: OneOffEngine + VolumeCopies + DiskEngine {
 
     /// All instances of ours; with `app`, of that app alone.
     async fn instances(&self, app: Option<AppId>) -> Result<Vec<Observed>>;
+
+    /// Instances, one-offs and what is frozen, at one moment where the engine can tell that by one list.
+    async fn census(&self) -> Result<Census> {
+        let (instances, one_offs) = (self.instances(None).await?, self.one_offs(None).await?);
+        Ok(Census { instances, one_offs, paused: self.paused().await? })
+    }
 
     /// Makes and starts an instance; leaves nothing behind when it fails. Returns its address; one that has ended
     /// already has [`NO_ADDRESS`], and the next list tells how it ended.

@@ -5,6 +5,7 @@
 //! - systemd: a scope per step, `system.slice/docker-<25 letters>.scope` (instances have 64 hex digits there). Each is
 //!   limited as it appears; steps that run side by side have the limits each.
 use super::build_limits::{BuildLimits, PERIOD_MICROS};
+use super::cores::{all_but_the_first, list};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,8 @@ impl ControlGroups {
             ]
         };
         self.make(&files)?;
-        self.write(&files)
+        self.write(&files)?;
+        self.pin(all_but_the_first)
     }
 
     /// As they were made.
@@ -61,7 +63,30 @@ impl ControlGroups {
                 ("memory", "memory.limit_in_bytes", "-1"),
             ]
         };
-        self.write(&files.into_iter().map(|(folder, file, value)| (folder, file, value.to_owned())).collect())
+        self.write(&files.into_iter().map(|(folder, file, value)| (folder, file, value.to_owned())).collect())?;
+        self.pin(list)
+    }
+
+    /// Keeps steps to some of the cores that their parent may use, where the controller is at hand: a share of the time
+    /// alone leaves an app waiting for the end of a build's turn, milliseconds each time.
+    fn pin(&self, which: fn(&str) -> Option<String>) -> anyhow::Result<()> {
+        let controller = if self.is_v2() { self.root.clone() } else { self.root.join("cpuset") };
+        for group in self.groups_below(&controller) {
+            let Some(parent) = group.parent() else { continue };
+            let of_parent = |file: &str| std::fs::read_to_string(parent.join(file)).unwrap_or_default();
+            let (cores, memories) = if self.is_v2() {
+                (of_parent("cpuset.cpus.effective"), None)
+            } else {
+                (of_parent("cpuset.effective_cpus"), Some(of_parent("cpuset.effective_mems")))
+            };
+            let Some(cores) = which(cores.trim()) else { continue };
+            // The first version gives a group no memory to begin with, and then nothing can run in it.
+            if let Some(memories) = memories {
+                set(&group.join("cpuset.mems"), memories.trim())?;
+            }
+            set(&group.join("cpuset.cpus"), &cores)?;
+        }
+        Ok(())
     }
 
     fn is_v2(&self) -> bool {
@@ -70,7 +95,8 @@ impl ControlGroups {
 
     /// Makes the common group where Docker has made its parent: the first build finds it limited.
     fn make(&self, files: &Files) -> anyhow::Result<()> {
-        for (controller, ..) in files {
+        let controllers = files.iter().map(|(controller, ..)| *controller);
+        for controller in controllers.chain((!self.is_v2()).then_some("cpuset")) {
             let group = self.root.join(controller).join(&self.group);
             if group.parent().is_some_and(Path::exists) && !group.exists() {
                 std::fs::create_dir(&group).with_context(|| format!("make {}", group.display()))?;
@@ -81,12 +107,16 @@ impl ControlGroups {
 
     fn write(&self, files: &Files) -> anyhow::Result<()> {
         for (controller, file, value) in files {
-            let controller = self.root.join(controller);
-            for group in std::iter::once(controller.join(&self.group)).chain(scopes(&controller.join(SLICE))) {
+            for group in self.groups_below(&self.root.join(controller)) {
                 set(&group.join(file), value)?;
             }
         }
         Ok(())
+    }
+
+    /// The common group, whether it is there or not, and each step's that has one of its own.
+    fn groups_below(&self, controller: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+        std::iter::once(controller.join(&self.group)).chain(scopes(&controller.join(SLICE)))
     }
 }
 
@@ -179,6 +209,30 @@ mod tests {
         assert!(root.path().join("cpu/docker/buildkit").is_dir());
         assert_eq!(read(&root, "memory/docker/buildkit/memory.limit_in_bytes"), "1073741824");
         assert_eq!(read(&root, "cpu/docker/cpu.shares"), "1024\n");
+    }
+
+    #[test]
+    fn one_core_is_kept_from_builds_where_the_controller_is_at_hand() {
+        let root = tree(&[
+            ("cpu/docker/cpu.shares", "1024\n"),
+            ("cpuset/docker/cpuset.effective_cpus", "0-3\n"),
+            ("cpuset/docker/cpuset.effective_mems", "0\n"),
+            ("cpuset/docker/buildkit/cpuset.cpus", "\n"),
+            ("cpuset/docker/buildkit/cpuset.mems", "\n"),
+        ]);
+        let groups = ControlGroups::new(root.path(), Path::new("docker/buildkit"));
+        groups.limit(&LIMITS).unwrap();
+        assert_eq!(read(&root, "cpuset/docker/buildkit/cpuset.cpus"), "1-3");
+        assert_eq!(read(&root, "cpuset/docker/buildkit/cpuset.mems"), "0");
+        groups.unlimit().unwrap();
+        assert_eq!(read(&root, "cpuset/docker/buildkit/cpuset.cpus"), "0-3");
+        let root = tree(&[
+            ("cgroup.controllers", "cpu memory"),
+            ("system.slice/cpuset.cpus.effective", "0,2\n"),
+            (&format!("{STEP}/cpuset.cpus"), "\n"),
+        ]);
+        ControlGroups::new(root.path(), Path::new("docker/buildkit")).limit(&LIMITS).unwrap();
+        assert_eq!(read(&root, &format!("{STEP}/cpuset.cpus")), "2");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! firewall, or a restart of Docker, is mended within five seconds. Its own end changes nothing: the rules stay.
 mod build_limits;
 mod control_groups;
+mod cores;
 mod firewall;
 mod name_servers;
 mod report;

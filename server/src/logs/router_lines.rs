@@ -77,3 +77,28 @@ async fn write(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn router_lines_that_have_no_place_are_counted_and_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, key, stop) =
+            (Logs::new(dir.path().to_owned(), SystemClock::shared()), AppKey::new("a"), CancellationToken::new());
+        let (lines, writer) = RouterLines::new(logs.clone(), stop.clone());
+        lines.know(AppId(1), key.clone());
+        // Nobody writes yet.
+        for n in 0..QUEUE_LINES + 7 {
+            lines.line(AppId(1), format!("line {n}"));
+        }
+        assert_eq!(lines.dropped.load(Ordering::Relaxed), 7);
+        // What has come is written before the stop is looked at.
+        stop.cancel();
+        writer.await;
+        let told = logs.app(&key).unwrap().tail(1, |line| line.contains("dropped 7 router lines of all apps")).unwrap();
+        assert_eq!(told.len(), 1);
+    }
+}

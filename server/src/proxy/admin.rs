@@ -1,7 +1,7 @@
 //! Requests for the admin hosts: handed over whole to the room that answers them; its answer is streamed back.
 //!
-//! Without HTTPS only a connection from loopback gets any answer but "not found", and none that another proxy passed on:
-//! a tunnel's end is there, a stranger is not (security rule R11).
+//! Over HTTPS they are answered to anybody. Without it only a connection from loopback gets any answer but "not found", and
+//! none that another proxy passed on: a tunnel's end is there, a stranger is not (security rule R11).
 use super::body::ReplyBody;
 use super::exchange::Client;
 use super::headers::X_REQUEST_ID;
@@ -26,8 +26,10 @@ pub(super) async fn answer(
     id: &HeaderValue,
 ) -> Result<Response<ReplyBody>, StatusCode> {
     let door = client.worker.shared.dashboard.as_ref().ok_or(StatusCode::NOT_FOUND)?;
-    let peer = client.peer().filter(std::net::IpAddr::is_loopback).ok_or(StatusCode::NOT_FOUND)?;
-    if SIGNS_OF_A_PROXY.iter().any(|sign| request.headers().contains_key(sign)) {
+    let peer = client.peer().ok_or(StatusCode::NOT_FOUND)?;
+    let transport = client.transport();
+    let is_passed_on = SIGNS_OF_A_PROXY.iter().any(|sign| request.headers().contains_key(sign));
+    if transport == Transport::Plain && (is_passed_on || !peer.is_loopback()) {
         return Err(StatusCode::NOT_FOUND);
     }
     let (mut head, body) = request.into_parts();
@@ -35,7 +37,7 @@ pub(super) async fn answer(
     head.extensions.clear();
     let body = collect(&head.headers, body).await?;
     let (answer, answered) = oneshot::channel();
-    let visit = Visit { head, body, peer, transport: Transport::Plain, answer };
+    let visit = Visit { head, body, peer, transport, answer };
     door.try_send(visit).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let answer = match tokio::time::timeout(ADMIN_ANSWER_MAX, answered).await {
         Ok(Ok(answer)) => answer,

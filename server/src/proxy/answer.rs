@@ -9,8 +9,8 @@ use super::forward::{self, Reply};
 use super::host::{self, Found};
 use super::refusal::Refusal;
 use super::snapshot::Destination;
-use super::{admin, admission, headers, redirect, request_id, tunnel};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use super::{admin, admission, entrance, headers, redirect, request_id, tunnel};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::rc::Rc;
@@ -20,46 +20,89 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     let now = worker.shared.clock.now();
     let id = request_id::keep_or_make(request.headers().get(headers::X_REQUEST_ID), now, &worker.random);
     if let Some(status) = Refusal::heard(request.method(), request.uri()) {
-        return closing(refuse(&client, status, Format::Text, &id));
+        return closing(&client, refuse(&client, status, Format::Text, &id));
+    }
+    if let Some(response) = entrance::challenge(&client, &request, &id) {
+        return closing_unless_running(&client, response);
     }
     let format = Format::asked_by(request.headers());
     let found = host::find(&worker.shared.snapshot.load(), request.uri(), request.headers());
-    let has_upgrade = request.headers().contains_key(header::UPGRADE);
+    let is_misdirected = matches!(&found, Found::Destination(to) if entrance::is_misdirected(&client, to));
+    // Only an app takes one up, and its exchange says how that ended.
+    let is_of_app = matches!(found, Found::Destination(Destination::App { .. } | Destination::Redirect { .. }));
+    if (is_misdirected || !is_of_app) && request.headers().contains_key(header::UPGRADE) {
+        client.wire.decline_upgrade();
+    }
     let (app, host) = match found {
+        Found::Destination(_) if is_misdirected => {
+            return refuse(&client, StatusCode::MISDIRECTED_REQUEST, format, &id);
+        }
+        Found::Destination(destination)
+            if entrance::is_sent_to_https(&client, request.headers(), &destination, now) =>
+        {
+            let (head, _) = request.into_parts();
+            let origin = entrance::https_origin(&client, destination.host());
+            return closing_unless_running(&client, send_on(&client, destination, &head, &origin, id));
+        }
         Found::Destination(Destination::App { app, host }) => (app, host),
         Found::Destination(Destination::Redirect { app, host, to }) => {
             let (head, _) = request.into_parts();
+            let origin = redirect::origin_of(&client, &to, &head.headers, now);
             let exchange = Exchange::new(client.clone(), app, host, &head, id);
-            return closing_unless_running(&client, redirect::answer(exchange, &head, &to));
+            return closing_unless_running(&client, redirect::answer(exchange, &head, &origin));
         }
-        Found::Destination(Destination::Admin) => {
-            if has_upgrade {
-                client.wire.decline_upgrade();
-            }
+        Found::Destination(Destination::Admin { .. }) => {
             let response = match admin::answer(&client, request, &id).await {
                 Ok(response) => response,
                 // A body that was not read stands in the way of the next request.
                 Err(StatusCode::NOT_FOUND) => refuse(&client, StatusCode::NOT_FOUND, format, &id),
-                Err(status) => closing(refuse(&client, status, format, &id)),
+                Err(status) => closing(&client, refuse(&client, status, format, &id)),
             };
-            return if worker.stop.get() == Stop::Running { response } else { closing(response) };
+            return closing_unless_running(&client, response);
         }
         Found::Unknown => {
-            if has_upgrade {
-                client.wire.decline_upgrade();
-            }
             return refuse(&client, StatusCode::NOT_FOUND, format, &id);
         }
-        Found::Invalid => return closing(refuse(&client, StatusCode::BAD_REQUEST, format, &id)),
+        Found::Invalid => return closing(&client, refuse(&client, StatusCode::BAD_REQUEST, format, &id)),
     };
     let (head, body) = request.into_parts();
+    let hsts = entrance::hsts_of(&client, &app);
     let exchange = Box::new(Exchange::new(client.clone(), app, host, &head, id));
-    closing_unless_running(&client, serve(exchange, Request::from_parts(head, body), format).await)
+    let mut response = serve(exchange, Request::from_parts(head, body), format).await;
+    entrance::add_hsts(&mut response, hsts);
+    closing_unless_running(&client, response)
+}
+
+/// The same path and query, at another origin.
+fn send_on(
+    client: &Rc<Client>,
+    destination: Destination,
+    head: &http::request::Parts,
+    origin: &str,
+    id: HeaderValue,
+) -> Response<ReplyBody> {
+    match destination {
+        Destination::App { app, host } | Destination::Redirect { app, host, .. } => {
+            redirect::answer(Exchange::new(client.clone(), app, host, head, id), head, origin)
+        }
+        Destination::Admin { .. } => {
+            client.wire.rest();
+            redirect::response(head, origin, &id)
+        }
+    }
+}
+
+/// The answer to a head that is refused before anything is done with it.
+pub(super) fn turn_away(client: &Client, headers: &HeaderMap, refusal: Refusal) -> Response<ReplyBody> {
+    let worker = &client.worker;
+    let now = worker.shared.clock.now();
+    let id = request_id::keep_or_make(headers.get(headers::X_REQUEST_ID), now, &worker.random);
+    closing(client, refuse(client, refusal.status(), Format::asked_by(headers), &id))
 }
 
 fn closing_unless_running(client: &Client, response: Response<ReplyBody>) -> Response<ReplyBody> {
     if client.worker.stop.get() != Stop::Running && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return closing(response);
+        return closing(client, response);
     }
     response
 }
@@ -67,7 +110,8 @@ fn closing_unless_running(client: &Client, response: Response<ReplyBody>) -> Res
 async fn serve(mut exchange: Box<Exchange>, mut request: Request<Incoming>, format: Format) -> Response<ReplyBody> {
     let mut expected = request.headers().get_all(header::EXPECT).iter();
     if expected.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return closing(give_up(exchange, Fault::UnknownExpectation, format));
+        let client = exchange.client.clone();
+        return closing(&client, give_up(exchange, Fault::UnknownExpectation, format));
     }
     if !request.body().is_end_stream() {
         exchange.body_bytes = request.body().size_hint().upper().unwrap_or(u64::MAX);
@@ -151,11 +195,12 @@ fn give_up(mut exchange: Box<Exchange>, fault: Fault, format: Format) -> Respons
 /// Behind an answer of ours the rest of a body is read and dropped, so that its sender gets to read the answer.
 fn drop_body(response: Response<ReplyBody>, exchange: &Exchange) -> Response<ReplyBody> {
     let is_sent = matches!(exchange.flight.stage(), Stage::Waiting | Stage::Streaming | Stage::Tunnel);
-    if exchange.body_bytes == 0 || is_sent {
+    // A stream of many ends by itself, and the connection goes on.
+    if exchange.body_bytes == 0 || is_sent || exchange.client.is_stream {
         return response;
     }
     exchange.client.wire.linger();
-    closing(response)
+    closing(&exchange.client, response)
 }
 
 /// A request that concerns no app.
@@ -165,8 +210,11 @@ fn refuse(client: &Client, status: StatusCode, format: Format, id: &HeaderValue)
     Page::of_status(status, id.clone()).response(format)
 }
 
-fn closing(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+/// The connection ends behind this answer. A stream of many says nothing of it: there GOAWAY does.
+fn closing(client: &Client, mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if !client.is_stream {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

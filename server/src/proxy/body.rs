@@ -3,6 +3,7 @@ use super::admin::AdminBody;
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::flight::{Flight, Side, Stage};
+use super::headers;
 use super::upstream::Lane;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -19,7 +20,24 @@ pub(super) enum SentBody {
         flight: Rc<Flight>,
         /// What may still come of it.
         left_bytes: u64,
+        framing: Framing,
     },
+}
+
+/// How the end of a body is told on the connection it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By its length or its last chunk.
+    Http1,
+    /// By END_STREAM.
+    Http2,
+}
+
+impl Framing {
+    /// Whether a body that seems to be over was given up: the library takes a reset without an error for an end.
+    fn is_cut(self, incoming: &Incoming) -> bool {
+        self == Self::Http2 && !incoming.is_end_stream()
+    }
 }
 
 impl Body for SentBody {
@@ -27,11 +45,11 @@ impl Body for SentBody {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let Self::Stream { incoming, flight, left_bytes } = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Stream { incoming, flight, left_bytes, framing } = self.get_mut() else { return Poll::Ready(None) };
         if let Some(fault) = flight.verdict() {
             return Poll::Ready(Some(Err(io::Error::other(fault.description()))));
         }
-        let polled = Pin::new(incoming).poll_frame(cx);
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let came = frame.data_ref().map_or(0, |data| data.len() as u64);
             let Some(left) = left_bytes.checked_sub(came) else {
@@ -52,7 +70,12 @@ impl Body for SentBody {
                 Poll::Ready(None | Some(Err(_))) => flight.enter(Stage::Waiting),
             }
         }
-        polled.map_err(io::Error::other)
+        match polled {
+            Poll::Ready(None) if framing.is_cut(incoming) => {
+                Poll::Ready(Some(Err(io::Error::other("the request was reset within its body"))))
+            }
+            polled => polled.map_ok(without_framing).map_err(io::Error::other),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -74,6 +97,14 @@ impl Body for SentBody {
             Self::Stream { incoming, .. } => incoming.size_hint(),
         }
     }
+}
+
+/// Trailers may not change how a message is framed, or led.
+fn without_framing(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        headers::prepare_trailers(trailers);
+    }
+    frame
 }
 
 /// What a client is sent.
@@ -110,6 +141,13 @@ impl AppBody {
         self.exchange.flight.alight_if_sent();
     }
 
+    fn break_off(&mut self, fault: Fault, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+        self.exchange.fail(fault);
+        // Where the body's end is told by the connection's end, a plain end would look whole.
+        self.exchange.client.wire.give(super::wire::Order::Abort);
+        io::Error::other(error)
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(fault) = self.exchange.flight.verdict() {
             return Poll::Ready(Some(Err(io::Error::other(fault.description()))));
@@ -125,14 +163,15 @@ impl AppBody {
                 if self.incoming.is_end_stream() {
                     self.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(without_framing(frame))))
             }
             Some(Err(error)) => {
                 let is_flaw = super::upstream::is_flaw(&error);
-                self.exchange.fail(if is_flaw { Fault::PoorResponse } else { Fault::ResponseCut });
-                // Where the body's end is told by the connection's end, a plain end would look whole.
-                self.exchange.client.wire.give(super::wire::Order::Abort);
-                Poll::Ready(Some(Err(io::Error::other(error))))
+                let fault = if is_flaw { Fault::PoorResponse } else { Fault::ResponseCut };
+                Poll::Ready(Some(Err(self.break_off(fault, error))))
+            }
+            None if self.lane.as_ref().is_some_and(|lane| lane.framing().is_cut(&self.incoming)) => {
+                Poll::Ready(Some(Err(self.break_off(Fault::ResponseCut, "the instance reset its answer"))))
             }
             None => {
                 self.finish();

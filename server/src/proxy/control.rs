@@ -6,6 +6,7 @@ use super::limits::{INSTANCES_MAX, Spans};
 use super::rules::{Pace, Standing, hold_limits};
 use super::snapshot::{App, Destination, Serving, Snapshot};
 use super::target::{Birth, Target};
+use super::tls::Tls;
 use super::{DrainReport, ProxyProtocol, ProxySettings, RouterLog, Waker};
 use crate::clock::Clock;
 use crate::domain::instance::Traffic;
@@ -31,6 +32,9 @@ pub(super) struct Shared {
     trusted_proxies: Vec<Cidr>,
     pub(super) proxy_protocol: ProxyProtocol,
     pub(super) dashboard: Option<mpsc::Sender<Visit>>,
+    /// Without it nobody comes by HTTPS.
+    pub(super) tls: Option<Tls>,
+    pub(super) https_port: Option<u16>,
     registry: Mutex<Registry>,
 }
 
@@ -84,6 +88,8 @@ impl Shared {
             trusted_proxies: settings.trusted_proxies,
             proxy_protocol: settings.proxy_protocol,
             dashboard: settings.dashboard,
+            tls: None,
+            https_port: None,
             registry: Mutex::default(),
         };
         shared.set_routes(&RouteTable::default());
@@ -127,6 +133,7 @@ impl Shared {
                 holds.begin();
             }
             let standing = registry.standings.entry(*id).or_default();
+            let hsts = route.tls.hsts_seconds.and_then(|seconds| format!("max-age={seconds}").parse().ok());
             let app = App {
                 id: *id,
                 serving,
@@ -135,6 +142,8 @@ impl Shared {
                 hold: hold_limits(&route.policy),
                 pace: Pace::new(&route.policy, &self.spans),
                 rules: standing.rules.clone(),
+                redirects_to_https: route.tls.redirect,
+                hsts,
                 crowd: standing.crowd.clone(),
             };
             snapshot.apps.insert(*id, Arc::new(app));
@@ -150,7 +159,8 @@ impl Shared {
             snapshot.hosts.insert(host.clone(), Destination::Redirect { app, host, to });
         }
         for host in &self.admin_hosts {
-            snapshot.hosts.insert(host.as_str().into(), Destination::Admin);
+            let host: Arc<str> = host.as_str().into();
+            snapshot.hosts.insert(host.clone(), Destination::Admin { host });
         }
         snapshot
     }

@@ -159,6 +159,7 @@ fn words(status: StatusCode) -> (&'static str, &'static str) {
         413 => ("Content too large", "The body of this request is too large."),
         414 => ("Address too long", "The address of this request is too long."),
         417 => ("Expectation failed", "The request expects something that is not served here."),
+        421 => ("Misdirected request", "The certificate of this connection is not for this host. Please try again."),
         429 => ("Too many requests", "Please try again a little later."),
         431 => ("Request head too large", "The head of this request is too large."),
         500 => ("Internal error", "The request could not be answered. Please try again later."),

@@ -9,12 +9,14 @@ use super::rules::Rules;
 use super::snapshot::App;
 use super::snapshot::Way;
 use super::target::Target;
+use super::tls::Secured;
 use super::visitor::Visitor;
 use super::wire::Wire;
 use super::worker::Worker;
 use crate::domain::Maintenance;
 use crate::domain::maintenance::BYPASS_PATH;
 use crate::domain::router::{AccessLog, Sticky};
+use crate::visit::Transport;
 use http::{HeaderValue, Method, Uri, Version, header};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -22,11 +24,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A client connection, as its requests need it.
+#[derive(Clone)]
 pub(super) struct Client {
     pub(super) worker: Rc<Worker>,
     pub(super) wire: Arc<Wire>,
     /// The peer's address without its port.
     pub(super) address: HeaderValue,
+    /// What its handshake went by; `None` for plain http.
+    pub(super) secured: Option<Secured>,
+    /// Whether this is one request of many at a time (HTTP/2): its wire is its own then, and not the connection's.
+    pub(super) is_stream: bool,
     /// Whether the peer is a proxy whose word about its visitors counts.
     pub(super) is_trusted: bool,
     /// Whether somebody passed the connection on without saying whose it is.
@@ -43,7 +50,22 @@ impl Client {
         };
         let ip = ip.to_canonical();
         let address = HeaderValue::from_str(&ip.to_string()).unwrap_or(HeaderValue::from_static("-"));
-        Self { is_trusted: worker.shared.trusts(ip), worker, wire, address, is_unsaid }
+        let is_trusted = worker.shared.trusts(ip);
+        Self { worker, wire, address, secured: None, is_stream: false, is_trusted, is_unsaid }
+    }
+
+    /// The same client behind a handshake.
+    pub(super) fn by_https(self, secured: Secured) -> Self {
+        Self { secured: Some(secured), ..self }
+    }
+
+    /// The same client as one stream of its connection.
+    pub(super) fn on_stream(&self, wire: Arc<Wire>) -> Self {
+        Self { wire, is_stream: true, ..self.clone() }
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        if self.secured.is_some() { Transport::Tls } else { Transport::Plain }
     }
 
     /// Who the connection is from, as far as that is certain.
@@ -202,6 +224,7 @@ impl Exchange {
             status: self.status,
             bytes: self.bytes,
             version: self.version,
+            transport: self.client.transport(),
         };
         let text = if access_log == AccessLog::Short { line.short_text() } else { line.text() };
         self.client.worker.shared.log.line(self.app.id, text);

@@ -1,4 +1,5 @@
-//! A client's socket as hyper sees it: bytes come through the head gate, and the orders of a tick are obeyed here.
+//! A client's stream as hyper sees it: bytes come through the head gate, and the orders of a tick are obeyed here.
+use super::client_stream::ClientStream;
 use super::head_gate::{HeadGate, Ruling};
 use super::limits::{DISCARD_BYTES_MAX, EARLY_BYTES_MAX, LINGER_BYTES_MAX};
 use super::refusal::Refusal;
@@ -10,13 +11,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Read at once while a head is held, in bytes.
 const PIECE_BYTES: usize = 4096;
 
 pub(super) struct GatedIo {
-    stream: TcpStream,
+    stream: ClientStream,
     wire: Arc<Wire>,
     gate: HeadGate,
     /// Bytes not passed yet: an unfinished head, or what came behind a request for an upgrade. Empty when idle.
@@ -38,7 +38,7 @@ enum End {
 }
 
 impl GatedIo {
-    pub(super) fn new(stream: TcpStream, wire: Arc<Wire>) -> Self {
+    pub(super) fn new(stream: ClientStream, wire: Arc<Wire>) -> Self {
         let (gate, held) = (HeadGate::default(), BytesMut::new());
         Self { stream, wire, gate, held, cleared: 0, lingered_bytes: 0, end: End::Open }
     }
@@ -261,7 +261,7 @@ impl AsyncWrite for GatedIo {
     /// hyper comes by here whenever its connection is woken, also when it reads nothing: a held request's body, say.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.wire.is_waiting() {
-            if has_left(&self.stream) {
+            if has_left(self.stream.tcp()) {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionReset)));
             }
             self.wire.register_gate(cx);
@@ -276,7 +276,7 @@ impl AsyncWrite for GatedIo {
 }
 
 /// Whether the other side has ended its half of the connection, however much of it is still to be read.
-fn has_left(stream: &TcpStream) -> bool {
+fn has_left(stream: &tokio::net::TcpStream) -> bool {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut looked_at = [PollFd::new(stream, PollFlags::RDHUP)];
     let is_over = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
@@ -288,7 +288,7 @@ impl Drop for GatedIo {
     /// A broken connection is reset: a plain end would look whole where the length of a body is told by its end.
     fn drop(&mut self) {
         if self.wire.order() == Order::Abort {
-            let _ = self.stream.set_zero_linger();
+            let _ = self.stream.tcp().set_zero_linger();
         }
         self.wire.set_gone();
     }

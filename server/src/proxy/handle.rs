@@ -3,12 +3,13 @@ use super::control::{Shared, Stop};
 use super::held::HoldReport;
 use super::limits::Spans;
 use super::target::DrainReport;
+use super::tls::{CertificateFault, Tls};
 use super::worker::{self, Seat};
 use super::{ProxySettings, RouterLog, Waker};
 use crate::clock::Clock;
 use crate::domain::instance::Traffic;
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, ContainerId};
+use crate::domain::{AppId, CertificateTable, ChallengeTable, ContainerId};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -21,10 +22,11 @@ const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 /// The control plane's side of the proxy. Cheap to clone.
 #[derive(Clone)]
 pub struct ProxyHandle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     local_addr: SocketAddr,
+    https_addr: Option<SocketAddr>,
     /// Every thread holds a receiver: it is closed when all have ended.
-    threads: Arc<watch::Sender<()>>,
+    pub(super) threads: Arc<watch::Sender<()>>,
 }
 
 /// Takes the listener over: each thread accepts on a clone of it.
@@ -41,23 +43,41 @@ pub fn start(
 
 pub(super) fn start_with(
     listener: &TcpListener,
-    settings: ProxySettings,
+    mut settings: ProxySettings,
     spans: Spans,
     clock: Arc<dyn Clock>,
     log: Arc<dyn RouterLog>,
     waker: Arc<dyn Waker>,
 ) -> io::Result<ProxyHandle> {
     listener.set_nonblocking(true)?;
+    let https = settings.https.take();
+    let routes = std::mem::take(&mut settings.routes);
     let local_addr = listener.local_addr()?;
     let wanted_threads = settings.threads;
-    let shared = Arc::new(Shared::new(settings, spans, clock, log, waker));
+    let mut shared = Shared::new(settings, spans, clock, log, waker);
+    let https_addr = match &https {
+        Some((listener, certificates)) => {
+            listener.set_nonblocking(true)?;
+            let tls = Tls::new()?;
+            tls.set_certificates(certificates).iter().for_each(|fault| tracing::warn!("{fault}"));
+            let address = listener.local_addr()?;
+            (shared.tls, shared.https_port) = (Some(tls), Some(address.port()));
+            Some(address)
+        }
+        None => None,
+    };
+    let shared = Arc::new(shared);
+    shared.set_routes(&routes);
     let threads = Arc::new(watch::Sender::new(()));
     let count = match wanted_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count,
     };
-    let handle = ProxyHandle { shared, local_addr, threads };
-    let spawned = (0..count).try_for_each(|index| handle.spawn(index, listener.try_clone()?));
+    let handle = ProxyHandle { shared, local_addr, https_addr, threads };
+    let spawned = (0..count).try_for_each(|index| {
+        let https = https.as_ref().map(|(listener, _)| listener.try_clone()).transpose()?;
+        handle.spawn(index, listener.try_clone()?, https)
+    });
     if let Err(error) = spawned {
         handle.say(Stop::Cut);
         return Err(error);
@@ -100,6 +120,27 @@ impl ProxyHandle {
         self.local_addr
     }
 
+    /// Where visitors come by HTTPS.
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.https_addr
+    }
+
+    /// Publishes certificates: handshakes that begin after this returned go by them. Returns those that cannot be served;
+    /// what was served for their hosts before goes on to be. Without HTTPS nothing happens.
+    pub fn set_certificates(&self, table: &CertificateTable) -> Vec<CertificateFault> {
+        self.shared.tls.as_ref().map_or_else(Vec::new, |tls| tls.set_certificates(table))
+    }
+
+    /// Publishes what a CA that is checking is answered. Returns the certificates that cannot be shown to it.
+    pub fn set_challenges(&self, table: &ChallengeTable) -> Vec<CertificateFault> {
+        self.shared.tls.as_ref().map_or_else(Vec::new, |tls| tls.set_challenges(table))
+    }
+
+    /// Whether a certificate lives for the host: it is served, and in date.
+    pub fn has_certificate(&self, host: &str) -> bool {
+        self.shared.tls.as_ref().is_some_and(|tls| tls.has_certificate(host, self.shared.clock.now()))
+    }
+
     /// Stops accepting, lets answers close their connections, waits at most `grace` for the rest, then cuts it.
     pub async fn shut_down(&self, grace: Duration) {
         let linger = self.shared.spans.linger.min(grace / 2);
@@ -117,9 +158,9 @@ impl ProxyHandle {
         }
     }
 
-    fn spawn(&self, index: usize, listener: TcpListener) -> io::Result<()> {
+    fn spawn(&self, index: usize, http: TcpListener, https: Option<TcpListener>) -> io::Result<()> {
         let (shared, local_addr, alive) = (self.shared.clone(), self.local_addr, self.threads.subscribe());
-        let seat = Seat { shared, listener, local_addr, alive };
+        let seat = Seat { shared, http, https, local_addr, alive };
         std::thread::Builder::new().name(format!("proxy-{index}")).spawn(move || worker::run(seat)).map(drop)
     }
 

@@ -197,8 +197,10 @@ fn trim_blanks(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// Without noughts before it: some read these as octal.
 pub(super) fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
-    let is_plain = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
+    let is_plain =
+        matches!(value, [b'0'] | [b'1'..=b'9', ..]) && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
     let odd = Refusal::Malformed("odd Content-Length");
     if is_plain { Ok(value.iter().fold(0, |sum, b| sum * 10 + u64::from(b - b'0'))) } else { Err(odd) }
 }

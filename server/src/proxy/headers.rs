@@ -62,6 +62,14 @@ pub(super) fn prepare_response(headers: &mut HeaderMap, exchange: &Exchange) {
     }
 }
 
+/// Trailers on their way through: none of them may frame, route or authorise a message after the fact. RFC 9110, 6.5.1.
+pub(super) fn prepare_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    for name in [&header::HOST, &header::CONTENT_LENGTH, &header::TRAILER, &header::AUTHORIZATION, &header::COOKIE] {
+        trailers.remove(name);
+    }
+}
+
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         strip_named(headers);

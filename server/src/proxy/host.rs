@@ -72,7 +72,7 @@ mod tests {
     fn outcome(target: &str, host: &'static str) -> &'static str {
         let mut snapshot = Snapshot::default();
         for known in ["blog.example.com", "xn--bcher-kva.example"] {
-            snapshot.hosts.insert(known.into(), Destination::Admin);
+            snapshot.hosts.insert(known.into(), Destination::Admin { host: known.into() });
         }
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_bytes(host.as_bytes()).unwrap());

@@ -27,12 +27,36 @@ pub(super) const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// Each direction of a tunnel, in bytes.
 pub(super) const TUNNEL_BUFFER_BYTES: usize = 4 * 1024;
 
+/// Streams a client may have open at a time on one HTTP/2 connection.
+pub(super) const H2_STREAMS_MAX: u32 = 128;
+/// What one HTTP/2 stream may send before it is read, in bytes, either way; with the buffer towards the other side: 256 KiB.
+pub(super) const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+/// The same for all streams of a connection: as much as they have, so that one that is not read stops no other.
+pub(super) const H2_CONNECTION_WINDOW_BYTES: u32 = H2_STREAM_WINDOW_BYTES * H2_STREAMS_MAX;
+/// Written to one HTTP/2 stream and not sent yet, in bytes.
+pub(super) const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Whole head of an HTTP/2 message, in bytes as RFC 9113 counts them (32 for each field besides): 431 beyond, and beyond
+/// four times as much the connection ends.
+pub(super) const H2_HEAD_BYTES_MAX: u32 = 64 * 1024;
+/// Streams that a client reset before we saw them: GOAWAY beyond (CVE-2023-44487).
+pub(super) const H2_UNSEEN_RESETS_MAX: usize = 128;
+/// Streams that we reset on one connection because of what its client sent: GOAWAY beyond.
+pub(super) const H2_OWN_RESETS_MAX: usize = 256;
+/// Resets a client may send at once on one connection, and how many more with every tick: it is broken off beyond.
+pub(super) const H2_RESETS_BURST_MAX: u32 = 1000;
+pub(super) const H2_RESETS_PER_TICK: u32 = 250;
+/// Frames that carry nothing (PING, PRIORITY, empty DATA, unknown ones; SETTINGS counts for 100) in one tick: broken off
+/// beyond.
+pub(super) const H2_CONTROL_FRAMES_PER_TICK_MAX: u32 = 10_000;
+
 /// Client connections one thread carries; beyond that it stops accepting until one ends.
 pub(super) const CONNECTIONS_MAX: usize = 10_000;
 /// Connections waiting in the kernel are the kernel's; these are idle ones to one instance, per thread.
 pub(super) const IDLE_LANES_MAX: usize = 256;
 /// What a waiting request takes up beside its body, in bytes.
 pub(super) const WAITING_BYTES: u64 = 8 * 1024;
+/// TLS sessions remembered for clients that resume them by id; tickets are kept by the clients.
+pub(super) const SESSIONS_MAX: usize = 4096;
 /// Instances remembered after they left the table; drained ones beyond that are forgotten.
 pub(super) const INSTANCES_MAX: usize = 10_000;
 /// Times a claim is tried again because the table changed under it.
@@ -68,6 +92,8 @@ pub(super) struct Spans {
     pub(super) tick: Duration,
     /// First byte of a head to its last: 408 beyond.
     pub(super) head: Duration,
+    /// TLS handshake, from the first byte on: the connection ends beyond.
+    pub(super) handshake: Duration,
     /// Client connection without a request.
     pub(super) keep_alive_idle: Duration,
     /// Request held while its app starts or is exchanged: H20 beyond; or is paused: H80 beyond.
@@ -106,6 +132,7 @@ impl Default for Spans {
         Self {
             tick: Duration::from_millis(250),
             head: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
             keep_alive_idle: Duration::from_mins(1),
             hold: Duration::from_secs(30),
             connect: Duration::from_secs(2),

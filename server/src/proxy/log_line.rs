@@ -1,6 +1,7 @@
 //! The router's line: Heroku's keys, verbatim, so that existing tools read it.
 use super::fault::Fault;
 use super::limits::LOGGED_PATH_BYTES_MAX;
+use crate::visit::Transport;
 use http::{Method, Version};
 use std::fmt::Write;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub(super) struct LogLine<'a> {
     pub(super) status: u16,
     pub(super) bytes: u64,
     pub(super) version: Version,
+    pub(super) transport: Transport,
 }
 
 impl LogLine<'_> {
@@ -28,13 +30,17 @@ impl LogLine<'_> {
             line.push_str(key);
             line.push_str(value);
         }
-        let protocol = if self.version == Version::HTTP_10 { "http1.0" } else { "http1.1" };
+        let protocol = match self.version {
+            Version::HTTP_10 => "http1.0",
+            Version::HTTP_2 => "http2",
+            _ => "http1.1",
+        };
         let (connect, service) = (self.connect.as_millis(), self.service.as_millis());
-        let (process, status, bytes) = (self.process, self.status, self.bytes);
+        let (process, status, bytes, tls) = (self.process, self.status, self.bytes, self.transport == Transport::Tls);
         let _ = write!(
             line,
             "\" process={process} connect={connect}ms service={service}ms status={status} bytes={bytes} \
-             protocol={protocol} tls=false"
+             protocol={protocol} tls={tls}"
         );
         line
     }
@@ -94,6 +100,7 @@ mod tests {
             status,
             bytes: 13,
             version: Version::HTTP_11,
+            transport: if fault.is_none() { Transport::Tls } else { Transport::Plain },
         }
     }
 
@@ -115,11 +122,12 @@ mod tests {
         assert_eq!(
             line(None, 200),
             "at=info method=GET path=\"/a?b=%22c%22\" host=blog.example.com request_id=0189-id fwd=\"203.0.113.7\" \
-             process=web.1 connect=0ms service=18ms status=200 bytes=13 protocol=http1.1 tls=false"
+             process=web.1 connect=0ms service=18ms status=200 bytes=13 protocol=http1.1 tls=true"
         );
         assert!(
             line(Some(Fault::RequestTimeout), 504)
                 .starts_with("at=error code=H12 desc=\"Request timeout\" method=GET path=")
         );
+        assert!(line(Some(Fault::RequestTimeout), 504).ends_with("protocol=http1.1 tls=false"));
     }
 }

@@ -4,11 +4,13 @@
 //! the routes, atomics and channels cross threads; a request takes no lock. The control plane talks to it through
 //! [`ProxyHandle`]; what flows back goes through [`RouterLog`] and [`Waker`].
 //!
-//! A request, in reading order: `worker` accepts · `gated_io` and `head_gate` judge the raw head · `answer` finds the app
-//! (`host`, `snapshot`), and `admission` asks what its owner set (`rules`) · `forward` claims an instance (`balance`, `claim`,
-//! or waits in `crowd`), takes a connection (`pool`) and sends · `answer_gate` judges what comes back, `body` streams it ·
-//! `tunnel` and `relay` after an upgrade. `exchange` accounts for it, `flight` is what `watch` looks at every tick: all time
-//! limits but that of a connect are kept there, without a timer per request.
+//! A request, in reading order: `worker` accepts (`proxy_protocol`) · `handshake` secures it where it comes by HTTPS (`tls`) ·
+//! `gated_io` and `head_gate` judge the raw head (`h2_io`, `h2_frames` and `h2_head` what comes by HTTP/2, through `h2_in`) ·
+//! `answer` finds the app (`entrance`, `host`, `snapshot`), and `admission` asks what its owner set (`rules`) · `forward`
+//! claims an instance (`balance`, `claim`, or waits in `crowd`), takes a connection (`pool`, `trunk`) and sends ·
+//! `answer_gate` judges what comes back, `body` streams it · `tunnel` and `relay` after an upgrade. `exchange` accounts for
+//! it, `flight` is what `watch` looks at every tick: all time limits but that of a connect are kept there, without a timer
+//! per request.
 
 mod admin;
 mod admission;
@@ -19,9 +21,12 @@ mod body;
 mod buckets;
 mod chunk_scan;
 mod claim;
+mod client_stream;
 mod control;
 mod cookies;
 mod crowd;
+mod dress;
+mod entrance;
 mod error_page;
 mod exchange;
 mod fault;
@@ -29,7 +34,12 @@ mod flight;
 mod forward;
 mod frames;
 mod gated_io;
+mod h2_frames;
+mod h2_head;
+mod h2_in;
+mod h2_io;
 mod handle;
+mod handshake;
 mod head_gate;
 mod head_scan;
 mod headers;
@@ -49,6 +59,8 @@ mod snapshot;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod trunk;
 mod tunnel;
 mod upstream;
 mod visitor;
@@ -61,15 +73,18 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
-use crate::domain::{AppId, Cidr, Hostname};
+use crate::domain::route::RouteTable;
+use crate::domain::{AppId, CertificateTable, Cidr, Hostname};
 use crate::visit::Visit;
+use std::net::TcpListener;
 use tokio::sync::mpsc;
 
 pub use handle::{ProxyHandle, start};
 pub use held::HoldReport;
 pub use target::DrainReport;
+pub use tls::CertificateFault;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct ProxySettings {
     /// Threads that carry requests; 0 means one per core.
     pub threads: usize,
@@ -80,6 +95,10 @@ pub struct ProxySettings {
     pub proxy_protocol: ProxyProtocol,
     /// Where requests for them go; without it they find nothing.
     pub dashboard: Option<mpsc::Sender<Visit>>,
+    /// Where visitors come by HTTPS, and the certificates to begin with; without it nobody does.
+    pub https: Option<(TcpListener, CertificateTable)>,
+    /// The table to begin with: visitors may wait at a listener that was handed over, and are answered at once.
+    pub routes: RouteTable,
 }
 
 /// Whether every connection begins with who it is from, in the PROXY protocol.

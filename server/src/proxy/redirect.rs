@@ -1,29 +1,47 @@
-//! Visitors of a name that an app had before are sent on to the one it has now, with the path and query they asked for.
+//! Visitors who are sent on, with the path and query they asked for: from a name that an app had before to the one it has
+//! now, and from http to https.
 use super::body::ReplyBody;
-use super::exchange::Exchange;
+use super::entrance;
+use super::exchange::{Client, Exchange};
 use super::headers::X_REQUEST_ID;
+use crate::domain::Moment;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+/// Sends a visitor of an app on; `origin` is scheme and host.
+pub(super) fn answer(mut exchange: Exchange, head: &Parts, origin: &str) -> Response<ReplyBody> {
+    let response = response(head, origin, &exchange.request_id);
+    exchange.answered(response.status().as_u16());
+    exchange.succeed();
+    response
+}
 
 /// GET and HEAD by 301, which everything understands; other methods by 308, which repeats them with their body.
-pub(super) fn answer(mut exchange: Exchange, head: &Parts, to: &str) -> Response<ReplyBody> {
+pub(super) fn response(head: &Parts, origin: &str, id: &HeaderValue) -> Response<ReplyBody> {
     let is_plain = head.method == Method::GET || head.method == Method::HEAD;
     let status = if is_plain { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
-    let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let location = format!("http://{to}{}{path}", port_of(host));
     let mut response = Response::new(ReplyBody::Empty);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::from_str(&location) {
+    if let Ok(location) = HeaderValue::from_str(&format!("{origin}{path}")) {
         headers.insert(header::LOCATION, location);
     }
-    // The name may be freed, and be another app's one day.
+    // The name may be freed, the certificate may go.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(X_REQUEST_ID, exchange.request_id.clone());
-    exchange.answered(status.as_u16());
-    exchange.succeed();
+    headers.insert(X_REQUEST_ID, id.clone());
     response
+}
+
+/// Where the new name `to` is visited: by https if the visitor came so and a certificate lives for it, else by http, at
+/// the port that they named.
+pub(super) fn origin_of(client: &Client, to: &str, headers: &HeaderMap, now: Moment) -> String {
+    let tls = client.worker.shared.tls.as_ref().filter(|_| client.secured.is_some());
+    match tls {
+        Some(tls) if tls.has_certificate(to, now) => entrance::https_origin(client, to),
+        Some(_) => format!("http://{to}{}", client.worker.http_port_suffix()),
+        None => format!("http://{to}{}", port_of(headers.get(header::HOST).map_or(b"", HeaderValue::as_bytes))),
+    }
 }
 
 /// `:8080` where the visitor named a port; they go on at the same one.

@@ -6,6 +6,7 @@ use super::held::{Held, HoldLimits};
 use super::rules::{Pace, Rules};
 use super::target::Target;
 use crate::domain::{AppId, Maintenance};
+use http::HeaderValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,7 +30,17 @@ pub(super) enum Destination {
         to: Arc<str>,
     },
     /// A host of the dashboard.
-    Admin,
+    Admin {
+        host: Arc<str>,
+    },
+}
+
+impl Destination {
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::App { host, .. } | Self::Redirect { host, .. } | Self::Admin { host } => host,
+        }
+    }
 }
 
 pub(super) struct App {
@@ -42,6 +53,9 @@ pub(super) struct App {
     /// `None`: its owner set nothing about the router.
     pub(super) rules: Option<Arc<Rules>>,
     pub(super) crowd: Arc<Crowd>,
+    /// Where a certificate lives.
+    pub(super) redirects_to_https: bool,
+    pub(super) hsts: Option<HeaderValue>,
 }
 
 /// Where a request of an app goes now.

@@ -5,7 +5,7 @@ use super::crowd::Crowd;
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use crate::domain::instance::Traffic;
 use crate::domain::route::Backend;
-use crate::domain::{AppId, ContainerId, hex::hex};
+use crate::domain::{AppId, ContainerId, Protocol, hex::hex};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub(super) struct Target {
     /// As router lines name it: `web.1`.
     pub(super) process: String,
     pub(super) address: SocketAddr,
+    /// What it is spoken to in.
+    pub(super) protocol: Protocol,
     /// Never used twice: the pools are keyed by it, so that a reused address cannot meet an old connection.
     pub(super) serial: u64,
     claim: Claim,
@@ -80,6 +82,7 @@ impl Target {
             app,
             process: backend.slot.to_string(),
             address: backend.address,
+            protocol: backend.protocol,
             serial,
             claim: Claim::new(),
             closed_tick: AtomicU32::new(0),

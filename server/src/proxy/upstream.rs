@@ -1,9 +1,11 @@
-//! Connections to instances, over `hyper::client::conn`: one request at a time each.
+//! Connections to instances, over `hyper::client::conn`: by HTTP/1.1 one request at a time each, by HTTP/2 (`trunk`) many.
 use super::answer_gate::{AnswerGate, Asked};
-use super::body::SentBody;
+use super::body::{Framing, SentBody};
 use super::limits::{BUFFER_BYTES_MAX, LANE_IDLE_MAX};
+use super::pool::is_idempotent;
 use super::sync::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use super::target::Target;
+use super::trunk::Ride;
 use super::worker::Worker;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
@@ -24,8 +26,14 @@ pub(super) struct Lane {
     pub(super) is_reused: bool,
     /// How long it may idle.
     pub(super) idle_max: Duration,
-    sender: http1::SendRequest<SentBody>,
-    talk: Arc<Talk>,
+    way: Way,
+}
+
+enum Way {
+    /// HTTP/1.1: the connection is this request's alone.
+    Alone { sender: http1::SendRequest<SentBody>, talk: Arc<Talk> },
+    /// HTTP/2: the connection carries others too.
+    Shared(Ride),
 }
 
 /// What a connection and its requests tell each other. Shared within one thread; atomic because hyper wants `Send`.
@@ -64,30 +72,66 @@ impl Lane {
                 tracing::trace!("a connection to an instance ended: {error}");
             }
         });
-        Ok(Self { target, is_reused: false, idle_max: LANE_IDLE_MAX, sender, talk })
+        let way = Way::Alone { sender, talk };
+        Ok(Self { target, is_reused: false, idle_max: LANE_IDLE_MAX, way })
+    }
+
+    /// A place on a connection that others use too; it never idles in the pool.
+    pub(super) fn on_trunk(target: Arc<Target>, ride: Ride) -> Self {
+        Self { target, is_reused: false, idle_max: Duration::ZERO, way: Way::Shared(ride) }
+    }
+
+    pub(super) fn framing(&self) -> Framing {
+        match self.way {
+            Way::Alone { .. } => Framing::Http1,
+            Way::Shared(_) => Framing::Http2,
+        }
     }
 
     pub(super) async fn send(
         &mut self,
         request: Request<SentBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
-        self.talk.has_spoken.store(false, Relaxed);
-        let asked = if *request.method() == Method::HEAD { Asked::Head } else { Asked::Other };
-        self.talk.asked.store(asked as u8, Relaxed);
-        self.sender.try_send_request(request).await
+        match &mut self.way {
+            Way::Alone { sender, talk } => {
+                talk.has_spoken.store(false, Relaxed);
+                let asked = if *request.method() == Method::HEAD { Asked::Head } else { Asked::Other };
+                talk.asked.store(asked as u8, Relaxed);
+                sender.try_send_request(request).await
+            }
+            Way::Shared(ride) => ride.sender.try_send_request(request).await,
+        }
     }
 
-    pub(super) fn has_spoken(&self) -> bool {
-        self.talk.has_spoken.load(Relaxed)
+    /// Whether a request without a body that failed may be sent again: the connection died of age before a byte of an
+    /// answer, or the instance said itself that it did nothing with it.
+    pub(super) fn may_have_left(&self, error: &hyper::Error, method: &Method) -> bool {
+        let is_safe = self.is_reused && is_idempotent(method);
+        match &self.way {
+            Way::Alone { talk, .. } => is_safe && !talk.has_spoken.load(Relaxed),
+            Way::Shared(_) => match h2_error(error) {
+                Some(error) if error.is_io() => is_safe,
+                Some(error) => is_unprocessed(error),
+                None => is_safe,
+            },
+        }
     }
 
     /// Whether the last answer is over, and the next request may be sent at once.
     pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+        match &self.way {
+            Way::Alone { sender, .. } => sender.is_ready(),
+            Way::Shared(_) => false,
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.sender.is_closed() || self.target.is_closed() || self.talk.is_spoiled.load(Relaxed)
+        match &self.way {
+            Way::Alone { sender, talk } => {
+                sender.is_closed() || self.target.is_closed() || talk.is_spoiled.load(Relaxed)
+            }
+            Way::Shared(_) => true,
+        }
     }
 
     /// An app that names its own time is left one second before it.
@@ -104,6 +148,25 @@ impl Lane {
 pub(super) fn is_flaw(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
+/// What HTTP/2 says about a failure, if it was one of its.
+pub(super) fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(known) = cause {
+        if let Some(found) = known.downcast_ref() {
+            return Some(found);
+        }
+        cause = known.source();
+    }
+    None
+}
+
+/// RFC 9113, section 8.7: refused, or behind the last stream that a GOAWAY without an error counts.
+fn is_unprocessed(error: &h2::Error) -> bool {
+    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let is_behind = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_remote() && (is_refused || is_behind)
 }
 
 /// An instance's socket as hyper sees it: what it says comes through the answer gate.

@@ -19,11 +19,12 @@ pub(super) struct Visitor {
 
 impl Visitor {
     pub(super) fn of(client: &Client, headers: &HeaderMap) -> Self {
+        let transport = client.transport();
         let direct = Self {
             address: client.address.clone(),
-            scheme: "http",
+            scheme: transport.scheme(),
             host: None,
-            port: client.worker.forwarded_port.clone(),
+            port: client.worker.forwarded_port(transport),
         };
         if client.is_trusted {
             direct.corrected(headers, |address| client.worker.shared.trusts(address))

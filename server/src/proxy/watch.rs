@@ -10,6 +10,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     head: u32,
+    handshake: u32,
     keep_alive_idle: u32,
     hold: u32,
     tunnel_idle: u32,
@@ -25,6 +26,7 @@ impl Limits {
     pub(super) fn new(spans: &Spans) -> Self {
         Self {
             head: spans.ticks(spans.head),
+            handshake: spans.ticks(spans.handshake),
             keep_alive_idle: spans.ticks(spans.keep_alive_idle),
             hold: spans.ticks(spans.hold),
             tunnel_idle: spans.ticks(spans.tunnel_idle),
@@ -129,14 +131,23 @@ impl Watched {
             }
             (Mood::Idle, Order::None) if waited > limits.keep_alive_idle => self.wire.give(Order::Close),
             (Mood::Head, Order::None) if waited > limits.head => self.wire.give(Order::Timeout),
-            (Mood::Busy, _) | (Mood::Idle | Mood::Head, Order::None | Order::Close | Order::Timeout | Order::Abort) => {
-            }
+            (Mood::Handshake, Order::None) if waited > limits.handshake => self.wire.give(Order::Abort),
+            (Mood::Busy | Mood::Handshake, _)
+            | (Mood::Idle | Mood::Head, Order::None | Order::Close | Order::Timeout | Order::Abort) => {}
         }
     }
 
     /// On our own way out: connections that wait for nothing are closed.
     pub(super) fn close_if_idle(&self) {
-        if self.wire.mood().0 == Mood::Idle && self.wire.order() == Order::None {
+        let may_close = matches!(self.wire.mood().0, Mood::Idle | Mood::Handshake) || self.wire.carries_many();
+        if may_close && self.wire.order() == Order::None {
+            self.wire.give(Order::Close);
+        }
+    }
+
+    /// The same earlier, where the protocol has a word for it that loses nothing under way: GOAWAY.
+    pub(super) fn take_leave(&self) {
+        if self.wire.carries_many() && self.wire.order() == Order::None {
             self.wire.give(Order::Close);
         }
     }

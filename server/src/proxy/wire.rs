@@ -2,6 +2,7 @@
 //! atomic because hyper wants an upgraded connection to be `Send`.
 use super::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use futures_util::task::AtomicWaker;
+use std::sync::Arc;
 use std::task::Context;
 
 #[derive(Debug, Default)]
@@ -17,6 +18,11 @@ pub(super) struct Wire {
     is_lingering: AtomicBool,
     /// Set when the connection ended: it needs no watching any more.
     is_gone: AtomicBool,
+    /// Set where the connection carries many requests at a time (HTTP/2): each of them has a wire of its own, and this
+    /// one is the connection's.
+    carries_many: AtomicBool,
+    /// How many of them are under way.
+    requests: AtomicU32,
     gate: AtomicWaker,
 }
 
@@ -29,6 +35,8 @@ pub(super) enum Mood {
     Head = 1,
     /// Us: a request is under way.
     Busy = 2,
+    /// The rest of a TLS handshake.
+    Handshake = 3,
 }
 
 /// What a tick tells a gate to do. A later order replaces an earlier one.
@@ -57,6 +65,7 @@ impl Wire {
         let mood = match self.mood.load(Relaxed) {
             0 => Mood::Idle,
             1 => Mood::Head,
+            3 => Mood::Handshake,
             _ => Mood::Busy,
         };
         (mood, self.changes.load(Relaxed))
@@ -77,6 +86,57 @@ impl Wire {
     pub(super) fn set_mood(&self, mood: Mood) {
         self.mood.store(mood as u8, Relaxed);
         self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    pub(super) fn carry_many(&self) {
+        self.carries_many.store(true, Relaxed);
+    }
+
+    pub(super) fn carries_many(&self) -> bool {
+        self.carries_many.load(Relaxed)
+    }
+
+    /// One more request on a connection that carries many.
+    pub(super) fn begin(self: &Arc<Self>) -> Turn {
+        self.requests.fetch_add(1, Relaxed);
+        self.settle();
+        Turn { wire: self.clone() }
+    }
+
+    /// A head begins, of a connection that carries many: its time starts now.
+    pub(super) fn begin_head(&self) {
+        self.set_mood(Mood::Head);
+    }
+
+    /// The bytes just read left off within a head, maybe the same as before.
+    pub(super) fn stay_in_head(&self) {
+        if self.mood().0 != Mood::Head {
+            self.begin_head();
+        }
+    }
+
+    /// The bytes just read left off behind a head.
+    pub(super) fn leave_head(&self) {
+        if self.mood().0 == Mood::Head {
+            self.set_mood(self.mood_without_head());
+        }
+    }
+
+    /// Something moved on a connection that carries many: an idle one is not idle since before.
+    pub(super) fn stir(&self) {
+        if self.mood().0 == Mood::Idle {
+            self.set_mood(Mood::Idle);
+        }
+    }
+
+    fn settle(&self) {
+        if self.mood().0 != Mood::Head {
+            self.set_mood(self.mood_without_head());
+        }
+    }
+
+    fn mood_without_head(&self) -> Mood {
+        if self.requests.load(Relaxed) == 0 { Mood::Idle } else { Mood::Busy }
     }
 
     pub(super) fn order(&self) -> Order {
@@ -145,5 +205,17 @@ impl Wire {
 
     pub(super) fn set_gone(&self) {
         self.is_gone.store(true, Relaxed);
+    }
+}
+
+/// One of many requests on a connection, from its head until its answer is handed over or given up.
+pub(super) struct Turn {
+    wire: Arc<Wire>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.wire.requests.fetch_sub(1, Relaxed);
+        self.wire.settle();
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::{Child, Command};
 
 /// Configuration for both directions; nothing of it can be overridden by a repository or the system.
@@ -19,7 +20,7 @@ const COMMON: [&str; 9] = [
     "core.packedGitLimit=256m",
     "pack.threads=1",
     "pack.windowMemory=64m",
-    // A collection beside a push may take what the push has just brought and nothing points at yet.
+    // Collecting beside a push may take what the push has just brought and nothing points at yet: `collection` begins it.
     "gc.auto=0",
 ];
 
@@ -69,6 +70,15 @@ pub(super) fn upload_pack(settings: &ReceiverSettings, repo: &Path, protocol: Op
     }
     command.args(["-c", "core.hooksPath=/dev/null", "upload-pack", "--strict", "--end-of-options"]).arg(repo);
     command.spawn().context("start git upload-pack")
+}
+
+/// Starts `git gc`, which drops what nothing points at and is older than `age`. git itself refuses a second one beside
+/// it: one that a server which died has left.
+pub(super) fn collect(settings: &ReceiverSettings, repo: &Path, age: Duration) -> anyhow::Result<Child> {
+    let mut command = git(settings, None);
+    command.args(["-c", "core.hooksPath=/dev/null", "--git-dir"]).arg(repo);
+    command.args(["gc", "--quiet"]).arg(format!("--prune={}.seconds.ago", age.as_secs()));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("start git gc")
 }
 
 #[expect(clippy::disallowed_methods, reason = "this file is the one place that starts processes")]

@@ -93,6 +93,10 @@ fn shortened(path: &str) -> String {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/fuzz/exec_line.rs"]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
 //! What a stranger, a key holder and a push may use at most (security rule R16).
+use super::collection::CollectionLimits;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub struct Limits {
     pub quiet: Duration,
     /// Bounds of a pushed tree.
     pub tree: TreeLimits,
+    /// What becomes of what refused pushes have left.
+    pub collection: CollectionLimits,
 }
 
 impl Default for Limits {
@@ -68,6 +71,7 @@ impl Default for Limits {
             pack_bytes: 1 << 30,
             quiet: Duration::from_secs(15),
             tree: TreeLimits::default(),
+            collection: CollectionLimits::default(),
         }
     }
 }

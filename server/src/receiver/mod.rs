@@ -4,11 +4,12 @@
 //! what it asks for (`exec_line`). `transport` runs `git` on a channel (`child`), `console` a command. git's hooks are
 //! this very program (`hook`); they talk to `hook_socket`, which rules on the refs (`ref_rules`), hands the push to the
 //! builder and sends its transcript back (`deploy`). `pushes` knows the sessions under way, and what a refused first
-//! push must not leave behind.
+//! push must not leave behind; `collection` rids the repositories of what other refused pushes have left.
 
 mod backlog;
 mod child;
 mod client;
+mod collection;
 mod connection;
 mod console;
 mod deploy;
@@ -28,6 +29,7 @@ mod shallow;
 mod sweep;
 mod transport;
 
+pub use collection::CollectionLimits;
 pub use hook::{is_hook, run_hook};
 pub use limits::{Limits, TreeLimits};
 pub use public_key::{KeyError, ParsedKey, parse_public_key};
@@ -35,13 +37,13 @@ pub use public_key::{KeyError, ParsedKey, parse_public_key};
 use crate::builder::{Builder, Repos, Ticket};
 use crate::clock::Clock;
 use crate::console::Console;
-use crate::domain::{App, AppId, BuildId, KeyId, Pusher, RefMove, Site};
+use crate::domain::{App, AppId, BuildId, Failure, KeyId, Pusher, RefMove, Site};
 use crate::logs::Logs;
 use crate::store::Store;
 use anyhow::Context;
 use async_trait::async_trait;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -88,6 +90,8 @@ pub struct Neighbours {
 pub trait Intake: Send + Sync {
     /// Takes a push in, durably.
     async fn enqueue(&self, app: &App, moves: RefMove, pusher: &Pusher) -> anyhow::Result<Ticket>;
+    /// Refuses a push whose pack would have too little room below `place`, after having tried to make some.
+    async fn make_room(&self, place: &Path) -> Result<(), Failure>;
     /// Ends a build that is not over; `false`: it was over already.
     async fn cancel(&self, app: AppId, build: BuildId, by: &str) -> anyhow::Result<bool>;
 }
@@ -96,6 +100,10 @@ pub trait Intake: Send + Sync {
 impl Intake for Builder {
     async fn enqueue(&self, app: &App, moves: RefMove, pusher: &Pusher) -> anyhow::Result<Ticket> {
         Self::enqueue(self, app, moves, pusher).await
+    }
+
+    async fn make_room(&self, place: &Path) -> Result<(), Failure> {
+        Self::make_room(self, place).await
     }
 
     async fn cancel(&self, app: AppId, build: BuildId, by: &str) -> anyhow::Result<bool> {
@@ -117,6 +125,7 @@ struct Room {
     neighbours: Neighbours,
     sessions: sessions::Sessions,
     pushes: pushes::Pushes,
+    tally: collection::Tally,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -149,11 +158,13 @@ pub async fn start(
         neighbours,
         sessions: sessions::Sessions::default(),
         pushes: pushes::Pushes::default(),
+        tally: collection::Tally::default(),
         tracker,
         stop,
     });
     room.tracker.spawn(hook_socket::serve(Arc::clone(&room), hooks));
     room.tracker.spawn(sessions::end_those_of_removed_keys(Arc::clone(&room)));
+    room.tracker.spawn(collection::collect_by_and_by(Arc::clone(&room)));
     room.tracker.spawn(listener::accept(
         Arc::clone(&room),
         listener,

@@ -1,6 +1,7 @@
 //! The pushes under way. Each has a token that its hooks present, for one app and one session only.
 use super::Room;
 use super::frames::RefCommands;
+use crate::builder::InUse;
 use crate::domain::{App, AppName, Pusher, RefMove};
 use crate::store::{StoreError, random_hex};
 use anyhow::Context;
@@ -31,6 +32,8 @@ pub(super) struct Push {
     checked: Mutex<Option<Checked>>,
     shallow_roots: Mutex<Vec<String>>,
     accepted: AtomicBool,
+    /// Nothing that it has brought is collected before it is over.
+    _in_use: InUse,
 }
 
 /// What pre-receive found out, for proc-receive to act on.
@@ -88,6 +91,7 @@ impl Pushes {
                 return Err(error);
             }
         };
+        let in_use = neighbours.repos.in_use(&app.key).await;
         let push = Arc::new(Push {
             token,
             app,
@@ -96,6 +100,7 @@ impl Pushes {
             checked: Mutex::default(),
             shallow_roots: Mutex::default(),
             accepted: AtomicBool::new(false),
+            _in_use: in_use,
         });
         lock(&room.pushes.under_way).insert(push.token.clone(), Arc::clone(&push));
         drop(turn);
@@ -109,6 +114,7 @@ impl Pushes {
 
     /// Ends a push; a first one that was refused before its build leaves nothing behind.
     pub(super) async fn end(room: &Arc<Room>, push: &Push) {
+        room.tally.count_push(push.app.id);
         let turn = room.pushes.turn.lock().await;
         let is_last = {
             let mut under_way = lock(&room.pushes.under_way);

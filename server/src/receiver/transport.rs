@@ -28,6 +28,11 @@ pub(super) async fn receive(call: Call, name: AppName) {
         let error = NameError::AppReserved(name.to_string());
         return client.refuse(format!("paas: cannot push to `{name}`: {error}\n"), FAILED).await;
     }
+    // Said before the pack comes, and not when it has filled the disk.
+    if let Err(failure) = room.neighbours.intake.make_room(room.neighbours.repos.dir()).await {
+        let advice = failure.advice().map(|advice| format!("paas: {advice}\n")).unwrap_or_default();
+        return client.refuse(format!("paas: no room for a push to {name}: {failure}\n{advice}"), FAILED).await;
+    }
     let (push, repo) = match Pushes::begin(&room, &name, caller, client.left.clone()).await {
         Ok(begun) => begun,
         Err(error) if is_destroying(&error) => return client.refuse(format!("paas: {error}\n"), FAILED).await,
@@ -65,8 +70,10 @@ fn full_disk(repo: &Path) -> Option<String> {
 /// `git-upload-pack`: a clone or fetch of an app that exists.
 pub(super) async fn upload(call: Call, name: AppName) {
     let Call { room, git_protocol, mut client, .. } = call;
+    let _in_use;
     let started = match clone_source(&room, &name).await {
         Ok(Some((app, repo))) => {
+            _in_use = room.neighbours.repos.in_use(&app.key).await;
             note_new_name(&room, &client, &name, &app).await;
             child::upload_pack(&room.settings, &repo, git_protocol.as_deref())
         }

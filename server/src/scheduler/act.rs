@@ -2,7 +2,7 @@
 use super::House;
 use super::hold::HOLD_GRACE;
 use super::publish::{backends, ready_backends};
-use super::reconcile::Sheet;
+use super::reconcile::{Sheet, Terms};
 use crate::crash_point;
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::{Seen, Slot};
@@ -120,7 +120,7 @@ impl House {
             return self.start_made(sheet, no, slot, &made.id).await;
         }
         let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-        let spec = match self.spec(&sheet.app, release, slot, epoch).await {
+        let spec = match self.spec(&sheet.app, release, (slot, epoch), sheet.terms_of(&slot.process)).await {
             Ok(spec) => spec,
             Err(error) => return self.not_started(sheet, no, slot, error).await,
         };
@@ -142,16 +142,16 @@ impl House {
         &self,
         app: &App,
         release: &Release,
-        slot: &Slot,
-        epoch: u64,
+        (slot, epoch): (&Slot, u64),
+        Terms { limits, protocol }: Terms,
     ) -> anyhow::Result<InstanceSpec> {
-        let limits = self.tools.store.limits(app.id).await?.get(&slot.process).copied().unwrap_or_default();
         Ok(InstanceSpec {
             app: app.id,
             app_key: app.key.clone(),
             release: release.no,
             slot: slot.clone(),
             epoch,
+            protocol,
             image: release.image.clone(),
             shell_command: match release.processes.get(&slot.process) {
                 Some(Command::Shell(line)) => Some(line.clone()),
@@ -191,7 +191,7 @@ impl House {
     }
 
     async fn route(&self, sheet: &Sheet, seen: &[Seen], to: &[ContainerId]) {
-        let ready = ready_backends(to, seen, |s| self.address_of(sheet, s));
+        let ready = ready_backends(to, seen, |s| self.door_of(sheet, s));
         let now = self.tools.clock.now();
         let crashes = self.memory(sheet.app.id).lock().unwrap_or_else(PoisonError::into_inner).crashes.clone();
         self.publish(sheet, backends(ready, &sheet.wanted, seen, &crashes, now)).await;

@@ -30,27 +30,33 @@ impl Scheduler {
     }
 }
 
+impl Frozen {
+    /// Lets the app go on, and returns when it does.
+    pub async fn thaw(mut self) {
+        let ids = std::mem::take(&mut self.ids);
+        self.house.let_go_on(self.app, &ids).await;
+    }
+}
+
 impl Drop for Frozen {
     fn drop(&mut self) {
         let (house, app, ids) = (Arc::clone(&self.house), self.app, std::mem::take(&mut self.ids));
-        self.house.tools.tracker.spawn(async move {
-            for id in &ids {
-                if let Err(error) = house.tools.engine.unpause(id).await {
-                    tracing::warn!("cannot let {} go on, the next sweep tries again: {error}", id.short());
-                }
-            }
-            house.frozen.lock().unwrap_or_else(PoisonError::into_inner).remove(&app);
-        });
+        self.house.tools.tracker.spawn(async move { house.let_go_on(app, &ids).await });
     }
 }
 
 impl House {
+    async fn let_go_on(&self, app: AppId, ids: &[ContainerId]) {
+        for id in ids {
+            if let Err(error) = self.tools.engine.unpause(id).await {
+                tracing::warn!("cannot let {} go on, the next sweep tries again: {error}", id.short());
+            }
+        }
+        self.frozen.lock().unwrap_or_else(PoisonError::into_inner).remove(&app);
+    }
+
     /// Lets everything go on that is frozen and that nobody holds still.
-    pub(super) async fn thaw(&self) {
-        let paused = match self.tools.engine.paused().await {
-            Ok(paused) => paused,
-            Err(error) => return tracing::debug!("cannot look for frozen instances: {error}"),
-        };
+    pub(super) async fn thaw(&self, paused: Vec<(ContainerId, Option<AppId>)>) {
         for (id, app) in paused {
             let is_held =
                 app.is_some_and(|app| self.frozen.lock().unwrap_or_else(PoisonError::into_inner).contains(&app));

@@ -74,7 +74,7 @@ impl House {
     ) -> anyhow::Result<()> {
         let made = async {
             let release = sheet.release(no).with_context(|| format!("find {no} of {}", sheet.app.name))?;
-            let spec = self.spec(&sheet.app, release, slot, epoch).await?;
+            let spec = self.spec(&sheet.app, release, (slot, epoch), sheet.terms_of(&slot.process)).await?;
             let id = self.tools.engine.make(&spec).await?;
             self.note_mounted(&spec).await;
             anyhow::Ok(id)

@@ -223,9 +223,9 @@ mod tests {
     #[test]
     fn a_changed_policy_alone_is_a_change() {
         let mut table = RouteTable::default();
-        let backends = crate::domain::route::Backends::Off;
+        let (backends, tls) = (crate::domain::route::Backends::Off, crate::domain::TlsPolicy::default());
         let (name, maintenance, policy) = ("blog".parse().unwrap(), crate::domain::Maintenance::Off, Arc::default());
-        table.apps.insert(AppId(1), AppRoute { name, backends, maintenance, policy });
+        table.apps.insert(AppId(1), AppRoute { name, backends, maintenance, tls, policy });
         let mut hosts = hosts("blog.test", &[], &[]);
         assert!(hosts.enter(AppId(1), &mut table) && !hosts.enter(AppId(1), &mut table));
         hosts.policy = Arc::new(RouterPolicy { bypass: Some(String::new()), ..RouterPolicy::default() });

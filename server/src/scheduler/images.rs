@@ -3,10 +3,11 @@
 //! Only images that carry our label and an app's. An image goes in one turn with the look at who needs it; whoever is
 //! about to make a release of an old image takes the same turn ([`Scheduler::image_turn`]).
 use super::{House, Scheduler};
-use crate::disk::RELEASES_WITH_IMAGES;
-use crate::domain::{App, Failure};
+use crate::disk::{RELEASES_WITH_IMAGES, Shortage};
+use crate::domain::{App, Failure, Size};
 use crate::engine::AppImage;
 use anyhow::Context;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::MutexGuard;
@@ -28,6 +29,31 @@ impl Scheduler {
     pub async fn make_room(&self) -> Result<(), Failure> {
         let disk = &self.0.tools.disk;
         let Some(shortage) = disk.shortage().await else { return Ok(()) };
+        self.collect_for(&shortage).await;
+        match disk.shortage().await {
+            None => Ok(()),
+            Some(still) => Err(disk.refusal(&still).await),
+        }
+    }
+
+    /// The same for the disk of one folder.
+    pub async fn make_room_at(&self, place: &Path) -> Result<(), Failure> {
+        let disk = &self.0.tools.disk;
+        let Some(shortage) = disk.shortage_at(place) else { return Ok(()) };
+        self.collect_for(&shortage).await;
+        match disk.shortage_at(place) {
+            None => Ok(()),
+            Some(still) => Err(disk.refusal(&still).await),
+        }
+    }
+
+    /// Where the engine's disk is and what is free there, in words; for who has just met its end.
+    pub async fn engine_disk(&self) -> Option<String> {
+        let (place, free_bytes) = self.0.tools.disk.engine_place().await?;
+        Some(format!("the engine's disk ({}, {} free now)", place.display(), Size(free_bytes)))
+    }
+
+    async fn collect_for(&self, shortage: &Shortage) {
         tracing::info!("{} is short of room, collecting", shortage.place.display());
         let made = async {
             self.0.collect_images().await?;
@@ -35,10 +61,6 @@ impl Scheduler {
         };
         if let Err(error) = made.await {
             tracing::warn!("cannot make room: {error:#}");
-        }
-        match disk.shortage().await {
-            None => Ok(()),
-            Some(still) => Err(disk.refusal(&still).await),
         }
     }
 }

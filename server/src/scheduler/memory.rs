@@ -3,7 +3,7 @@ use super::probe::ProbeState;
 use crate::domain::failure::Exit;
 use crate::domain::instance::Slot;
 use crate::domain::plan::{CommandLedger, CommandRun, CrashLedger, Crashes, STEADY_TIME};
-use crate::domain::{ContainerId, Moment, ReleaseNo};
+use crate::domain::{ContainerId, Moment, Protocol, ReleaseNo};
 use crate::proxy::DrainReport;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -59,6 +59,7 @@ pub(super) enum Clearing {
 pub(super) struct Known {
     pub(super) release: ReleaseNo,
     pub(super) address: IpAddr,
+    pub(super) protocol: Protocol,
     /// By our own clock, which the engine's may differ from.
     pub(super) seen_since: Moment,
     pub(super) probe: Arc<ProbeState>,

@@ -4,6 +4,7 @@
 //! a reboot and somebody's `docker rm -f`. Only this room starts or stops instances.
 
 mod act;
+mod certificates;
 mod clear;
 mod collect;
 mod cron;
@@ -20,6 +21,7 @@ mod observe;
 mod one_off;
 mod one_off_care;
 mod probe;
+mod probe_h2c;
 mod publish;
 mod reconcile;
 mod release_command;
@@ -124,6 +126,7 @@ impl Scheduler {
         tracker.spawn(Arc::clone(&house).keep_time());
         tracker.spawn(Arc::clone(&house).collect_garbage());
         tracker.spawn(Arc::clone(&house).watch_disk());
+        tracker.spawn(Arc::clone(&house).follow_certificates());
         Self(house)
     }
 

@@ -8,7 +8,7 @@ use crate::domain::instance::{Probe, Seen, Slot, State, Traffic};
 use crate::domain::limits::{Limits, Memory};
 use crate::domain::plan::SETTLE_TIME;
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Moment, ProcessType, ReleaseNo};
+use crate::domain::{App, AppId, ContainerId, Moment, ProcessType, Protocol, ReleaseNo};
 use crate::engine::{EngineError, Observed, ObservedState};
 use crate::logs::Mask;
 use std::collections::{BTreeMap, HashSet};
@@ -145,24 +145,25 @@ impl House {
         };
         let probe = Arc::new(ProbeState::new(progress));
         if let Some(release) = release.filter(|_| o.slot.process.is_web() && !is_adopted) {
-            self.spawn_probe(context, SocketAddr::new(address, release.port), &probe, &watch);
+            let door = (SocketAddr::new(address, release.port), o.protocol);
+            self.spawn_probe(context, door, &probe, &watch);
         }
         let mask = release.map(|r| Mask::of(&r.config)).unwrap_or_default();
         // It ends with the instance, or with `watch`.
         drop(collect::spawn(self, context.app, o, mask, begin, watch.clone()));
-        Known { release: o.release, address, seen_since, probe, watch }
+        Known { release: o.release, address, protocol: o.protocol, seen_since, probe, watch }
     }
 
     fn spawn_probe(
         self: &Arc<Self>,
         context: &WatchContext<'_>,
-        address: SocketAddr,
+        (address, protocol): (SocketAddr, Protocol),
         state: &Arc<ProbeState>,
         watch: &CancellationToken,
     ) {
         let Some(host) = self.host_of(&context.app.name) else { return };
         let (house, state, watch, app) = (Arc::clone(self), Arc::clone(state), watch.clone(), context.app.id);
-        let question = Question { host, health: context.health.clone() };
+        let question = Question { host, health: context.health.clone(), protocol };
         self.tools.tracker.spawn(async move {
             if probe_until_ready(address, &question, &state, &*house.tools.clock, &watch).await {
                 house.wake(app);

@@ -2,6 +2,7 @@
 //! that is dropped, the instance is ended and removed, however the owner went. What a server that died left behind is
 //! removed by the next one, but for those that are to go on without it ([`Keep::Always`]).
 use super::collect::Begin;
+use super::reconcile::Terms;
 use super::{House, Scheduler};
 use crate::domain::failure::Exit;
 use crate::domain::instance::Slot;
@@ -200,7 +201,12 @@ impl Drop for OneOff {
 
 impl House {
     async fn create_one_off(&self, app: &App, release: &Release, order: &Order) -> anyhow::Result<(ContainerId, u64)> {
-        let mut instance = self.spec(app, release, &order.name, 0).await?;
+        let (store, process) = (&self.tools.store, &order.name.process);
+        let terms = Terms {
+            limits: store.limits(app.id).await?.get(process).copied().unwrap_or_default(),
+            protocol: store.protocols(app.id).await?.get(process).copied().unwrap_or_default(),
+        };
+        let mut instance = self.spec(app, release, (&order.name, 0), terms).await?;
         instance.env.extend(order.env.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())));
         let (line, words) = match &order.run {
             Run::Line(line) => (Some(line.clone()), None),

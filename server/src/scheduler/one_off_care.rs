@@ -5,7 +5,7 @@ use super::collect::{self, Begin};
 use super::one_off::{GRACE, OneOff};
 use crate::domain::instance::Slot;
 use crate::domain::release::Release;
-use crate::domain::{App, ContainerId, Moment};
+use crate::domain::{App, ContainerId, Moment, Protocol};
 use crate::engine::{Keep, Observed, ObservedState, OneOffSeen};
 use crate::logs::Mask;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ impl House {
             release: release.no,
             slot: one_off.name().clone(),
             epoch: 0,
+            protocol: Protocol::Http1,
             created_at: Moment::default(),
             state: ObservedState::Created,
         };
@@ -74,11 +75,7 @@ impl House {
     }
 
     /// Puts away what an earlier server has left, and takes up what is to go on.
-    pub(super) async fn sweep_one_offs(self: &Arc<Self>) {
-        let all = match self.tools.engine.one_offs(None).await {
-            Ok(all) => all,
-            Err(error) => return tracing::debug!("cannot look for one-offs: {error}"),
-        };
+    pub(super) async fn sweep_one_offs(self: &Arc<Self>, all: &[OneOffSeen]) {
         for seen in all.iter().filter(|seen| !self.one_offs.has(seen.app, &seen.name)) {
             if let Err(error) = self.sweep_one_off(seen).await {
                 tracing::warn!("cannot take care of {}: {error:#}", seen.name);

@@ -1,8 +1,9 @@
 //! Is a web instance ready? TCP accept, then a GET of its health path with a good answer, twice in a row.
+use super::probe_h2c;
 use crate::clock::Clock;
 use crate::domain::health::Health;
 use crate::domain::instance::Probe;
-use crate::domain::{Hostname, Moment};
+use crate::domain::{Hostname, Moment, Protocol};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -21,6 +22,7 @@ const WAIT_PART: u32 = 8;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Passes in a row that make an instance ready.
 const PASSES: u32 = 2;
+pub(super) const USER_AGENT: &str = "paas-health-check";
 
 /// The state of one instance's probe, shared between the probing task and the passes.
 pub(super) struct ProbeState(Mutex<Progress>);
@@ -54,6 +56,7 @@ pub(super) struct Question {
     /// The app's own host: some apps refuse others.
     pub(super) host: Hostname,
     pub(super) health: Health,
+    pub(super) protocol: Protocol,
 }
 
 /// Probes until the instance is ready or `stop` is cancelled. Returns whether it became ready.
@@ -95,23 +98,35 @@ pub(super) async fn probe_until_ready(
 
 /// One connection, one request; the status of the answer, and whether it is a good one.
 async fn ask(address: SocketAddr, question: &Question) -> anyhow::Result<(u16, bool)> {
-    let Question { host, health } = question;
     let stream = TcpStream::connect(address).await?;
+    match question.protocol {
+        Protocol::Http1 => ask_by_http1(stream, question).await,
+        Protocol::H2c => probe_h2c::ask(stream, question).await,
+    }
+}
+
+/// The status of an answer, and whether it is a good one.
+pub(super) fn judge(question: &Question, answer: &http::Response<()>) -> (u16, bool) {
+    let status = answer.status().as_u16();
+    let location = answer.headers().get(http::header::LOCATION).and_then(|location| location.to_str().ok());
+    (status, question.health.accepts(status, location, &question.host))
+}
+
+async fn ask_by_http1(stream: TcpStream, question: &Question) -> anyhow::Result<(u16, bool)> {
+    let Question { host, health, .. } = question;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = http::Request::get(health.path())
         .header(http::header::HOST, host.as_str())
-        .header(http::header::USER_AGENT, "paas-health-check")
+        .header(http::header::USER_AGENT, USER_AGENT)
         .header(http::header::CONNECTION, "close")
         .header("x-forwarded-proto", "https")
         .body(Empty::<Bytes>::new())?;
     let exchange = async move {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status().as_u16();
-        let location = answer.headers().get(http::header::LOCATION).and_then(|location| location.to_str().ok());
-        let is_good = health.accepts(status, location, host);
+        let (head, mut body) = sender.send_request(request).await?.into_parts();
+        let judged = judge(question, &http::Response::from_parts(head, ()));
         // The body is read to its first part only: a page that never ends is an answer all the same.
-        let _ = answer.into_body().frame().await;
-        Ok((status, is_good))
+        let _ = body.frame().await;
+        Ok(judged)
     };
     tokio::pin!(exchange);
     tokio::select! {

@@ -5,7 +5,7 @@ use super::reconcile::Sheet;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment};
+use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment, Protocol, TlsPolicy};
 use crate::proxy::HoldReport;
 use crate::store;
 use std::collections::{BTreeSet, HashMap};
@@ -22,11 +22,18 @@ pub(super) struct Publisher {
     pub(super) hosting: tokio::sync::Mutex<HashMap<AppId, Hosts>>,
     /// Orders the writes to the store as the publications were.
     saving: tokio::sync::Mutex<()>,
+    /// Orders the publications of certificates as they were read.
+    pub(super) certifying: tokio::sync::Mutex<()>,
 }
 
 impl Publisher {
     pub(super) fn new(saved: RouteTable) -> Self {
-        Self { table: Mutex::new(saved), hosting: tokio::sync::Mutex::default(), saving: tokio::sync::Mutex::default() }
+        Self {
+            table: Mutex::new(saved),
+            hosting: tokio::sync::Mutex::default(),
+            saving: tokio::sync::Mutex::default(),
+            certifying: tokio::sync::Mutex::default(),
+        }
     }
 }
 
@@ -44,21 +51,21 @@ impl House {
 
     /// Publishes who answers for an app, if that changed; the proxy acts on it before this returns.
     pub(super) async fn publish(&self, sheet: &Sheet, backends: Backends) {
-        let (app, maintenance) = (&sheet.app, sheet.maintenance);
+        let (app, maintenance, tls) = (&sheet.app, sheet.maintenance, sheet.tls);
         self.note_hold(sheet, &backends);
         self.tools.router_lines.know(app.id, app.key.clone());
         // The policy is the hosts' matter.
-        let route = AppRoute { name: app.name.clone(), backends, maintenance, policy: Arc::default() };
+        let route = AppRoute { name: app.name.clone(), backends, maintenance, tls, policy: Arc::default() };
         self.publish_route(app.id, route).await;
     }
 
     /// Changes what stands before an app's backends; whoever answers goes on to. The engine is not asked.
-    async fn publish_maintenance(&self, app: AppId, maintenance: Maintenance) {
+    async fn publish_change(&self, app: AppId, change: impl FnOnce(&mut AppRoute)) {
         {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
             // One that was never published is, by its first look.
             let Some(route) = table.apps.get_mut(&app) else { return };
-            route.maintenance = maintenance;
+            change(route);
             self.tools.proxy.set_routes(&table);
         }
         self.save_routes_or_report().await;
@@ -99,8 +106,16 @@ impl super::Scheduler {
     /// Lets an app's visitors in, answers them, or makes them wait: at once, and from now on.
     pub async fn set_maintenance(&self, app: AppId, maintenance: Maintenance) -> crate::store::Result<()> {
         self.0.tools.store.set_maintenance(app, maintenance).await?;
-        self.0.publish_maintenance(app, maintenance).await;
+        self.0.publish_change(app, |route| route.maintenance = maintenance).await;
         // A pass under way may publish what it read before.
+        self.wake(app);
+        Ok(())
+    }
+
+    /// What an app wants of HTTPS: at once, and from now on.
+    pub async fn set_tls_policy(&self, app: AppId, policy: TlsPolicy) -> crate::store::Result<()> {
+        self.0.tools.store.set_tls_policy(app, policy).await?;
+        self.0.publish_change(app, |route| route.tls = policy).await;
         self.wake(app);
         Ok(())
     }
@@ -144,17 +159,18 @@ pub(super) fn backends(
     }
 }
 
-/// The backends that `ids` name, with the address and port that the proxy connects to.
+/// The backends that `ids` name, with the address and port that the proxy connects to, and what it speaks there.
 pub(super) fn ready_backends(
     ids: &[ContainerId],
     seen: &[Seen],
-    address: impl Fn(&Seen) -> Option<SocketAddr>,
+    door: impl Fn(&Seen) -> Option<(SocketAddr, Protocol)>,
 ) -> Vec<Backend> {
     ids.iter()
         .filter_map(|id| seen.iter().find(|s| s.id == *id))
         .filter_map(|s| {
-            let address = address(s)?;
-            Some(Backend { container: s.id.clone(), slot: s.slot.clone(), release: s.release, address })
+            let (address, protocol) = door(s)?;
+            let (container, slot, release) = (s.id.clone(), s.slot.clone(), s.release);
+            Some(Backend { container, slot, release, address, protocol })
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::limits::Limits;
 use crate::domain::plan::{Action, Candidate, CommandRun, CrashLedger, ReleaseCommand, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Rollout};
+use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Protocol, Rollout, TlsPolicy};
 use crate::store::StoreError;
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -28,7 +28,16 @@ pub(super) struct Sheet {
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
     pub(super) maintenance: Maintenance,
+    pub(super) tls: TlsPolicy,
     pub(super) limits: BTreeMap<ProcessType, Limits>,
+    protocols: BTreeMap<ProcessType, Protocol>,
+}
+
+/// What an app's owner set for the instances of one process type.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) limits: Limits,
+    pub(super) protocol: Protocol,
 }
 
 impl Sheet {
@@ -39,6 +48,11 @@ impl Sheet {
     /// What instances of a type may use.
     pub(super) fn limits_of(&self, process: &ProcessType) -> Limits {
         self.limits.get(process).copied().unwrap_or_default()
+    }
+
+    /// What instances of a type are made to speak and may use.
+    pub(super) fn terms_of(&self, process: &ProcessType) -> Terms {
+        Terms { limits: self.limits_of(process), protocol: self.protocols.get(process).copied().unwrap_or_default() }
     }
 
     pub(super) fn health(&self) -> &Health {
@@ -137,8 +151,10 @@ impl House {
         let formation = store.formation(app).await?;
         let epochs = store.epochs(app, &formation).await?;
         let (exclusive, maintenance) = (self.is_exclusive(app).await?, store.maintenance(app).await?);
+        let tls = store.tls_policy(app).await?;
         let held_since = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since;
         let (limits, health) = (store.limits(app).await?, store.health(app).await?);
+        let protocols = store.protocols(app).await?;
         // Of an app that is being destroyed nothing is wanted any more.
         let wanted = if row.destroying {
             Wanted { stopped: true, ..Wanted::default() }
@@ -154,24 +170,25 @@ impl House {
                 held_since,
             }
         };
-        Ok(Sheet { app: row, live, starting, wanted, maintenance, limits })
+        Ok(Sheet { app: row, live, starting, wanted, maintenance, tls, limits, protocols })
     }
 
     /// Republishes who answers: the same instances, or why there are none.
     pub(super) async fn publish_standing(&self, sheet: &Sheet, seen: &[Seen], crashes: &CrashLedger, now: Moment) {
         let routed: Vec<ContainerId> =
             seen.iter().filter(|s| s.traffic == Traffic::Routed).map(|s| s.id.clone()).collect();
-        let ready = ready_backends(&routed, seen, |s| self.address_of(sheet, s));
+        let ready = ready_backends(&routed, seen, |s| self.door_of(sheet, s));
         self.publish(sheet, backends(ready, &sheet.wanted, seen, crashes, now)).await;
     }
 
     /// Where the proxy reaches an instance. The port of one whose release is neither live nor starting is the published one.
-    pub(super) fn address_of(&self, sheet: &Sheet, s: &Seen) -> Option<SocketAddr> {
+    pub(super) fn door_of(&self, sheet: &Sheet, s: &Seen) -> Option<(SocketAddr, Protocol)> {
         let published = || self.published_address(sheet.app.id, &s.id).map(|address| address.port());
         let port = sheet.release(s.release).map(|release| release.port).or_else(published)?;
         let memory = self.memory(sheet.app.id);
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(SocketAddr::new(memory.instances.get(&s.id)?.address, port))
+        let known = memory.instances.get(&s.id)?;
+        Some((SocketAddr::new(known.address, port), known.protocol))
     }
 
     /// Whether a candidate's instances may start; until then its release command's end wakes the app.

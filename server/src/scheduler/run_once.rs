@@ -5,7 +5,7 @@ use super::collect::{self, Begin};
 use super::one_off::OneOff;
 use crate::domain::failure::Exit;
 use crate::domain::release::Release;
-use crate::domain::{App, Moment};
+use crate::domain::{App, Moment, Protocol};
 use crate::engine::{Observed, ObservedState};
 use crate::logs::{Mask, TranscriptOf};
 use std::sync::Arc;
@@ -51,6 +51,7 @@ impl House {
             release: watch.release.no,
             slot: one_off.name().clone(),
             epoch: 0,
+            protocol: Protocol::Http1,
             created_at: watch.created_at,
             state: ObservedState::Created,
         };

@@ -9,15 +9,17 @@ impl House {
     pub(super) async fn sweep(self: Arc<Self>) {
         self.wake_all().await;
         loop {
-            self.sweep_one_offs().await;
-            self.thaw().await;
+            match self.tools.engine.census().await {
+                Ok(census) => {
+                    self.sweep_one_offs(&census.one_offs).await;
+                    self.thaw(census.paused).await;
+                    self.compare(census.instances).await;
+                }
+                Err(error) => tracing::warn!("cannot ask the engine what runs: {error}"),
+            }
             tokio::select! {
                 () = self.tools.stop.cancelled() => return,
                 () = tokio::time::sleep(SWEEP_EVERY) => {}
-            }
-            match self.tools.engine.instances(None).await {
-                Ok(observed) => self.compare(observed).await,
-                Err(error) => tracing::warn!("cannot ask the engine what runs: {error}"),
             }
         }
     }

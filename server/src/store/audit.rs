@@ -31,3 +31,30 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::store;
+
+    #[tokio::test]
+    async fn the_newest_rows_of_the_audit_log_stay() {
+        let (store, _dir) = store().await;
+        let by = Pusher::Host { uid: 0 };
+        let record = async |what: &str| store.record(Moment::default(), &by, None, what, "ok").await.unwrap();
+        record("oldest").await;
+        record("old").await;
+        // As if so many rows had come in between that the first one is just beyond the limit.
+        sqlx::query("UPDATE audit_log SET id = id + ? WHERE what = 'old'")
+            .bind(ROWS_MAX - 2)
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        let kept = async || -> Vec<String> {
+            sqlx::query_scalar("SELECT what FROM audit_log ORDER BY id").fetch_all(&store.pool).await.unwrap()
+        };
+        assert_eq!(kept().await, ["oldest", "old"]);
+        record("new").await;
+        assert_eq!(kept().await, ["old", "new"]);
+    }
+}

@@ -7,6 +7,14 @@ use std::collections::BTreeMap;
 /// `None` unsets.
 pub type ConfigChange = BTreeMap<VarName, Option<Secret<String>>>;
 
+/// What becomes of config vars that a change does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    Stays,
+    /// In the same step: also one that somebody else has set a moment ago.
+    IsUnset,
+}
+
 impl Store {
     pub async fn config(&self, app: AppId) -> Result<Config> {
         self.config_in(app, &mut *self.pool.acquire().await?).await
@@ -34,8 +42,13 @@ impl Store {
 
     /// Applies a change whole or not at all, without a release: for an app that has none yet.
     pub async fn change_config(&self, app: AppId, change: &ConfigChange) -> Result<()> {
+        self.change_all_config(app, change, Rest::Stays).await
+    }
+
+    /// The same, with a word about all others.
+    pub async fn change_all_config(&self, app: AppId, change: &ConfigChange, rest: Rest) -> Result<()> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        self.change_config_in(app, change, &mut transaction).await?;
+        self.change_config_in(app, change, rest, &mut transaction).await?;
         transaction.commit().await?;
         self.announce();
         Ok(())
@@ -45,8 +58,12 @@ impl Store {
         &self,
         app: AppId,
         change: &ConfigChange,
+        rest: Rest,
         connection: &mut sqlx::SqliteConnection,
     ) -> Result<()> {
+        if rest == Rest::IsUnset {
+            sqlx::query!("DELETE FROM config_vars WHERE app_id = ?", app.0).execute(&mut *connection).await?;
+        }
         for (name, value) in change {
             let text = name.as_str();
             let Some(value) = value else {
@@ -84,6 +101,21 @@ mod tests {
 
     fn var(name: &str) -> VarName {
         name.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn replacing_all_unsets_also_what_was_set_meanwhile() {
+        let (store, _dir) = store().await;
+        let app = store.create_app(&"blog".parse().unwrap(), Moment::default()).await.unwrap();
+        let set = |name: &str| -> ConfigChange { [(var(name), Some(Secret::new("x".to_owned())))].into() };
+        store.change_config(app.id, &set("OLD")).await.unwrap();
+        let edited = set("NEW");
+        // Somebody else is quicker.
+        store.change_config(app.id, &set("MEANWHILE")).await.unwrap();
+        store.change_all_config(app.id, &edited, Rest::IsUnset).await.unwrap();
+        assert_eq!(store.config_names(app.id).await.unwrap(), [var("NEW")]);
+        store.change_all_config(app.id, &set("MORE"), Rest::Stays).await.unwrap();
+        assert_eq!(store.config_names(app.id).await.unwrap(), [var("MORE"), var("NEW")]);
     }
 
     #[tokio::test]

@@ -1,14 +1,30 @@
-//! Which images an app still needs.
-use super::{Result, Store};
-use crate::domain::{AppId, ImageId};
+//! Which images an app still needs, and which commits.
+use super::{Result, Store, parsed};
+use crate::domain::{AppId, ImageId, Oid};
 use std::collections::HashSet;
+
+struct Kept {
+    image: String,
+    commit_oid: String,
+}
 
 impl Store {
     /// Images of the app's `newest` releases, of the live and the starting one, and of the one that a rollback goes to.
     pub async fn images_to_keep(&self, app: AppId, newest: u32) -> Result<HashSet<ImageId>> {
+        Ok(self.kept_releases(app, newest).await?.into_iter().map(|kept| ImageId::new(kept.image)).collect())
+    }
+
+    /// Commits of the same releases.
+    pub async fn commits_to_keep(&self, app: AppId, newest: u32) -> Result<Vec<Oid>> {
+        let kept = self.kept_releases(app, newest).await?;
+        Ok(kept.iter().map(|kept| parsed(&kept.commit_oid, "releases.commit_oid")).collect::<anyhow::Result<_>>()?)
+    }
+
+    async fn kept_releases(&self, app: AppId, newest: u32) -> Result<Vec<Kept>> {
         let newest = i64::from(newest);
-        let images = sqlx::query_scalar!(
-            r#"SELECT image AS "image!: String" FROM releases WHERE app_id = ?1 AND (
+        let kept = sqlx::query_as!(
+            Kept,
+            r#"SELECT image AS "image!", commit_oid AS "commit_oid!" FROM releases WHERE app_id = ?1 AND (
                  word IN ('live', 'starting')
                  OR no IN (SELECT no FROM releases WHERE app_id = ?1 ORDER BY no DESC LIMIT ?2)
                  OR no = (SELECT no FROM releases WHERE app_id = ?1 AND word = 'replaced'
@@ -18,7 +34,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(images.into_iter().map(ImageId::new).collect())
+        Ok(kept)
     }
 
     /// Whether a build of the app waits or runs: its image may be there before its release is.

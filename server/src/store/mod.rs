@@ -2,27 +2,32 @@
 //!
 //! Every write that others may wait for bumps [`Store::changes`]; it carries no data, who hears it asks again.
 
+mod acme;
 mod apps;
 mod audit;
 mod backups;
 mod builds;
+mod certificates;
 mod config_vars;
 mod cron;
 mod destroying;
 mod images;
 mod keys;
 mod names;
+mod protocols;
 mod releases;
 mod router;
 mod routes;
 mod seal;
 mod sessions;
 mod settings;
+mod tls_policies;
 mod trouble;
 mod volumes;
 
+pub use acme::AcmeAccount;
 pub use backups::BackupRow;
-pub use config_vars::ConfigChange;
+pub use config_vars::{ConfigChange, Rest};
 pub use cron::{Claim, CronTable};
 pub use names::Domain;
 pub use releases::{NewRelease, NewReleaseError};
@@ -32,6 +37,7 @@ pub use trouble::Trouble;
 use crate::domain::hex::hex;
 use crate::domain::{InstallationId, Moment};
 use anyhow::Context;
+use rustix::fs::{Access, access};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use std::path::Path;
@@ -48,6 +54,7 @@ pub struct Store {
     pool: SqlitePool,
     seal: Arc<SealKey>,
     changed: watch::Sender<u64>,
+    certificates_changed: watch::Sender<u64>,
 }
 
 /// What can go wrong with a question to the store that is the asker's matter.
@@ -89,8 +96,13 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
+        let place = file.to_owned();
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
+            .after_connect(move |connection, _| {
+                let is_writable = access(&place, Access::WRITE_OK).is_ok();
+                Box::pin(async move { if is_writable { Ok(()) } else { mark_read_only(connection).await } })
+            })
             .after_release(|connection, _| Box::pin(async move { is_reusable(connection).await }))
             .connect_with(options)
             .await
@@ -104,7 +116,8 @@ impl Store {
                 None => error.into(),
             })
             .with_context(|| format!("bring the database {} up to date", file.display()))?;
-        Ok(Self { pool, seal: Arc::new(seal), changed: watch::Sender::new(0) })
+        let (changed, certificates_changed) = (watch::Sender::new(0), watch::Sender::new(0));
+        Ok(Self { pool, seal: Arc::new(seal), changed, certificates_changed })
     }
 
     /// The id that everything of ours carries in the engine; made at the first start, from the system's randomness.
@@ -129,10 +142,21 @@ impl Store {
         changes
     }
 
+    /// Hears of every write to certificates made after this call.
+    pub fn certificate_changes(&self) -> watch::Receiver<u64> {
+        self.certificates_changed.subscribe()
+    }
+
     /// SQLite's own check of the file; `None` when it is sound.
     pub async fn integrity_complaint(&self) -> Result<Option<String>> {
         let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await?;
         Ok((verdict != "ok").then_some(verdict))
+    }
+
+    /// The same with the way out.
+    pub async fn damage(&self) -> Result<Option<String>> {
+        let complaint = self.integrity_complaint().await?;
+        Ok(complaint.map(|complaint| format!("{}: {complaint}", trouble::Trouble::Damaged)))
     }
 
     /// Ends all connections, after which the file is complete by itself.
@@ -140,17 +164,28 @@ impl Store {
         self.pool.close().await;
     }
 
+    fn announce_certificates(&self) {
+        self.certificates_changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.announce();
+    }
+
     fn announce(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
+/// SQLite opens a file that cannot be written for reading alone, without a word, and stays with that when it can be
+/// written again. The mark is SQLite's own, and means the same to who writes.
+async fn mark_read_only(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("PRAGMA query_only = ON").execute(connection).await.map(drop)
+}
+
 /// SQLite ends a transaction by itself when its disk is full, which the connection's count of open transactions never
-/// learns: such a connection would refuse every later transaction, and is closed instead.
+/// learns: such a connection would refuse every later transaction, and is closed instead. So is one that only reads.
 async fn is_reusable(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
-    // Behind a rollback that may still be on its way.
-    connection.ping().await?;
-    Ok(!connection.is_in_transaction())
+    // Answered behind a rollback that may still be on its way.
+    let only_reads: i64 = sqlx::query_scalar("PRAGMA query_only").fetch_one(&mut *connection).await?;
+    Ok(only_reads == 0 && !connection.is_in_transaction())
 }
 
 /// `bytes` random bytes as hex digits; fails when the system has no randomness, never falls back (security rule R13).

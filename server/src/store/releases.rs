@@ -1,6 +1,6 @@
 //! Releases and how they fare. The database itself allows one Live and one Starting per app (unique indexes).
 use super::destroying::refuse_destroying;
-use super::{ConfigChange, Result, Store, StoreError, from_json, narrow, parsed, to_json};
+use super::{ConfigChange, Rest, Result, Store, StoreError, from_json, narrow, parsed, to_json};
 use crate::domain::release::Config;
 use crate::domain::{
     AppId, BuildId, BuildState, Command, Failure, ImageId, Jobs, Moment, Oid, Origin, ProcessType, Release, ReleaseNo,
@@ -58,13 +58,23 @@ impl Store {
         new: &NewRelease,
         now: Moment,
     ) -> std::result::Result<ReleaseNo, NewReleaseError> {
+        self.create_release_with(new, Rest::Stays, now).await
+    }
+
+    /// The same; `rest` says what becomes of config vars that its change does not name.
+    pub async fn create_release_with(
+        &self,
+        new: &NewRelease,
+        rest: Rest,
+        now: Moment,
+    ) -> std::result::Result<ReleaseNo, NewReleaseError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
         refuse_destroying(new.app, &mut transaction).await?;
         if let Some(no) = starting_no(new.app, &mut transaction).await? {
             return Err(NewReleaseError::Busy(no));
         }
         if !new.change.is_empty() {
-            self.change_config_in(new.app, &new.change, &mut transaction).await?;
+            self.change_config_in(new.app, &new.change, rest, &mut transaction).await?;
         }
         let config = self.config_in(new.app, &mut transaction).await?;
         let no = self.insert_release(new, &config, now, &mut transaction).await?;
@@ -99,7 +109,9 @@ impl Store {
             change: ConfigChange::new(),
         };
         let no = self.insert_release(&new, &target.config, now, &mut transaction).await?;
-        self.restore_config(target, &mut transaction).await?;
+        let change: ConfigChange =
+            target.config.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+        self.change_config_in(target.app, &change, Rest::IsUnset, &mut transaction).await?;
         transaction.commit().await?;
         self.announce();
         Ok(no)
@@ -149,23 +161,6 @@ impl Store {
             sqlx::query!("UPDATE apps SET stopped = 0 WHERE id = ?", new.app.0).execute(&mut *connection).await?;
         }
         Ok(ReleaseNo(narrow(no, "releases.no")?))
-    }
-
-    async fn restore_config(&self, target: &Release, connection: &mut SqliteConnection) -> Result<()> {
-        sqlx::query!("DELETE FROM config_vars WHERE app_id = ?", target.app.0).execute(&mut *connection).await?;
-        for (name, value) in &target.config {
-            let sealed = self.seal.seal(&format!("config/{}/{name}", target.app.0), value.reveal().as_bytes())?;
-            let name = name.as_str();
-            sqlx::query!(
-                "INSERT INTO config_vars (app_id, name, sealed_value) VALUES (?, ?, ?)",
-                target.app.0,
-                name,
-                sealed
-            )
-            .execute(&mut *connection)
-            .await?;
-        }
-        Ok(())
     }
 
     /// Makes a Starting release Live and the one that was Live Replaced, in one step: the commit point of every deploy.

@@ -30,7 +30,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::domain::route::{AppRoute, Backend, Backends};
-    use crate::domain::{AppId, ContainerId, ReleaseNo};
+    use crate::domain::{AppId, ContainerId, Protocol, ReleaseNo};
     use crate::store::testing;
 
     fn table() -> RouteTable {
@@ -39,12 +39,14 @@ mod tests {
             slot: crate::domain::instance::Slot { process: "web".parse().unwrap(), index: 1 },
             release: ReleaseNo(1),
             address: "10.192.1.2:5000".parse().unwrap(),
+            protocol: Protocol::H2c,
         };
         let route = |name: &str, backends| AppRoute {
             name: name.parse().unwrap(),
             backends,
             maintenance: crate::domain::Maintenance::Off,
             policy: std::sync::Arc::default(),
+            tls: crate::domain::TlsPolicy::default(),
         };
         let mut table = RouteTable::default();
         table.hosts.insert("blog.localhost".parse().unwrap(), AppId(1));

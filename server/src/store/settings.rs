@@ -4,6 +4,7 @@ use super::{Result, Store, narrow, parsed};
 use crate::domain::health::{Health, ReadyTimeout};
 use crate::domain::limits::{Cpu, Limits, Memory};
 use crate::domain::{AppId, ProcessType};
+use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,16 +42,7 @@ impl Store {
         )
         .execute(&mut *transaction)
         .await?;
-        sqlx::query!(
-            "INSERT INTO restarts (app_id, process, idx, epoch)
-             VALUES (?1, ?2, 0, (SELECT COALESCE(MAX(epoch), 0) + 1 FROM restarts WHERE app_id = ?1))
-             ON CONFLICT (app_id, process, idx) DO UPDATE SET epoch = excluded.epoch",
-            app.0,
-            text
-        )
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query!("UPDATE apps SET provisional = 0 WHERE id = ?", app.0).execute(&mut *transaction).await?;
+        renew_instances(app, process, &mut transaction).await?;
         transaction.commit().await?;
         self.announce();
         Ok(())
@@ -85,6 +77,26 @@ impl Store {
         self.announce();
         Ok(())
     }
+}
+
+/// Asks for new instances of a type, for which something was set; its app is meant to be kept then.
+pub(super) async fn renew_instances(
+    app: AppId,
+    process: &ProcessType,
+    connection: &mut SqliteConnection,
+) -> Result<()> {
+    let text = process.as_str();
+    sqlx::query!(
+        "INSERT INTO restarts (app_id, process, idx, epoch)
+         VALUES (?1, ?2, 0, (SELECT COALESCE(MAX(epoch), 0) + 1 FROM restarts WHERE app_id = ?1))
+         ON CONFLICT (app_id, process, idx) DO UPDATE SET epoch = excluded.epoch",
+        app.0,
+        text
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("UPDATE apps SET provisional = 0 WHERE id = ?", app.0).execute(&mut *connection).await?;
+    Ok(())
 }
 
 #[cfg(test)]

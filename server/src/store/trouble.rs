@@ -8,6 +8,8 @@ pub enum Trouble {
     Full,
     Locked,
     NotWritable,
+    /// The file was writable when it was opened, and its disk takes nothing now.
+    Refused,
     Damaged,
 }
 
@@ -18,6 +20,8 @@ impl Trouble {
             5 | 6 => Some(Self::Locked),
             // SQLITE_CANTOPEN: the file is there, but not for us.
             8 | 14 => Some(Self::NotWritable),
+            // SQLITE_IOERR: what a disk says that was mounted read-only, by hand or by the kernel after an error.
+            10 => Some(Self::Refused),
             11 | 26 => Some(Self::Damaged),
             13 => Some(Self::Full),
             _ => None,
@@ -41,6 +45,10 @@ impl fmt::Display for Trouble {
             Self::Full => "the disk of the database is full; free some space, nothing needs a restart",
             Self::Locked => "the database is locked by another process; end it, or wait and try again",
             Self::NotWritable => "the database cannot be written; make paas.db and its folder writable for the server",
+            Self::Refused => {
+                "the disk of the database takes no writes; see `dmesg` and `mount` whether it broke or became read-only; \
+                 nothing needs a restart"
+            }
             Self::Damaged => {
                 "the database is damaged; stop the server and restore paas.db from a backup (`paas backups` lists them)"
             }
@@ -66,6 +74,7 @@ mod tests {
         assert_eq!(Trouble::of_code(13), Some(Trouble::Full));
         assert_eq!(Trouble::of_code(261), Some(Trouble::Locked), "SQLITE_BUSY_RECOVERY");
         assert_eq!(Trouble::of_code(1544), Some(Trouble::NotWritable), "SQLITE_READONLY_DIRECTORY");
+        assert_eq!(Trouble::of_code(778), Some(Trouble::Refused), "SQLITE_IOERR_WRITE");
         assert_eq!(Trouble::of_code(779), Some(Trouble::Damaged), "SQLITE_CORRUPT_INDEX");
         assert_eq!(Trouble::of_code(2067), None, "a unique index");
     }

@@ -36,6 +36,7 @@ struct AppPage {
     sentence: String,
     live: Option<LiveView>,
     warnings: Vec<Warning>,
+    domains: Vec<DomainRow>,
     instances: Vec<InstanceRow>,
     releases: Vec<ReleaseRow>,
     config: Vec<String>,
@@ -57,6 +58,13 @@ struct LiveView {
 struct Warning {
     what: String,
     fix: Option<String>,
+}
+
+/// A host of the app, and how it fares with its certificate.
+struct DomainRow {
+    host: String,
+    state: StateWord,
+    detail: String,
 }
 
 struct InstanceRow {
@@ -110,6 +118,7 @@ async fn show(
             None => None,
         },
         warnings,
+        domains: domain_rows(&room, &app).await?,
         instances: instance_rows(&room, &desk.store.health(app.id).await?, seen.unwrap_or_default()),
         releases: release_rows(&room, &app).await?,
         config: desk.store.config_names(app.id).await?.iter().map(ToString::to_string).collect(),
@@ -132,6 +141,18 @@ fn sentence(state: AppState, live: Option<&Release>, url: &str) -> String {
         AppState::NoWeb => format!("{no} runs without a web process; nothing answers at {url}."),
         AppState::Empty => "Nothing was released yet.".to_owned(),
     }
+}
+
+async fn domain_rows(room: &Room, app: &App) -> Result<Vec<DomainRow>, Problem> {
+    let (tools, now) = (room.tools(), room.desk().clock.now());
+    let domains = room.desk().store.domains(app.id).await?.into_iter().map(|domain| domain.host);
+    let hosts = tools.site.host(&app.name).ok().into_iter().chain(domains);
+    Ok(hosts
+        .map(|host| {
+            let state = tools.certs.state(&host);
+            DomainRow { host: host.to_string(), state: (&state).into(), detail: plain(&state.detail(now)) }
+        })
+        .collect())
 }
 
 async fn live_view(room: &Room, app: &App, live: &Release) -> LiveView {

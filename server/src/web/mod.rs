@@ -30,6 +30,7 @@ mod tests;
 mod words;
 
 use crate::builder::Repos;
+use crate::certs::Certs;
 use crate::desk::Desk;
 use crate::domain::{App, AppName, Site};
 use crate::visit::Visit;
@@ -44,6 +45,7 @@ use tokio_util::task::TaskTracker;
 /// What the pages work with.
 pub struct Tools {
     pub desk: Desk,
+    pub certs: Certs,
     pub repos: Repos,
     pub site: Site,
     pub tracker: TaskTracker,

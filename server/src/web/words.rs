@@ -1,5 +1,6 @@
 //! How pages write times, spans, states and words of strangers.
 use crate::desk::AppState;
+use crate::domain::certificate_state::{CertificateState, Effort};
 use crate::domain::moment::ago;
 use crate::domain::{BuildState, Moment, Rollout};
 use crate::logs::{printable, timestamp};
@@ -57,6 +58,18 @@ impl From<&BuildState> for StateWord {
             BuildState::Queued | BuildState::Running => "busy",
             BuildState::Released { .. } => "good",
             BuildState::Failed { .. } => "bad",
+        };
+        Self { word: state.word(), class }
+    }
+}
+
+impl From<&CertificateState> for StateWord {
+    fn from(state: &CertificateState) -> Self {
+        let class = match (&state.live, &state.effort) {
+            (None, Effort::Failed { .. } | Effort::Ended { .. }) => "bad",
+            (None, Effort::Off { .. }) => "none",
+            (None, Effort::None | Effort::WaitingDns { .. } | Effort::Queued | Effort::Issuing { .. }) => "busy",
+            (Some(_), _) => "good",
         };
         Self { word: state.word(), class }
     }

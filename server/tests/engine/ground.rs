@@ -6,7 +6,7 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use paas::domain::instance::Slot;
-use paas::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, ReleaseNo};
+use paas::domain::{AppId, AppKey, ContainerId, ImageId, InstallationId, Protocol, ReleaseNo};
 use paas::engine::{
     BuildError, BuildEvent, BuildSpec, DockerEngine, Engine, EngineError, InstanceSpec, NetworkId, Observed,
     ObservedState, StepCache, label,
@@ -63,6 +63,7 @@ impl Ground {
             release: ReleaseNo(3),
             slot: Slot { process: "web".parse().unwrap(), index: 2 },
             epoch: 9,
+            protocol: Protocol::Http1,
             image: self.base.clone(),
             shell_command: Some(line.to_owned()),
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),

@@ -59,7 +59,7 @@ impl Town {
             program: PathBuf::from(env!("CARGO_BIN_EXE_paas")),
             git: ReceiverSettings::usual_git(),
             reserved_names: vec!["admin".to_owned()],
-            site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 },
+            site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222, https: None },
             limits,
         };
         let neighbours = Neighbours {
@@ -78,11 +78,16 @@ impl Town {
 
     /// Stops the server and starts another one on the same data.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(Limits::default()).await
+    }
+
+    /// The same under other limits.
+    pub(crate) async fn restart_with(self, limits: Limits) -> Self {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
         self.store.close().await;
-        Self::start_in(self.dir, Limits::default()).await
+        Self::start_in(self.dir, limits).await
     }
 
     /// Makes a person's key and lets it in.
@@ -143,6 +148,12 @@ impl Town {
         checkout.git(&["remote", "add", "paas", &self.url(app)]).await.succeeds();
         checkout.commit("index.html", "hello").await;
         checkout
+    }
+
+    /// A checkout that was made before a restart.
+    pub(crate) fn checkout_again(&self, app: &str) -> Checkout<'_> {
+        let path = self.dir.path().join(format!("checkout-{app}"));
+        Checkout { town: self, path, git: PathBuf::from("git"), who: "laptop" }
     }
 
     pub(crate) async fn app(&self, name: &str) -> Option<App> {
@@ -289,6 +300,8 @@ pub(crate) struct ToldBuilder {
     told: Mutex<Told>,
     pub(crate) taken: Mutex<Vec<(RefMove, Pusher)>>,
     pub(crate) cancelled: Mutex<Vec<String>>,
+    /// What pushes are refused for, before their packs come.
+    pub(crate) no_room: Mutex<Option<Failure>>,
     running: Mutex<HashMap<BuildId, CancellationToken>>,
 }
 
@@ -302,6 +315,7 @@ impl ToldBuilder {
             told: Mutex::new(Told::Accept(vec!["-----> Live: v1".to_owned()])),
             taken: Mutex::default(),
             cancelled: Mutex::default(),
+            no_room: Mutex::default(),
             running: Mutex::default(),
         }
     }
@@ -383,6 +397,10 @@ impl Intake for ToldBuilder {
             }
         }
         Ok(Ticket { build, verdict })
+    }
+
+    async fn make_room(&self, _place: &Path) -> Result<(), Failure> {
+        self.no_room.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 
     async fn cancel(&self, _app: AppId, build: BuildId, by: &str) -> anyhow::Result<bool> {

@@ -1,6 +1,6 @@
 //! Instances that fill the disk, images that go, and logs that are caught up.
 use super::Town;
-use paas::domain::ImageId;
+use paas::domain::{Failure, ImageId};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_over_its_disk_limit_is_stopped_and_started_again() {
@@ -48,4 +48,42 @@ async fn images_of_the_newest_releases_stay_and_older_ones_go() {
     }
     let kept: Vec<ImageId> = (3..=7).map(image).collect();
     town.until("two are gone", async || town.engine.images_of(town.app.id) == kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_build_cache_is_pruned_back_to_its_budget_and_never_below() {
+    let town = Town::new().await;
+    // The reserve of these tests is more than any disk has: whoever asks for room makes some.
+    let make_room = async || town.scheduler.make_room().await;
+    town.engine.set_build_cache(12 << 30);
+    let Err(Failure::NoRoom { needed_bytes: u64::MAX, .. }) = make_room().await else { panic!("there is room") };
+    assert_eq!(town.engine.build_cache(), (10 << 30, 1));
+    town.engine.set_build_cache(9 << 30);
+    assert!(make_room().await.is_err());
+    assert_eq!(town.engine.build_cache(), (9 << 30, 1), "the engine was not even asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_little_room_for_a_push_is_told_with_its_numbers() {
+    let town = Town::new().await;
+    let place = std::env::temp_dir();
+    let Err(Failure::NoRoom { place: told, needed_bytes, free_bytes, .. }) = town.scheduler.make_room_at(&place).await
+    else {
+        panic!("there is room");
+    };
+    assert_eq!((told, needed_bytes), (place.display().to_string(), u64::MAX));
+    assert!(free_bytes > 0 && free_bytes < u64::MAX, "{free_bytes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_volume_takes_is_counted_with_its_app() {
+    let town = Town::new().await;
+    let now = paas::domain::Moment::default();
+    let volume = town.store.add_volume(town.app.id, &town.app.key, &"data".parse().unwrap(), now).await.unwrap();
+    town.engine.set_volume_bytes(&volume.key, 5 << 20);
+    town.engine.set_volume_bytes(&paas::domain::VolumeKey::new("somebody-elses"), 1 << 20);
+    let report = super::disk(&std::sync::Arc::new(town.engine.clone()), &town.store).report().await;
+    assert_eq!(report.apps[0].volumes_bytes, 5 << 20);
+    let all = report.categories.iter().find(|category| category.name == "volumes").unwrap();
+    assert_eq!(all.bytes, 6 << 20);
 }

@@ -241,18 +241,15 @@ async fn start(
     let saved = store.saved_routes(BOOT).await.unwrap().unwrap_or_default();
     let (router_lines, _writer) = RouterLines::new(logs.clone(), stop.clone());
     let engine = Arc::new(engine);
-    // More than any disk has: the instances are looked at every second.
-    let (reserve, instance_max, build_cache_max) = (Size(u64::MAX), Size(1 << 30), Size(u64::MAX));
-    let allowance = Allowance { reserve, instance_max, build_cache_max };
     let tools = Tools {
-        disk: Disk::new(engine.clone(), store.clone(), std::env::temp_dir(), allowance),
+        disk: disk(&engine, &store),
         store,
         engine,
         proxy,
         logs,
         router_lines,
         clock,
-        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 },
+        site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222, https: None },
         boot_id: BOOT.to_owned(),
         tracker: tracker.clone(),
         stop: stop.clone(),
@@ -260,6 +257,13 @@ async fn start(
     let scheduler = Scheduler::start(tools, saved);
     *bell.0.lock().unwrap() = Some(scheduler.clone());
     scheduler
+}
+
+fn disk(engine: &Arc<FakeEngine>, store: &Store) -> Disk {
+    // More than any disk has: the instances are looked at every second.
+    let (reserve, instance_max, build_cache_max) = (Size(u64::MAX), Size(1 << 30), Size(10 << 30));
+    let allowance = Allowance { reserve, instance_max, build_cache_max };
+    Disk::new(engine.clone(), store.clone(), std::env::temp_dir(), allowance)
 }
 
 fn is_routed(instance: &Instance) -> bool {

@@ -1,19 +1,11 @@
 //! The clock of the machine is set a month forward and back, for `paas` alone.
 use super::{push_named, while_asking};
-use crate::harness::{Town, engine as outside, eventually};
-use std::path::PathBuf;
+use crate::harness::{Town, engine as outside, eventually, faketime};
 use std::time::Duration;
-
-/// Where Debian puts it depends on the kind of machine.
-fn library() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("read /usr/lib").flatten().map(|entry| entry.path());
-    let mut found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).filter(|file| file.exists());
-    found.next().expect("libfaketime is missing: run tests/install")
-}
 
 #[test]
 fn a_clock_set_a_month_forward_and_back_restarts_nothing_and_times_stay_true() {
-    let library = library();
+    let library = faketime();
     let folder = tempfile::tempdir().expect("make a folder");
     let offset = folder.path().join("offset");
     let set = |text: &str| {

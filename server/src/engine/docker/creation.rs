@@ -52,6 +52,7 @@ fn labels(installation: &InstallationId, spec: &InstanceSpec) -> HashMap<String,
         (label::PROCESS.to_owned(), spec.slot.process.to_string()),
         (label::INDEX.to_owned(), spec.slot.index.to_string()),
         (label::EPOCH.to_owned(), spec.epoch.to_string()),
+        (label::PROTOCOL.to_owned(), spec.protocol.to_string()),
     ])
 }
 
@@ -108,7 +109,7 @@ fn log_config() -> HostConfigLogConfig {
 mod tests {
     use super::*;
     use crate::domain::instance::Slot;
-    use crate::domain::{AppId, ImageId, ReleaseNo};
+    use crate::domain::{AppId, ImageId, Protocol, ReleaseNo};
     use crate::engine::NetworkId;
     use std::collections::BTreeMap;
 
@@ -119,6 +120,7 @@ mod tests {
             release: ReleaseNo(3),
             slot: Slot { process: "web".parse().unwrap(), index: 1 },
             epoch: 5,
+            protocol: Protocol::Http1,
             image: ImageId::new("sha256:ab"),
             shell_command: shell_command.map(str::to_owned),
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),

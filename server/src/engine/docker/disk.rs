@@ -1,7 +1,7 @@
 //! What of the engine's disk is ours.
 use super::link::{READ_TIME_MAX, Task, WRITE_TIME_MAX};
 use super::{DockerEngine, app_of};
-use crate::domain::{AppId, ContainerId, ImageId};
+use crate::domain::{AppId, ContainerId, ImageId, VolumeKey};
 use crate::engine::{AppImage, DiskEngine, DiskUse, EngineError, ImageUse, Result, label};
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
@@ -45,6 +45,7 @@ struct Container {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Volume {
+    name: String,
     labels: Option<HashMap<String, String>>,
     usage_data: Option<UsageData>,
 }
@@ -96,7 +97,7 @@ impl DiskEngine for DockerEngine {
                 .collect(),
             instances: instances.map(|one| (app(one.labels.as_ref()), bytes(one.size_rw.unwrap_or(0)))).collect(),
             volumes: volumes
-                .map(|one| (app(one.labels.as_ref()), bytes(one.usage_data.map_or(0, |usage| usage.size))))
+                .map(|one| (VolumeKey::new(one.name), bytes(one.usage_data.map_or(0, |usage| usage.size))))
                 .collect(),
             build_cache_bytes: cache.iter().map(|record| bytes(record.size)).sum(),
             build_cache_idle_bytes: cache.iter().filter(|one| !one.in_use).map(|record| bytes(record.size)).sum(),

@@ -5,7 +5,7 @@ use crate::crash_point;
 use crate::domain::failure::{Exit, Listening};
 use crate::domain::instance::Slot;
 use crate::domain::{AppId, ContainerId, Moment, ReleaseNo};
-use crate::engine::{EngineError, InstanceSpec, NO_ADDRESS, Observed, ObservedState, Result, label, sockets};
+use crate::engine::{Census, EngineError, InstanceSpec, NO_ADDRESS, Observed, ObservedState, Result, label, sockets};
 use anyhow::anyhow;
 use bollard::Docker;
 use bollard::models::{
@@ -63,6 +63,24 @@ impl DockerEngine {
         if app.is_none() {
             self.known.retain(&summaries.iter().filter_map(|one| one.id.as_deref()).collect());
         }
+        self.instances_among(summaries).await
+    }
+
+    /// Everything by one list.
+    pub(super) async fn count_all(&self) -> Result<Census> {
+        let summaries = self.list_containers(None).await?;
+        self.known.retain(&summaries.iter().filter_map(|one| one.id.as_deref()).collect());
+        let paused = summaries.iter().filter(|one| one.state == Some(ContainerSummaryStateEnum::PAUSED));
+        let paused = paused.filter_map(|one| {
+            let app = one.labels.as_ref().and_then(app_of);
+            Some((ContainerId::new(one.id.clone()?), app))
+        });
+        let paused = paused.collect();
+        let one_offs = self.one_offs_among(summaries.clone()).await?;
+        Ok(Census { instances: self.instances_among(summaries).await?, one_offs, paused })
+    }
+
+    async fn instances_among(&self, summaries: Vec<ContainerSummary>) -> Result<Vec<Observed>> {
         let looks = stream::iter(summaries).map(|summary| self.observe(summary)).buffered(INSPECTIONS_AT_ONCE);
         let observed: Vec<Result<Option<Observed>>> = looks.collect().await;
         observed.into_iter().filter_map(Result::transpose).collect()
@@ -84,9 +102,10 @@ impl DockerEngine {
     async fn observe(&self, summary: ContainerSummary) -> Result<Option<Observed>> {
         let (Some(id), Some(labels)) = (&summary.id, &summary.labels) else { return Ok(None) };
         let Some((app, release, slot, epoch)) = identity_of(labels) else { return Ok(None) };
+        let protocol = labels.get(label::PROTOCOL).and_then(|named| named.parse().ok()).unwrap_or_default();
         let Some(state) = self.state_of(id, &summary).await? else { return Ok(None) };
         let created_at = created_at(&summary);
-        Ok(Some(Observed { id: ContainerId::new(id.clone()), app, release, slot, epoch, created_at, state }))
+        Ok(Some(Observed { id: ContainerId::new(id.clone()), app, release, slot, epoch, protocol, created_at, state }))
     }
 
     /// The state that a list's entry stands for; `None`: it was removed meanwhile.

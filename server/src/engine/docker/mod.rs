@@ -19,7 +19,7 @@ mod volume_copy;
 mod volumes;
 
 use super::{
-    BuildError, BuildEvent, BuildSpec, Engine, EngineError, EngineEvent, EngineFacts, ImageInfo, InstanceSpec,
+    BuildError, BuildEvent, BuildSpec, Census, Engine, EngineError, EngineEvent, EngineFacts, ImageInfo, InstanceSpec,
     Inventory, LogLine, NetworkId, Observed, Result, buildkit, label,
 };
 use crate::domain::failure::Listening;
@@ -111,6 +111,10 @@ impl Engine for DockerEngine {
 
     async fn instances(&self, app: Option<AppId>) -> Result<Vec<Observed>> {
         self.list_instances(app).await
+    }
+
+    async fn census(&self) -> Result<Census> {
+        self.count_all().await
     }
 
     async fn make(&self, spec: &InstanceSpec) -> Result<ContainerId> {

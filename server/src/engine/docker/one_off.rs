@@ -64,11 +64,7 @@ impl OneOffEngine for DockerEngine {
     }
 
     async fn one_offs(&self, app: Option<AppId>) -> Result<Vec<OneOffSeen>> {
-        let mut seen = Vec::new();
-        for summary in self.list_containers(app).await? {
-            seen.extend(self.observe_one_off(summary).await?);
-        }
-        Ok(seen)
+        self.one_offs_among(self.list_containers(app).await?).await
     }
 
     async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<(ExecId, Attachment)> {
@@ -109,6 +105,14 @@ impl DockerEngine {
             (Err(EngineError::Missing(_)), Some(status)) => Ok(Some(Exit::Status(i32::try_from(status).unwrap_or(-1)))),
             (Err(error), _) => Err(error),
         }
+    }
+
+    pub(super) async fn one_offs_among(&self, summaries: Vec<ContainerSummary>) -> Result<Vec<OneOffSeen>> {
+        let mut seen = Vec::new();
+        for summary in summaries {
+            seen.extend(self.observe_one_off(summary).await?);
+        }
+        Ok(seen)
     }
 
     /// `None`: it is no one-off, or was removed meanwhile.
@@ -165,7 +169,7 @@ fn body(installation: &InstallationId, spec: &OneOffSpec) -> ContainerCreateBody
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AppKey, ImageId};
+    use crate::domain::{AppKey, ImageId, Protocol};
     use crate::engine::{InstanceSpec, NetworkId};
     use std::collections::BTreeMap;
 
@@ -176,6 +180,7 @@ mod tests {
             release: ReleaseNo(3),
             slot: "run.7".parse().unwrap(),
             epoch: 0,
+            protocol: Protocol::Http1,
             image: ImageId::new("sha256:ab"),
             shell_command: Some("node x".to_owned()),
             env: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! The fake engine's disk: what a test says that instances wrote, and images that it says are an app's.
 use super::FakeEngine;
 use crate::domain::failure::Exit;
-use crate::domain::{AppId, ContainerId, ImageId};
+use crate::domain::{AppId, ContainerId, ImageId, VolumeKey};
 use crate::engine::{AppImage, DiskEngine, DiskUse, ImageUse, Result};
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -10,6 +10,22 @@ impl FakeEngine {
     /// From now on this much stands on the instance's own disk.
     pub fn set_written(&self, id: &ContainerId, bytes: u64) {
         self.world().written.insert(id.clone(), bytes);
+    }
+
+    /// What builds have left.
+    pub fn set_build_cache(&self, bytes: u64) {
+        self.world().build_cache_bytes = bytes;
+    }
+
+    /// What builds have left, and how often it was pruned.
+    pub fn build_cache(&self) -> (u64, u32) {
+        let world = self.world();
+        (world.build_cache_bytes, world.prunes)
+    }
+
+    /// What a volume takes, made or not.
+    pub fn set_volume_bytes(&self, volume: &VolumeKey, bytes: u64) {
+        self.world().volume_bytes.insert(volume.clone(), bytes);
     }
 
     /// The instance writes a line, now.
@@ -51,7 +67,9 @@ impl DiskEngine for FakeEngine {
                 .iter()
                 .map(|(id, one)| (Some(one.spec.app), world.written.get(id).copied().unwrap_or(0)))
                 .collect(),
-            ..DiskUse::default()
+            volumes: world.volume_bytes.iter().map(|(volume, bytes)| (volume.clone(), *bytes)).collect(),
+            build_cache_bytes: world.build_cache_bytes,
+            build_cache_idle_bytes: world.build_cache_bytes,
         })
     }
 
@@ -75,8 +93,11 @@ impl DiskEngine for FakeEngine {
         Ok(images.collect())
     }
 
-    async fn prune_build_cache(&self, _keep_bytes: u64) -> Result<u64> {
-        drop(self.reach()?);
-        Ok(0)
+    async fn prune_build_cache(&self, keep_bytes: u64) -> Result<u64> {
+        let mut world = self.reach()?;
+        world.prunes += 1;
+        let freed = world.build_cache_bytes.saturating_sub(keep_bytes);
+        world.build_cache_bytes -= freed;
+        Ok(freed)
     }
 }

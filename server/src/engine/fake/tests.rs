@@ -1,8 +1,8 @@
 //! The fake engine keeps the promises of the real one that the scheduler's tests lean on.
 use super::*;
 use crate::clock::SystemClock;
-use crate::domain::ReleaseNo;
 use crate::domain::instance::Slot;
+use crate::domain::{Protocol, ReleaseNo};
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -21,6 +21,7 @@ fn spec(image: &str) -> InstanceSpec {
         release: ReleaseNo(3),
         slot: Slot { process: "web".parse().unwrap(), index: 1 },
         epoch: 0,
+        protocol: Protocol::Http1,
         image: ImageId::new(image),
         shell_command: None,
         env: BTreeMap::from([("PORT".to_owned(), PORT.to_string())]),

@@ -34,6 +34,10 @@ pub(super) struct World {
     pub(super) stops: usize,
     pub(super) clashes: usize,
     pub(super) volumes: BTreeSet<VolumeKey>,
+    pub(super) volume_bytes: BTreeMap<VolumeKey, u64>,
+    pub(super) build_cache_bytes: u64,
+    /// How often the build cache was pruned.
+    pub(super) prunes: u32,
     pub(super) contents: BTreeMap<VolumeKey, Bytes>,
     pub(super) paused: BTreeMap<ContainerId, AppId>,
 }
@@ -92,6 +96,9 @@ impl Default for World {
             stops: 0,
             clashes: 0,
             volumes: BTreeSet::new(),
+            volume_bytes: BTreeMap::new(),
+            build_cache_bytes: 0,
+            prunes: 0,
             contents: BTreeMap::new(),
             paused: BTreeMap::new(),
         }
@@ -147,6 +154,7 @@ impl World {
             release: one.spec.release,
             slot: one.spec.slot.clone(),
             epoch: one.spec.epoch,
+            protocol: one.spec.protocol,
             created_at: one.created_at,
             state: one.state.clone(),
         });

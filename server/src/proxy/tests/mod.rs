@@ -5,10 +5,14 @@ mod admission;
 mod crowd;
 mod drain;
 mod faults;
+#[path = "../../../../tests/fuzz/proxy.rs"]
+mod fuzz;
 mod gate;
 mod hold;
+mod http2;
 mod routing;
 mod streams;
+mod tls;
 mod trust;
 mod websockets;
 
@@ -18,7 +22,7 @@ use super::{ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::clock::SystemClock;
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, ReleaseNo, RouterPolicy};
+use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, Protocol, ReleaseNo, RouterPolicy, TlsPolicy};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -83,16 +87,7 @@ impl Town {
     }
 
     fn route(&self, routes: &[(&str, AppId, Backends)]) {
-        let mut table = RouteTable::default();
-        for (host, id, backends) in routes {
-            table.hosts.insert(host.parse().unwrap(), *id);
-            let name = format!("app{}", id.0).parse().unwrap();
-            table.apps.insert(
-                *id,
-                AppRoute { name, backends: backends.clone(), maintenance: Maintenance::Off, policy: Arc::default() },
-            );
-        }
-        self.proxy.set_routes(&table);
+        self.proxy.set_routes(&table(routes));
     }
 
     /// Routes `blog.test` to these, under what its owner set.
@@ -100,7 +95,8 @@ impl Town {
         let mut table = RouteTable::default();
         table.hosts.insert("blog.test".parse().unwrap(), BLOG);
         let policy = Arc::new(policy.clone());
-        table.apps.insert(BLOG, AppRoute { name: "blog".parse().unwrap(), backends, maintenance, policy });
+        let (name, tls) = ("blog".parse().unwrap(), TlsPolicy::default());
+        table.apps.insert(BLOG, AppRoute { name, backends, maintenance, tls, policy });
         self.proxy.set_routes(&table);
     }
 
@@ -136,6 +132,17 @@ fn policy(settings: &[&str]) -> RouterPolicy {
         policy.set(setting.key, setting.text()).unwrap();
     }
     policy
+}
+
+fn table(routes: &[(&str, AppId, Backends)]) -> RouteTable {
+    let mut table = RouteTable::default();
+    for (host, id, backends) in routes {
+        table.hosts.insert(host.parse().unwrap(), *id);
+        let name = format!("app{}", id.0).parse().unwrap();
+        let (maintenance, tls) = (Maintenance::Off, TlsPolicy::default());
+        table.apps.insert(*id, AppRoute { name, backends: backends.clone(), maintenance, tls, policy: Arc::default() });
+    }
+    table
 }
 
 /// One connection to the proxy.
@@ -301,7 +308,13 @@ impl Instance {
 
     fn backend(&self) -> Backend {
         let slot = Slot { process: ProcessType::web(), index: 1 };
-        Backend { container: self.container(), slot, release: ReleaseNo(1), address: self.address }
+        Backend {
+            container: self.container(),
+            slot,
+            release: ReleaseNo(1),
+            address: self.address,
+            protocol: Protocol::Http1,
+        }
     }
 
     fn container(&self) -> ContainerId {

@@ -208,3 +208,20 @@ fn a_reused_connection_that_dies_unanswered_is_tried_once_more_and_only_where_th
     assert_eq!(client.answer().status, 502);
     assert_eq!(app.heads.lock().unwrap().iter().filter(|head| head.contains("POST /second")).count(), 1);
 }
+
+#[test]
+fn who_waits_at_the_listener_before_the_proxy_starts_is_routed() {
+    let app = Instance::named("one");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut waiting: Vec<Client> = (0..10).map(|_| Client::new(listener.local_addr().unwrap())).collect();
+    for client in &mut waiting {
+        client.send("GET / HTTP/1.1\r\nhost: blog.test\r\n\r\n");
+    }
+    let routes = table(&[("blog.test", BLOG, Backends::Ready(vec![app.backend()]))]);
+    let settings = ProxySettings { threads: 2, routes, ..ProxySettings::default() };
+    let told = Arc::new(Told::default());
+    let _proxy = start_with(&listener, settings, spans(), SystemClock::shared(), told.clone(), told).unwrap();
+    for client in &mut waiting {
+        assert_eq!(client.answer().text(), "one");
+    }
+}

@@ -7,18 +7,21 @@ mod streams;
 use super::house::{self, Visitor};
 use super::{Room, Tools, routes};
 use crate::builder::{self, Builder, Repos};
+use crate::certs::{self, Certs, Publisher};
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::disk::{Allowance, Disk};
+use crate::domain::acme::AcmeOff;
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::session::Token;
 use crate::domain::{
-    App, BuildId, Command, ContainerId, ImageId, Maintenance, Moment, Oid, Origin, Pusher, RefMove, ReleaseNo, Secret,
-    Site, Size,
+    App, BuildId, ChallengeTable, Command, ContainerId, ImageId, Maintenance, Moment, Oid, Origin, Protocol, Pusher,
+    RefMove, ReleaseNo, Secret, Site, Size,
 };
 use crate::engine::FakeEngine;
 use crate::logs::{Logs, RouterLines};
+use crate::outbound::Outbound;
 use crate::proxy::{ProxySettings, RouterLog, Waker};
 use crate::scheduler::{self, Scheduler};
 use crate::store::{ConfigChange, NewRelease, Store};
@@ -54,6 +57,12 @@ impl RouterLog for Deaf {
 
 impl Waker for Deaf {
     fn app_changed(&self, _app: crate::domain::AppId) {}
+}
+
+#[async_trait::async_trait]
+impl Publisher for Deaf {
+    fn set_challenges(&self, _table: &ChallengeTable) {}
+    async fn certificates_changed(&self) {}
 }
 
 struct Town {
@@ -185,7 +194,7 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
     let settings = ProxySettings { threads: 1, ..ProxySettings::default() };
     let proxy = crate::proxy::start(listener, settings, Arc::clone(&clock), Arc::new(Deaf), Arc::new(Deaf)).unwrap();
     let (router_lines, _writer) = RouterLines::new(logs.clone(), stopped.clone());
-    let site = Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222 };
+    let site = Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222, https: None };
     let allowance = Allowance { reserve: Size(0), instance_max: Size(1 << 30), build_cache_max: Size(u64::MAX) };
     let scheduler = Scheduler::start(
         scheduler::Tools {
@@ -212,11 +221,23 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
         repos: repos.clone(),
         clock: Arc::clone(&clock),
         ca_bundle: None,
+        build_limit: Duration::from_mins(30),
+        tracker: tracker.clone(),
+        stop: stopped.clone(),
+    });
+    let certs = Certs::start(certs::Tools {
+        store: store.clone(),
+        clock: Arc::clone(&clock),
+        outbound: Outbound::new(None, None),
+        publisher: Arc::new(Deaf),
+        site: site.clone(),
+        admin_host: "paas.example.test".parse().unwrap(),
+        acme: Err(AcmeOff::SwitchedOff),
         tracker: tracker.clone(),
         stop: stopped,
     });
     let desk = Desk { store: store.clone(), builder, scheduler, engine, logs: logs.clone(), clock };
-    Tools { desk, repos, site, tracker, stop: CancellationToken::new() }
+    Tools { desk, certs, repos, site, tracker, stop: CancellationToken::new() }
 }
 
 /// Routes in which `blog` answers.
@@ -226,9 +247,15 @@ fn served(blog: &App) -> RouteTable {
         slot: Slot { process: "web".parse().unwrap(), index: 1 },
         release: ReleaseNo(1),
         address: ([10, 0, 0, 2], 5000).into(),
+        protocol: Protocol::Http1,
     };
-    let (maintenance, policy) = (Maintenance::Off, Arc::default());
-    let route = AppRoute { name: blog.name.clone(), backends: Backends::Ready(vec![backend]), maintenance, policy };
+    let route = AppRoute {
+        name: blog.name.clone(),
+        backends: Backends::Ready(vec![backend]),
+        maintenance: Maintenance::Off,
+        tls: crate::domain::TlsPolicy::default(),
+        policy: Arc::default(),
+    };
     let mut table = RouteTable::default();
     table.hosts.insert("blog.example.test".parse().unwrap(), blog.id);
     table.apps.insert(blog.id, route);

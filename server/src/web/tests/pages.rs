@@ -56,6 +56,9 @@ async fn a_rollback_says_first_what_it_changes() {
     // The fake engine knows images that were built or made by it; none of these was.
     let gone = town.page("/apps/blog/rollback/v1").await;
     assert_eq!((gone.status, gone.text.contains("the image of v1 was removed")), (StatusCode::CONFLICT, true));
+    assert!(gone.text.contains("push that commit again: 0000000000000000000000000000000000000000"), "the way back");
+    let form = town.submit("/apps/blog/rollback/v1", "from=v2").await;
+    assert_eq!((form.status, form.text.contains("push that commit again")), (StatusCode::CONFLICT, true));
     assert!(town.page("/apps/blog/rollback/v2").await.text.contains("v2 is live already"));
     let live = town.submit("/apps/blog/rollback/v2", "from=v2").await;
     assert_eq!(live.status, StatusCode::CONFLICT);

@@ -1,4 +1,5 @@
 //! What DNS answers for a host now, beside what it should: the addresses that this machine is reached at.
+use super::address::is_public;
 use crate::domain::Hostname;
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -14,7 +15,7 @@ const PORT: u16 = 80;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum State {
+pub enum Leads {
     /// Every address that DNS gives is one of this machine's.
     LeadsHere,
     LeadsElsewhere,
@@ -28,8 +29,8 @@ pub(super) enum State {
     CannotTell,
 }
 
-impl State {
-    pub(super) fn word(self) -> &'static str {
+impl Leads {
+    pub fn word(self) -> &'static str {
         match self {
             Self::LeadsHere => "leads here",
             Self::LeadsElsewhere => "leads elsewhere",
@@ -41,26 +42,27 @@ impl State {
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct Finding {
-    pub(super) host: String,
-    pub(super) state: State,
-    pub(super) dns: Vec<IpAddr>,
-    pub(super) expected: Vec<IpAddr>,
+/// What DNS answers for one host.
+#[derive(Clone, Serialize)]
+pub struct Finding {
+    pub host: String,
+    pub state: Leads,
+    pub dns: Vec<IpAddr>,
+    pub expected: Vec<IpAddr>,
 }
 
 impl Finding {
-    pub(super) fn is_wrong(&self) -> bool {
+    pub fn is_wrong(&self) -> bool {
         match self.state {
-            State::LeadsHere | State::CannotTell => false,
-            State::LeadsElsewhere | State::LeadsHereAndElsewhere | State::Unknown | State::NoAnswer => true,
+            Leads::LeadsHere | Leads::CannotTell => false,
+            Leads::LeadsElsewhere | Leads::LeadsHereAndElsewhere | Leads::Unknown | Leads::NoAnswer => true,
         }
     }
 }
 
 /// Asks for all hosts, a few at a time. What leads to this machine: the addresses it goes out by, and those that DNS gives
 /// for the base domain, which lead here by definition even where the machine knows only a private address of its own.
-pub(super) async fn look_at(hosts: &[Hostname], base_domain: &Hostname) -> Vec<Finding> {
+pub async fn look_at(hosts: &[Hostname], base_domain: &Hostname) -> Vec<Finding> {
     let mut expected = outgoing();
     // Any name below it: a wildcard record need not cover the base domain itself.
     let below: Option<Hostname> = format!("paas-check.{base_domain}").parse().ok();
@@ -105,15 +107,15 @@ async fn ask(host: &Hostname) -> Answer {
 
 fn finding(host: &Hostname, answer: Answer, expected: &[IpAddr]) -> Finding {
     let (state, dns) = match answer {
-        Answer::None => (State::Unknown, Vec::new()),
-        Answer::TimedOut => (State::NoAnswer, Vec::new()),
+        Answer::None => (Leads::Unknown, Vec::new()),
+        Answer::TimedOut => (Leads::NoAnswer, Vec::new()),
         Answer::Addresses(dns) => {
             let here = dns.iter().filter(|address| expected.contains(address)).count();
             let state = match here {
-                here if here == dns.len() => State::LeadsHere,
-                _ if expected.is_empty() => State::CannotTell,
-                0 => State::LeadsElsewhere,
-                _some => State::LeadsHereAndElsewhere,
+                here if here == dns.len() => Leads::LeadsHere,
+                _ if expected.is_empty() => Leads::CannotTell,
+                0 => Leads::LeadsElsewhere,
+                _some => Leads::LeadsHereAndElsewhere,
             };
             (state, dns)
         }
@@ -137,24 +139,11 @@ fn outgoing() -> Vec<IpAddr> {
     far.into_iter().filter_map(address_towards).filter(|address| is_public(*address)).collect()
 }
 
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || is_shared)
-        }
-        IpAddr::V6(v6) => {
-            let is_local = v6.is_unique_local() || v6.is_unicast_link_local();
-            !(is_local || v6.is_loopback() || v6.is_unspecified())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn state(dns: &[&str], expected: &[&str]) -> State {
+    fn state(dns: &[&str], expected: &[&str]) -> Leads {
         let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
         let host = "www.example.com".parse().unwrap();
         finding(&host, Answer::Addresses(parse(dns)), &parse(expected)).state
@@ -162,28 +151,10 @@ mod tests {
 
     #[test]
     fn a_host_leads_here_when_every_address_does() {
-        assert_eq!(state(&["203.0.113.1"], &["203.0.113.1", "2001:db8::1"]), State::LeadsHere);
-        assert_eq!(state(&["203.0.113.1", "203.0.113.2"], &["203.0.113.1"]), State::LeadsHereAndElsewhere);
-        assert_eq!(state(&["203.0.113.2"], &["203.0.113.1"]), State::LeadsElsewhere);
-        assert_eq!(state(&["203.0.113.2"], &[]), State::CannotTell);
-    }
-
-    #[test]
-    fn private_addresses_tell_nothing_about_the_way_in() {
-        for private in [
-            "10.1.2.3",
-            "192.168.0.1",
-            "172.16.0.1",
-            "100.64.0.1",
-            "127.0.0.1",
-            "169.254.1.1",
-            "fe80::1",
-            "fd00::1",
-            "::1",
-        ] {
-            assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
-        assert!(is_public("203.0.113.1".parse().unwrap()) && is_public("2001:470::1".parse().unwrap()));
+        assert_eq!(state(&["203.0.113.1"], &["203.0.113.1", "2001:db8::1"]), Leads::LeadsHere);
+        assert_eq!(state(&["203.0.113.1", "203.0.113.2"], &["203.0.113.1"]), Leads::LeadsHereAndElsewhere);
+        assert_eq!(state(&["203.0.113.2"], &["203.0.113.1"]), Leads::LeadsElsewhere);
+        assert_eq!(state(&["203.0.113.2"], &[]), Leads::CannotTell);
     }
 
     #[tokio::test]
