@@ -76,7 +76,7 @@ impl Town {
         let home = Self::make_home();
         let server = Self::serve_beside(authority, home.path(), None, more);
         let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
-        Self { server, engine, own: None, home }
+        Self { server, engine, own: None, listener: None, home }
     }
 
     /// Starts the server of such a town again, by another clock where `FAKETIME` says so.

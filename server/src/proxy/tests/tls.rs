@@ -475,3 +475,15 @@ fn a_stop_ends_handshakes_and_idle_connections() {
     assert!(shaking.is_ended());
     assert_eq!(idle.stream.read(&mut [0; 1]).unwrap(), 0, "a clean end, with close_notify");
 }
+
+#[test]
+fn who_came_by_https_to_a_trusted_proxy_is_not_sent_on_for_ever() {
+    let (ca, app) = (Authority::named("Test CA"), Instance::named("one"));
+    let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let settings = ProxySettings { trusted_proxies, ..ProxySettings::default() };
+    let town = Town::secure_under(spans(), &[("blog.test", ca.issue(&["blog.test"]))], settings);
+    town.route_hosts(&app, &["blog.test"], TlsPolicy::default());
+    assert_eq!(town.client().get_with("x-forwarded-proto: http\r\n", "/").status, 301);
+    assert_eq!(town.client().get_with("x-forwarded-proto: https\r\n", "/").text(), "one");
+    assert_eq!(field(&app.last_head(), "x-forwarded-proto").as_deref(), Some("https"));
+}
