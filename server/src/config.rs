@@ -1,7 +1,7 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
 use crate::domain::acme::{Acme, AcmeOff, Challenge, LETS_ENCRYPT, is_public};
 use crate::domain::site::LOCAL_ADMIN_HOST;
-use crate::domain::{Hostname, Size, span};
+use crate::domain::{Cidr, Hostname, Size, span};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -83,6 +83,12 @@ struct Keys {
     /// When the nightly backup is made, in UTC, or `off` [default: 03:10]
     #[arg(long, env = "PAAS_BACKUP_AT", value_name = "HH:MM")]
     backup_at: Option<String>,
+    /// Proxies before this server whose word about their visitors counts: ranges such as 10.0.0.0/8, or `cloudflare`
+    #[arg(long, env = "PAAS_TRUSTED_PROXIES", value_name = "RANGE", value_delimiter = ',')]
+    trusted_proxies: Option<Vec<String>>,
+    /// Whether every connection to `http_listen` begins with a header of the PROXY protocol: on or off [default: off]
+    #[arg(long, env = "PAAS_HTTP_PROXY_PROTOCOL", value_name = "on|off")]
+    http_proxy_protocol: Option<String>,
     /// Directory of the CA that certificates come from, or `off` [default: Let's Encrypt, unless the base domain is local]
     #[arg(long, env = "PAAS_ACME_DIRECTORY", value_name = "URL")]
     acme_directory: Option<String>,
@@ -119,6 +125,8 @@ pub struct Config {
     pub backup_passphrase_file: Option<PathBuf>,
     /// Minute of the day, UTC.
     pub backup_at: Option<u16>,
+    pub trusted_proxies: Vec<Cidr>,
+    pub http_proxy_protocol: bool,
     /// The CA that is asked for certificates, or why none is.
     pub acme: Result<Acme, AcmeOff>,
     pub guard_dir: Option<PathBuf>,
@@ -192,6 +200,14 @@ impl Config {
             backup_recipient: keys.backup_recipient.or(file.backup_recipient),
             backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
             backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
+            trusted_proxies: ranges(
+                "trusted_proxies",
+                keys.trusted_proxies.or(file.trusted_proxies).unwrap_or_default(),
+            )?,
+            http_proxy_protocol: switch(
+                "http_proxy_protocol",
+                keys.http_proxy_protocol.or(file.http_proxy_protocol).as_deref(),
+            )?,
             acme: acme.check(&base_domain)?,
             base_domain,
             guard_dir: keys.guard_dir.or(file.guard_dir),
@@ -267,6 +283,51 @@ fn address_or_off(key: &str, given: Option<String>, default: &str) -> anyhow::Re
 
 fn size(key: &str, given: Option<&str>, default: &str) -> anyhow::Result<Size> {
     given.unwrap_or(default).parse().with_context(|| key.to_owned())
+}
+
+/// The ranges that Cloudflare names at <https://www.cloudflare.com/ips/>.
+const CLOUDFLARE: [&str; 22] = [
+    "173.245.48.0/20",
+    "103.21.244.0/22",
+    "103.22.200.0/22",
+    "103.31.4.0/22",
+    "141.101.64.0/18",
+    "108.162.192.0/18",
+    "190.93.240.0/20",
+    "188.114.96.0/20",
+    "197.234.240.0/22",
+    "198.41.128.0/17",
+    "162.158.0.0/15",
+    "104.16.0.0/13",
+    "104.24.0.0/14",
+    "172.64.0.0/13",
+    "131.0.72.0/22",
+    "2400:cb00::/32",
+    "2606:4700::/32",
+    "2803:f800::/32",
+    "2405:b500::/32",
+    "2405:8100::/32",
+    "2a06:98c0::/29",
+    "2c0f:f248::/32",
+];
+
+fn ranges(key: &str, given: Vec<String>) -> anyhow::Result<Vec<Cidr>> {
+    let mut ranges = Vec::new();
+    for word in given {
+        let named = if word == "cloudflare" { &CLOUDFLARE[..] } else { &[word.trim()] };
+        for range in named {
+            ranges.push(range.parse().with_context(|| key.to_owned())?);
+        }
+    }
+    Ok(ranges)
+}
+
+fn switch(key: &str, given: Option<&str>) -> anyhow::Result<bool> {
+    match given {
+        None | Some("off") => Ok(false),
+        Some("on") => Ok(true),
+        Some(other) => bail!("{key}: `{other}` is not on or off"),
+    }
 }
 
 /// A span of time within what a build's limit may be.
@@ -352,6 +413,19 @@ mod tests {
     }
 
     #[test]
+    fn trusted_proxies_are_ranges_or_a_known_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("paas.toml");
+        std::fs::write(&file, "trusted_proxies = [\"cloudflare\"]\nhttp_proxy_protocol = \"on\"\n").unwrap();
+        let config = load(&format!("--config {}", file.display())).unwrap();
+        assert!(config.trusted_proxies.len() == CLOUDFLARE.len() && config.http_proxy_protocol);
+        let config = load("--trusted-proxies 10.0.0.0/8,::1,cloudflare").unwrap();
+        assert_eq!(config.trusted_proxies.len(), CLOUDFLARE.len() + 2);
+        let config = load("").unwrap();
+        assert!(config.trusted_proxies.is_empty() && !config.http_proxy_protocol);
+    }
+
+    #[test]
     fn a_build_has_half_an_hour_or_what_is_set() {
         let limit = |line: &str| load(line).unwrap().build_limit;
         assert_eq!(limit(""), Duration::from_mins(30));
@@ -403,6 +477,9 @@ mod tests {
             ("--nonsense".to_owned(), "--nonsense"),
             ("--backup-at 24:00".to_owned(), "backup_at"),
             ("--backup-at 3:10".to_owned(), "backup_at"),
+            ("--trusted-proxies 10.0.0.1/8".to_owned(), "trusted_proxies"),
+            ("--trusted-proxies akamai".to_owned(), "trusted_proxies"),
+            ("--http-proxy-protocol yes".to_owned(), "http_proxy_protocol"),
             ("--build-limit 0s".to_owned(), "build_limit"),
             ("--build-limit 25h".to_owned(), "build_limit"),
             ("--build-limit 30".to_owned(), "build_limit"),

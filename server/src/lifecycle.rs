@@ -21,7 +21,7 @@ use crate::guard::{GuardWatch, Wanted};
 use crate::listeners::Listeners;
 use crate::logs::{Logs, RouterLines};
 use crate::outbound::Outbound;
-use crate::proxy::{self, ProxyHandle, ProxySettings, RouterLog, Waker};
+use crate::proxy::{self, ProxyHandle, ProxyProtocol, ProxySettings, RouterLog, Waker};
 use crate::receiver::{self, CommandRunner, Limits, Neighbours, Receiver, ReceiverSettings};
 use crate::scheduler::{self, Scheduler};
 use crate::store::{SealKey, Store};
@@ -338,7 +338,15 @@ async fn serve_saved(
         Vec::new()
     });
     let https = https.map(|listener| (listener, certificates.into_iter().collect()));
-    let settings = ProxySettings { admin_hosts, dashboard, https, routes: saved.clone(), ..ProxySettings::default() };
+    let settings = ProxySettings {
+        admin_hosts,
+        dashboard,
+        trusted_proxies: config.trusted_proxies.clone(),
+        proxy_protocol: if config.http_proxy_protocol { ProxyProtocol::Required } else { ProxyProtocol::Off },
+        https,
+        routes: saved.clone(),
+        ..ProxySettings::default()
+    };
     let log: Arc<dyn RouterLog> = Arc::new(LineSink(router_lines.clone()));
     let waker: Arc<dyn Waker> = waker.clone();
     proxy::start(http, settings, Arc::clone(&ground.clock), log, waker).context("start the proxy")

@@ -20,6 +20,7 @@ mod proof;
 mod raw;
 mod refused;
 mod rename;
+mod router;
 mod run;
 mod second_push;
 mod settings;

@@ -1,7 +1,7 @@
 //! Checks every invariant over what is really there: database, engine, folders. Changes nothing.
 use super::Tools;
 use crate::domain::instance::{State, Traffic};
-use crate::domain::{App, AppId};
+use crate::domain::{App, AppId, Hostname};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -167,7 +167,8 @@ async fn routes(tools: &Tools, apps: &[App]) -> Vec<String> {
     for app in apps.iter().filter(|app| !app.destroying && routes.apps.contains_key(&app.id)) {
         let domains = tools.store.domains(app.id).await.unwrap_or_default();
         let hosts = domains.into_iter().map(|domain| domain.host).chain(tools.site.host(&app.name).ok());
-        let strays = hosts.filter(|host| routes.hosts.get(host) != Some(&app.id));
+        let is_sent_on = |host: &Hostname| routes.redirects.get(host).is_some_and(|redirect| redirect.app == app.id);
+        let strays = hosts.filter(|host| routes.hosts.get(host) != Some(&app.id) && !is_sent_on(host));
         complaints.extend(strays.map(|host| format!("{host} does not lead to {}", app.name)));
     }
     let known: HashSet<AppId> = apps.iter().map(|app| app.id).collect();

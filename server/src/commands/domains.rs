@@ -2,7 +2,7 @@
 use super::grammar::{Form, OfApp};
 use super::renew::StateView;
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission};
+use super::{CommandError, Context, Done, Permission, domain_redirects};
 use crate::console::Console;
 use crate::domain::{App, AppName, Hostname};
 use crate::logs::timestamp;
@@ -35,6 +35,20 @@ pub(super) enum Verb {
         of: OfApp,
         host: Hostname,
     },
+    /// Send visitors of a domain on to another host of the app, such as from www to the apex
+    #[command(name = "domains:redirect")]
+    Redirect {
+        #[command(flatten)]
+        of: OfApp,
+        /// A domain of the app
+        from: Hostname,
+        /// Another host of the app
+        #[arg(required_unless_present = "off", conflicts_with = "off")]
+        to: Option<Hostname>,
+        /// Let the domain answer itself again
+        #[arg(long)]
+        off: bool,
+    },
     /// Ask DNS where the hosts of an app lead now, and tell how they fare with their certificates
     #[command(name = "domains:check")]
     Check {
@@ -51,6 +65,8 @@ pub(super) enum Verb {
 struct DomainView {
     host: String,
     kind: &'static str,
+    /// Where visitors are sent on to.
+    to: Option<String>,
     added_at: Option<String>,
     certificate: StateView,
 }
@@ -67,13 +83,17 @@ impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
             Self::List { .. } | Self::Check { .. } => Permission::ReadApp,
-            Self::Add { .. } | Self::Remove { .. } => Permission::ChangeApp,
+            Self::Add { .. } | Self::Remove { .. } | Self::Redirect { .. } => Permission::ChangeApp,
         }
     }
 
     pub(super) fn app(&self) -> &AppName {
         match self {
-            Self::List { of, .. } | Self::Add { of, .. } | Self::Remove { of, .. } | Self::Check { of, .. } => &of.app,
+            Self::List { of, .. }
+            | Self::Add { of, .. }
+            | Self::Remove { of, .. }
+            | Self::Redirect { of, .. }
+            | Self::Check { of, .. } => &of.app,
         }
     }
 
@@ -82,6 +102,12 @@ impl Verb {
         match self {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Add { host, .. } => add(context, console, &app, host).await,
+            Self::Redirect { from, to: Some(to), .. } => {
+                domain_redirects::redirect(context, console, &app, from, to).await
+            }
+            Self::Redirect { from, to: None, .. } => {
+                domain_redirects::answer_itself(context, console, &app, from).await
+            }
             Self::Remove { host, .. } => remove(context, console, &app, host).await,
             Self::Check { host, form, .. } => check(context, console, &app, host.as_ref(), *form).await,
         }
@@ -91,25 +117,34 @@ impl Verb {
 async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Done {
     let tools = &context.tools;
     let now = tools.clock.now();
-    let view = |host: Hostname, kind, added_at| {
+    let view = |host: Hostname, kind, to: Option<String>, added_at| {
         let certificate = StateView::new(&tools.certs.state(&host));
-        DomainView { host: host.to_string(), kind, added_at, certificate }
+        DomainView { host: host.to_string(), kind, to, added_at, certificate }
     };
-    let own = |name: &AppName, kind| Some((view(tools.site.host(name).ok()?, kind, None), "-".to_owned()));
+    let own = |name: &AppName, kind| Some((view(tools.site.host(name).ok()?, kind, None, None), "-".to_owned()));
     let mut all: Vec<(DomainView, String)> = own(&app.name, "own").into_iter().collect();
+    let redirects = tools.store.domain_redirects(app.id).await?;
     for domain in tools.store.domains(app.id).await? {
+        let to = redirects.get(&domain.host).map(ToString::to_string);
         let when = format!("{} ago", ago(now.since(domain.added_at)));
-        all.push((view(domain.host, "domain", Some(timestamp(domain.added_at))), when));
+        let added_at = Some(timestamp(domain.added_at));
+        let kind = if to.is_some() { "redirect" } else { "domain" };
+        all.push((view(domain.host, kind, to, added_at), when));
     }
-    all.extend(tools.store.former_names(app.id).await?.iter().filter_map(|name| own(name, "redirect")));
+    let home = tools.site.host(&app.name).ok().map(|host| host.to_string());
+    all.extend(tools.store.former_names(app.id).await?.iter().filter_map(|name| {
+        let (view, when) = own(name, "redirect")?;
+        Some((DomainView { to: home.clone(), ..view }, when))
+    }));
     if form.json {
         return print_json(console, &all.into_iter().map(|(view, _)| view).collect::<Vec<_>>()).await;
     }
-    let rows: Vec<Vec<String>> = all
-        .into_iter()
-        .map(|(view, when)| vec![view.host, view.kind.to_owned(), when, view.certificate.state.to_owned()])
-        .collect();
-    print(console, &["HOST", "KIND", "ADDED", "CERTIFICATE"], &rows, "no hosts").await;
+    let row = |(view, when): (DomainView, String)| {
+        let to = view.to.unwrap_or_else(|| "-".to_owned());
+        vec![view.host, view.kind.to_owned(), to, when, view.certificate.state.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = all.into_iter().map(row).collect();
+    print(console, &["HOST", "KIND", "LEADS ON TO", "ADDED", "CERTIFICATE"], &rows, "no hosts").await;
     Ok(())
 }
 
@@ -154,6 +189,11 @@ fn refuse_ours(context: &Context, host: &Hostname) -> Done {
 }
 
 async fn remove(context: &Context, console: &Console, app: &App, host: &Hostname) -> Done {
+    let redirects = context.tools.store.domain_redirects(app.id).await?;
+    if let Some((from, _)) = redirects.iter().find(|(_, to)| *to == host) {
+        return Err(CommandError::new(format!("visitors of {from} are sent on to {host}"))
+            .next(format!("`paas domains:redirect {from} --off -a {}` ends that", app.name)));
+    }
     if !context.tools.store.remove_domain(app.id, host).await? {
         return Err(CommandError::new(format!("{} has no domain {host}", app.name))
             .next(format!("`paas domains -a {}` lists them", app.name)));

@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
-    Context, Done, Permission, apps, backups, builds, certs, checks, config, cron, domains, https, keys, login, logs,
-    maintenance, ps, releases, renew, run, server, volumes,
+    Context, Done, Permission, apps, auth, backups, builds, certs, checks, config, cron, domains, errors, https, keys,
+    login, logs, maintenance, ps, releases, renew, router, run, server, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -47,6 +47,12 @@ pub(super) enum Command {
     Renew(renew::Verb),
     #[command(flatten)]
     Checks(checks::Verb),
+    #[command(flatten)]
+    Router(router::Verb),
+    #[command(flatten)]
+    Auth(auth::Verb),
+    #[command(flatten)]
+    Errors(errors::Verb),
     #[command(flatten)]
     Maintenance(maintenance::Verb),
     #[command(flatten)]
@@ -144,6 +150,9 @@ impl Parsed {
             Command::Https(verb) => verb.permission(),
             Command::Renew(verb) => verb.permission(),
             Command::Checks(verb) => verb.permission(),
+            Command::Router(verb) => verb.permission(),
+            Command::Auth(verb) => verb.permission(),
+            Command::Errors(verb) => verb.permission(),
             Command::Maintenance(verb) => verb.permission(),
             Command::Volumes(verb) => verb.permission(),
             Command::Cron(verb) => verb.permission(),
@@ -167,6 +176,9 @@ impl Parsed {
             Command::Domains(verb) => Some(verb.app()),
             Command::Https(verb) => Some(verb.app()),
             Command::Checks(verb) => Some(verb.app()),
+            Command::Router(verb) => Some(verb.app()),
+            Command::Auth(verb) => Some(verb.app()),
+            Command::Errors(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
             Command::Certs(_)
@@ -192,6 +204,9 @@ impl Parsed {
             Command::Https(verb) => verb.run(context, console).await,
             Command::Renew(verb) => verb.run(context, console).await,
             Command::Checks(verb) => verb.run(context, console).await,
+            Command::Router(verb) => verb.run(context, console).await,
+            Command::Auth(verb) => verb.run(context, console).await,
+            Command::Errors(verb) => verb.run(context, console).await,
             Command::Maintenance(verb) => verb.run(context, console).await,
             Command::Volumes(verb) => verb.run(context, console).await,
             Command::Cron(verb) => verb.run(context, console).await,

@@ -1,10 +1,17 @@
-//! `maintenance`: who visits an app while its owner works on it.
+//! `maintenance`: who visits an app while its owner works on it. The owner gets a link past the page.
 use super::grammar::{Form, OfApp};
 use super::table::print_json;
-use super::{Context, Done, Permission};
+use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
+use crate::domain::hex::hex;
+use crate::domain::maintenance::BYPASS_PATH;
 use crate::domain::{App, AppName, Maintenance};
+use anyhow::Context as _;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// Length of the token in the link, in bytes.
+const TOKEN_BYTES: usize = 16;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
@@ -78,7 +85,16 @@ async fn show(context: &Context, console: &Console, app: &App, form: Form) -> Do
 
 async fn set(context: &Context, console: &Console, app: &App, to: Maintenance) -> Done {
     let before = context.tools.store.maintenance(app.id).await?;
+    let bypass = match to {
+        Maintenance::On => Some(new_bypass(context, app).await?),
+        Maintenance::Off | Maintenance::Pause => None,
+    };
     context.tools.scheduler.set_maintenance(app.id, to).await?;
+    if to == Maintenance::Off {
+        // The app has nothing set about the router by this any more, and pays for nothing.
+        context.tools.store.remove_bypass(app.id).await?;
+        context.tools.scheduler.rehost(app.id).await?;
+    }
     let name = &app.name;
     console
         .say(&match to {
@@ -89,6 +105,9 @@ async fn set(context: &Context, console: &Console, app: &App, to: Maintenance) -
             }
         })
         .await;
+    if let Some(link) = bypass {
+        console.say(&format!("your browser sees {name} all the same once it opened {link}")).await;
+    }
     if let (Maintenance::Pause, Maintenance::Off, Some(report)) =
         (before, to, context.tools.scheduler.last_hold(app.id))
     {
@@ -96,4 +115,14 @@ async fn set(context: &Context, console: &Console, app: &App, to: Maintenance) -
         console.say(&format!("paused for {took:.1}s: {} came, {} in vain", report.requests, report.lost)).await;
     }
     Ok(())
+}
+
+/// A link that lets whoever opens it past the page, until maintenance is switched on again.
+async fn new_bypass(context: &Context, app: &App) -> Result<String, CommandError> {
+    let mut token = [0; TOKEN_BYTES];
+    getrandom::fill(&mut token).context("ask the system for randomness")?;
+    let token = hex(&token);
+    context.tools.store.set_bypass(app.id, &hex(&Sha256::digest(&token))).await?;
+    context.tools.scheduler.rehost(app.id).await?;
+    Ok(format!("{}{BYPASS_PATH}{token}", context.tools.site.url(&app.name)))
 }

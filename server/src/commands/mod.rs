@@ -4,6 +4,7 @@
 //! changes something. Exit codes: 0 done, 1 failed, 2 usage.
 
 mod apps;
+mod auth;
 mod backups;
 mod builds;
 mod certs;
@@ -16,7 +17,9 @@ mod deploy;
 mod destroy;
 mod disk;
 mod doctor;
+mod domain_redirects;
 mod domains;
+mod errors;
 mod grammar;
 mod https;
 mod keys;
@@ -32,6 +35,7 @@ mod rebuild;
 mod releases;
 mod rename;
 mod renew;
+mod router;
 mod run;
 mod server;
 mod session;

@@ -2,6 +2,9 @@
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
+/// What stands before the token in the path that lets its bearer past the page.
+pub const BYPASS_PATH: &str = "/.well-known/paas-bypass/";
+
 /// Whether an app's visitors are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,11 +1,13 @@
 //! What the product is about: pure types and rules, without clock, IO or tokio.
 //!
 //! Reading order: `name` and `id` (checked words), `moment` (time as an argument), `release` and `rollout` (what is
-//! deployed and how it fares), `build`, `instance` (what is seen), `route` (what the proxy is told), `plan` (what to do).
+//! deployed and how it fares), `build`, `instance` (what is seen), `route` and `router` (what the proxy is told), `plan`
+//! (what to do).
 
 pub mod acme;
 #[cfg(test)]
 pub(crate) mod authority;
+pub mod bounded;
 pub mod bridge;
 pub mod build;
 pub mod card;
@@ -13,8 +15,10 @@ pub mod certificate;
 pub mod certificate_pem;
 pub mod certificate_plan;
 pub mod certificate_state;
+pub mod cidr;
 pub mod cron;
 pub mod dotenv;
+pub mod error_page;
 pub mod failure;
 pub mod health;
 pub mod hex;
@@ -24,16 +28,19 @@ pub mod instance;
 pub mod job;
 pub mod key;
 pub mod limits;
+pub mod login;
 pub mod maintenance;
 pub mod moment;
 pub mod name;
 pub mod permission;
 pub mod plan;
 pub mod protocol;
+pub mod rate;
 pub mod release;
 pub mod renewal;
 pub mod rollout;
 pub mod route;
+pub mod router;
 pub mod secret;
 pub mod session;
 pub mod site;
@@ -47,6 +54,7 @@ pub mod volume;
 pub use bridge::BridgePrefix;
 pub use build::{Build, BuildState, RefMove};
 pub use certificate::{Certificate, CertificateHost, CertificateTable, ChallengeTable};
+pub use cidr::Cidr;
 pub use failure::Failure;
 pub use hostname::Hostname;
 pub use id::{AppId, AppKey, BuildId, ContainerId, ImageId, InstallationId, KeyId, Oid, ReleaseNo};
@@ -59,6 +67,7 @@ pub use permission::Permission;
 pub use protocol::Protocol;
 pub use release::{App, Command, Origin, Release};
 pub use rollout::Rollout;
+pub use router::RouterPolicy;
 pub use secret::Secret;
 pub use site::Site;
 pub use size::Size;

@@ -1,9 +1,10 @@
 //! The route table: the only thing the proxy is told, and what is kept to serve at once after a restart.
 use super::instance::Slot;
-use super::{AppId, AppName, ContainerId, Hostname, Maintenance, Protocol, ReleaseNo, TlsPolicy};
+use super::{AppId, AppName, ContainerId, Hostname, Maintenance, Protocol, ReleaseNo, RouterPolicy, TlsPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// All routes of the server, by host name. A snapshot: published whole, never edited in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub struct AppRoute {
     pub maintenance: Maintenance,
     #[serde(default)]
     pub tls: TlsPolicy,
+    /// What its owner set about the router. Shared: the table is copied often, and this may hold pages.
+    #[serde(default, with = "shared_policy")]
+    pub policy: Arc<RouterPolicy>,
 }
 
 impl AppRoute {
@@ -84,4 +88,17 @@ pub struct Backend {
     /// What it is spoken to in.
     #[serde(default)]
     pub protocol: Protocol,
+}
+
+mod shared_policy {
+    use super::{Arc, RouterPolicy};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(policy: &Arc<RouterPolicy>, to: S) -> Result<S::Ok, S::Error> {
+        policy.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<RouterPolicy>, D::Error> {
+        RouterPolicy::deserialize(from).map(Arc::new)
+    }
 }

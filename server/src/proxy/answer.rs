@@ -4,14 +4,14 @@ use super::control::Stop;
 use super::error_page::{Format, Page};
 use super::exchange::{Client, Exchange};
 use super::fault::Fault;
-use super::flight::Class;
+use super::flight::{Class, Stage};
 use super::forward::{self, Reply};
 use super::host::{self, Found};
 use super::refusal::Refusal;
 use super::snapshot::Destination;
-use super::{admin, entrance, headers, redirect, request_id, tunnel};
+use super::{admin, admission, entrance, headers, redirect, request_id, tunnel};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::rc::Rc;
 
@@ -37,7 +37,9 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         Found::Destination(_) if is_misdirected => {
             return refuse(&client, StatusCode::MISDIRECTED_REQUEST, format, &id);
         }
-        Found::Destination(destination) if entrance::is_sent_to_https(&client, &destination, now) => {
+        Found::Destination(destination)
+            if entrance::is_sent_to_https(&client, request.headers(), &destination, now) =>
+        {
             let (head, _) = request.into_parts();
             let origin = entrance::https_origin(&client, destination.host());
             return closing_unless_running(&client, send_on(&client, destination, &head, &origin, id));
@@ -106,13 +108,23 @@ fn closing_unless_running(client: &Client, response: Response<ReplyBody>) -> Res
 }
 
 async fn serve(mut exchange: Box<Exchange>, mut request: Request<Incoming>, format: Format) -> Response<ReplyBody> {
-    if request.headers().get(header::EXPECT).is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    let mut expected = request.headers().get_all(header::EXPECT).iter();
+    if expected.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         let client = exchange.client.clone();
         return closing(&client, give_up(exchange, Fault::UnknownExpectation, format));
     }
+    if !request.body().is_end_stream() {
+        exchange.body_bytes = request.body().size_hint().upper().unwrap_or(u64::MAX);
+    }
+    if let Some(rules) = exchange.app.rules.clone()
+        && let Err(turned) = admission::admit(&rules, &mut exchange, &mut request).await
+    {
+        let response = turned.response(&mut exchange, format);
+        return drop_body(response, &exchange);
+    }
     let upgrade = headers::asked_upgrade(request.method(), request.version(), request.headers());
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    headers::prepare_request(request.headers_mut(), &exchange.client, &exchange.request_id, upgrade);
+    headers::prepare_request(request.headers_mut(), &exchange, upgrade);
     *request.version_mut() = http::Version::HTTP_11;
     if request.uri().authority().is_some() {
         *request.uri_mut() = origin_form(request.uri());
@@ -132,14 +144,14 @@ fn pass_on(mut exchange: Box<Exchange>, reply: Reply) -> Response<ReplyBody> {
     let Reply { response, mut lane } = reply;
     let (mut head, incoming) = response.into_parts();
     lane.heed_keep_alive(&head.headers);
-    headers::prepare_response(&mut head.headers, &exchange.request_id);
+    headers::prepare_response(&mut head.headers, &exchange);
     let is_event_stream = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
         kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
     });
     if is_event_stream {
         exchange.flight.set_class(Class::EventStream);
     }
-    exchange.flight.enter(super::flight::Stage::Streaming);
+    exchange.flight.enter(Stage::Streaming);
     exchange.answered(head.status.as_u16());
     head.version = http::Version::HTTP_11;
     Response::from_parts(head, ReplyBody::App(AppBody::new(incoming, exchange, lane)))
@@ -151,10 +163,18 @@ fn switch(mut exchange: Box<Exchange>, reply: Reply, client: OnUpgrade) -> Respo
     let app = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
     let protocol = head.headers.remove(header::UPGRADE);
-    headers::prepare_response(&mut head.headers, &exchange.request_id);
+    headers::prepare_response(&mut head.headers, &exchange);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         head.headers.insert(header::UPGRADE, protocol);
+    }
+    let is_websocket =
+        head.headers.get(header::UPGRADE).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if is_websocket {
+        let lot = exchange.client.worker.random.next().to_be_bytes()[0];
+        exchange.flight.set_class(Class::WebSocket { lot });
+    } else {
+        exchange.flight.set_class(Class::Tunnel);
     }
     exchange.answered(head.status.as_u16());
     tunnel::open(exchange, client, app, lane);
@@ -162,13 +182,25 @@ fn switch(mut exchange: Box<Exchange>, reply: Reply, client: OnUpgrade) -> Respo
 }
 
 fn give_up(mut exchange: Box<Exchange>, fault: Fault, format: Format) -> Response<ReplyBody> {
-    let page = Page::of_fault(fault, exchange.request_id.clone());
+    let mut page = Page::of_fault(fault, exchange.request_id.clone());
+    page.replace_by(exchange.rules().and_then(|rules| rules.page(fault)));
     let response = page.response(format);
     if let ReplyBody::Page(Some(page)) = response.body() {
         exchange.bytes = page.len() as u64;
     }
     exchange.fail(fault);
-    response
+    drop_body(response, &exchange)
+}
+
+/// Behind an answer of ours the rest of a body is read and dropped, so that its sender gets to read the answer.
+fn drop_body(response: Response<ReplyBody>, exchange: &Exchange) -> Response<ReplyBody> {
+    let is_sent = matches!(exchange.flight.stage(), Stage::Waiting | Stage::Streaming | Stage::Tunnel);
+    // A stream of many ends by itself, and the connection goes on.
+    if exchange.body_bytes == 0 || is_sent || exchange.client.is_stream {
+        return response;
+    }
+    exchange.client.wire.linger();
+    closing(&exchange.client, response)
 }
 
 /// A request that concerns no app.

@@ -2,9 +2,10 @@
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::held::HeldPlace;
-use super::limits::{CLAIM_TRIES_MAX, CONNECT_BACKOFF_MAX, CONNECT_BACKOFF_MIN, HELD_MAX};
+use super::limits::{CLAIM_TRIES_MAX, CONNECT_BACKOFF_MAX, CONNECT_BACKOFF_MIN};
 use super::snapshot::{Serving, Way};
-use super::target::Target;
+use super::target::{Entered, Target};
+use super::{crowd, crowd::least_busy};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,24 +52,34 @@ impl Attempts {
 pub(super) async fn claim(exchange: &mut Exchange, attempts: &mut Attempts) -> Result<Arc<Target>, Fault> {
     let mut held: Option<HeldPlace> = None;
     for _ in 0..CLAIM_TRIES_MAX {
-        match exchange.app.way() {
+        match exchange.way() {
             Way::To(targets) => {
-                let target = choose(targets, exchange.client.worker.random.next(), attempts);
-                if target.enter() {
-                    let target = target.clone();
+                let (room, stays_with) = (exchange.app.room(), exchange.stays_with.as_deref());
+                let target = choose(targets, exchange.client.worker.random.next(), stays_with, attempts);
+                let entered = match target.enter(room) {
+                    Entered::Claimed => Some(target.clone()),
+                    // Closed: a table without it was published before.
+                    Entered::Closed => None,
+                    Entered::Full => match least_busy(targets, room).cloned() {
+                        Some(other) => Some(other),
+                        None => crowd::wait_for_room(exchange).await?,
+                    },
+                };
+                if let Some(target) = entered {
                     exchange.board(target.clone());
                     if let Some(place) = held {
                         place.admit();
                     }
                     return Ok(target);
                 }
-                // Closed: a table without it was published before.
                 exchange.refresh()?;
             }
             Way::Waits(stage) => {
                 if held.is_none() {
                     let wire = exchange.client.wire.clone();
-                    held = Some(exchange.app.held.enter(HELD_MAX, wire).ok_or(Fault::BacklogTooDeep)?);
+                    let (held_by, limits) = (&exchange.app.held, exchange.app.hold);
+                    let place = held_by.enter(limits, exchange.weight(), wire);
+                    held = Some(place.ok_or(Fault::BacklogTooDeep)?);
                     exchange.flight.enter(stage);
                 }
                 wait_for_change(exchange).await?;
@@ -85,16 +96,22 @@ async fn wait_for_change(exchange: &mut Exchange) -> Result<(), Fault> {
     loop {
         let changed = client.worker.routes_changed.notified();
         exchange.refresh()?;
-        if !matches!(exchange.app.way(), Way::Waits(_)) {
+        if !matches!(exchange.way(), Way::Waits(_)) {
             return Ok(());
         }
         changed.await;
     }
 }
 
-fn choose<'a>(targets: &'a [Arc<Target>], random: u64, attempts: &mut Attempts) -> &'a Arc<Target> {
+fn choose<'a>(
+    targets: &'a [Arc<Target>],
+    random: u64,
+    stays_with: Option<&str>,
+    attempts: &mut Attempts,
+) -> &'a Arc<Target> {
     if attempts.failed == 0 {
-        attempts.first_choice = less_loaded(targets, random);
+        let known = stays_with.and_then(|tag| targets.iter().position(|target| target.tag == tag));
+        attempts.first_choice = known.unwrap_or_else(|| less_loaded(targets, random));
     }
     &targets[(attempts.first_choice + attempts.failed) % targets.len()]
 }

@@ -15,7 +15,13 @@ use std::task::{Context, Poll, ready};
 /// What an app is sent.
 pub(super) enum SentBody {
     Empty,
-    Stream { incoming: Incoming, flight: Rc<Flight>, framing: Framing },
+    Stream {
+        incoming: Incoming,
+        flight: Rc<Flight>,
+        /// What may still come of it.
+        left_bytes: u64,
+        framing: Framing,
+    },
 }
 
 /// How the end of a body is told on the connection it comes from.
@@ -39,11 +45,19 @@ impl Body for SentBody {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let Self::Stream { incoming, flight, framing } = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Stream { incoming, flight, left_bytes, framing } = self.get_mut() else { return Poll::Ready(None) };
         if let Some(fault) = flight.verdict() {
             return Poll::Ready(Some(Err(io::Error::other(fault.description()))));
         }
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let came = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(left) = left_bytes.checked_sub(came) else {
+                flight.end(Fault::BodyTooLarge);
+                return Poll::Ready(Some(Err(io::Error::other(Fault::BodyTooLarge.description()))));
+            };
+            *left_bytes = left;
+        }
         // The answer may have begun before the body ended: its time counts then, and not ours.
         if matches!(flight.stage(), Stage::Sending(_)) {
             match &polled {
@@ -127,8 +141,8 @@ impl AppBody {
         self.exchange.flight.alight_if_sent();
     }
 
-    fn break_off(&mut self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-        self.exchange.fail(Fault::ResponseCut);
+    fn break_off(&mut self, fault: Fault, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+        self.exchange.fail(fault);
         // Where the body's end is told by the connection's end, a plain end would look whole.
         self.exchange.client.wire.give(super::wire::Order::Abort);
         io::Error::other(error)
@@ -151,9 +165,13 @@ impl AppBody {
                 }
                 Poll::Ready(Some(Ok(without_framing(frame))))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(self.break_off(error)))),
+            Some(Err(error)) => {
+                let is_flaw = super::upstream::is_flaw(&error);
+                let fault = if is_flaw { Fault::PoorResponse } else { Fault::ResponseCut };
+                Poll::Ready(Some(Err(self.break_off(fault, error))))
+            }
             None if self.lane.as_ref().is_some_and(|lane| lane.framing().is_cut(&self.incoming)) => {
-                Poll::Ready(Some(Err(self.break_off("the instance reset its answer"))))
+                Poll::Ready(Some(Err(self.break_off(Fault::ResponseCut, "the instance reset its answer"))))
             }
             None => {
                 self.finish();

@@ -3,17 +3,19 @@
 //! The registry has a lock; requests never take it.
 use super::held::{HoldReport, Holds};
 use super::limits::{INSTANCES_MAX, Spans};
+use super::rules::{Pace, Standing, hold_limits};
 use super::snapshot::{App, Destination, Serving, Snapshot};
-use super::target::Target;
+use super::target::{Birth, Target};
 use super::tls::Tls;
-use super::{DrainReport, ProxySettings, RouterLog, Waker};
+use super::{DrainReport, ProxyProtocol, ProxySettings, RouterLog, Waker};
 use crate::clock::Clock;
 use crate::domain::instance::Traffic;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, ContainerId, Hostname};
+use crate::domain::{AppId, Cidr, ContainerId, Hostname};
 use crate::visit::Visit;
 use arc_swap::ArcSwap;
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +29,8 @@ pub(super) struct Shared {
     pub(super) log: Arc<dyn RouterLog>,
     waker: Arc<dyn Waker>,
     admin_hosts: Vec<Hostname>,
+    trusted_proxies: Vec<Cidr>,
+    pub(super) proxy_protocol: ProxyProtocol,
     pub(super) dashboard: Option<mpsc::Sender<Visit>>,
     /// Without it nobody comes by HTTPS.
     pub(super) tls: Option<Tls>,
@@ -58,6 +62,7 @@ pub(super) enum Stop {
 struct Registry {
     targets: HashMap<ContainerId, Arc<Target>>,
     holds: HashMap<AppId, Holds>,
+    standings: HashMap<AppId, Standing>,
     /// Targets that a new one took the place of; closed once the new table is out.
     replaced: Vec<Arc<Target>>,
     serials: u64,
@@ -80,6 +85,8 @@ impl Shared {
             log,
             waker,
             admin_hosts: settings.admin_hosts,
+            trusted_proxies: settings.trusted_proxies,
+            proxy_protocol: settings.proxy_protocol,
             dashboard: settings.dashboard,
             tls: None,
             https_port: None,
@@ -99,6 +106,7 @@ impl Shared {
         let mut left: Vec<Arc<Target>> = left.cloned().collect();
         left.append(&mut registry.replaced);
         registry.holds.retain(|app, _| table.apps.contains_key(app));
+        registry.standings.retain(|app, _| table.apps.contains_key(app));
         let goes_on = |app: &AppId| table.apps.get(app).is_some_and(|route| !route.is_holding());
         registry.holds.iter_mut().filter(|(app, _)| goes_on(app)).for_each(|(_, holds)| holds.end());
         if registry.targets.len() > INSTANCES_MAX {
@@ -118,15 +126,26 @@ impl Shared {
     fn prepare(&self, registry: &mut Registry, table: &RouteTable) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for (id, route) in &table.apps {
+            registry.standings.entry(*id).or_default().follow(&route.policy);
             let serving = self.serving(registry, *id, route);
             let holds = registry.holds.entry(*id).or_default();
             if route.is_holding() {
                 holds.begin();
             }
-            let (held, maintenance) = (holds.held.clone(), route.maintenance);
-            let redirects_to_https = route.tls.redirect;
+            let standing = registry.standings.entry(*id).or_default();
             let hsts = route.tls.hsts_seconds.and_then(|seconds| format!("max-age={seconds}").parse().ok());
-            let app = App { id: *id, serving, maintenance, held, redirects_to_https, hsts };
+            let app = App {
+                id: *id,
+                serving,
+                maintenance: route.maintenance,
+                held: holds.held.clone(),
+                hold: hold_limits(&route.policy),
+                pace: Pace::new(&route.policy, &self.spans),
+                rules: standing.rules.clone(),
+                redirects_to_https: route.tls.redirect,
+                hsts,
+                crowd: standing.crowd.clone(),
+            };
             snapshot.apps.insert(*id, Arc::new(app));
         }
         for (host, id) in &table.hosts {
@@ -169,8 +188,9 @@ impl Shared {
             registry.replaced.push(replaced);
         }
         registry.serials += 1;
-        let target = Target::new(backend, app, registry.serials, self.epoch, self.waker.clone());
-        let target = Arc::new(target);
+        let birth = Birth { serial: registry.serials, epoch: self.epoch, waker: self.waker.clone() };
+        let crowd = registry.standings.entry(app).or_default().crowd.clone();
+        let target = Arc::new(Target::new(backend, app, crowd, birth));
         registry.targets.insert(backend.container.clone(), target.clone());
         target
     }
@@ -200,6 +220,11 @@ impl Shared {
             }
             self.signal.send_modify(|signal| signal.version += 1);
         }
+    }
+
+    /// Whether what it says about its visitors counts.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|range| range.contains(address))
     }
 
     /// Ticks since the start: the coarse time of all threads.

@@ -4,9 +4,11 @@ use super::body::ReplyBody;
 use super::exchange::Client;
 use super::headers::X_REQUEST_ID;
 use super::snapshot::{App, Destination};
+use super::visitor::Visitor;
 use crate::domain::Moment;
+use crate::visit::Transport;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 
 /// RFC 8555, section 8.3.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -35,8 +37,12 @@ pub(super) fn is_misdirected(client: &Client, destination: &Destination) -> bool
 }
 
 /// Whether the request came by http and is better made by https.
-pub(super) fn is_sent_to_https(client: &Client, destination: &Destination, now: Moment) -> bool {
+pub(super) fn is_sent_to_https(client: &Client, headers: &HeaderMap, destination: &Destination, now: Moment) -> bool {
     let Some(tls) = client.worker.shared.tls.as_ref().filter(|_| client.secured.is_none()) else { return false };
+    // Behind a proxy that ends TLS itself, the visitor would be sent on for ever.
+    if client.is_trusted && Visitor::of(client, headers).scheme == Transport::Tls.scheme() {
+        return false;
+    }
     let is_wanted = match destination {
         Destination::App { app, .. } => app.redirects_to_https,
         // The new name's own visit decides.

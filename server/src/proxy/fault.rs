@@ -1,4 +1,5 @@
-//! Everything that can go wrong with one request of an app, by Heroku's codes, so that people find them by searching.
+//! Everything that can go wrong with one request of an app, by Heroku's codes, so that people find them by searching; and
+//! by codes of ours (P…) what its owner has forbidden.
 use http::StatusCode;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub(super) enum Fault {
     ClientLeft,
     ClientIdle,
     Maintenance,
+    Forbidden,
+    LoginRequired,
+    TooManyRequests,
+    BodyTooLarge,
 }
 
 impl Fault {
@@ -44,6 +49,34 @@ impl Fault {
             Self::ClientLeft => ("H27", "Client Request Interrupted", client_closed),
             Self::ClientIdle => ("H28", "Client Connection Idle", StatusCode::REQUEST_TIMEOUT),
             Self::Maintenance => ("H80", "Maintenance mode", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Forbidden => ("P01", "Address not allowed", StatusCode::FORBIDDEN),
+            Self::LoginRequired => ("P02", "Login required", StatusCode::UNAUTHORIZED),
+            Self::TooManyRequests => ("P03", "Too many requests", StatusCode::TOO_MANY_REQUESTS),
+            Self::BodyTooLarge => ("P04", "Body too large", StatusCode::PAYLOAD_TOO_LARGE),
+        }
+    }
+
+    /// How a router line calls it: what the owner wants so is no error.
+    pub(super) fn level(self) -> &'static str {
+        match self {
+            Self::Forbidden | Self::LoginRequired | Self::TooManyRequests | Self::BodyTooLarge => "info",
+            Self::AppCrashed
+            | Self::BacklogTooDeep
+            | Self::RequestTimeout
+            | Self::ClosedWithoutResponse
+            | Self::NoWebProcesses
+            | Self::IdleConnection
+            | Self::PoorResponse
+            | Self::ResponseCut
+            | Self::ConnectTimeout
+            | Self::BootTimeout
+            | Self::ConnectRefused
+            | Self::ForcedClose
+            | Self::UnknownExpectation
+            | Self::BrokenBody
+            | Self::ClientLeft
+            | Self::ClientIdle
+            | Self::Maintenance => "error",
         }
     }
 
@@ -74,7 +107,11 @@ impl Fault {
             | Self::UnknownExpectation
             | Self::BrokenBody
             | Self::ClientLeft
-            | Self::ClientIdle => None,
+            | Self::ClientIdle
+            | Self::Forbidden
+            | Self::LoginRequired
+            | Self::TooManyRequests
+            | Self::BodyTooLarge => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One request under way, as its thread's ticks look at it. Everything here stays on one thread.
 use super::fault::Fault;
+use super::rules::Pace;
 use super::target::Target;
 use super::wire::{Order, Wire};
 use super::worker::Worker;
@@ -11,12 +12,16 @@ use std::task::{Context, Poll, Waker};
 
 pub(super) struct Flight {
     wire: Arc<Wire>,
+    /// The spans of its app.
+    pub(super) pace: Pace,
     stage: Cell<Stage>,
     class: Cell<Class>,
     /// The tick at which something last moved.
     beat: Cell<u32>,
     ticks: Rc<Cell<u32>>,
     verdict: Cell<Option<Fault>>,
+    /// A WebSocket's: it is to say farewell.
+    is_closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// The instance this request counts on: entered, and left once.
     target: RefCell<Option<Arc<Target>>>,
@@ -28,6 +33,8 @@ pub(super) enum Stage {
     Boarding,
     /// Held until the app has an instance.
     Held,
+    /// Queued until an instance has room for it.
+    Queued,
     /// Held until its owner lets the app's visitors in again.
     Paused,
     /// The request's body is being sent.
@@ -51,18 +58,24 @@ pub(super) enum Side {
 pub(super) enum Class {
     Request,
     EventStream,
+    /// `lot` of 256: when, within the time over which they are closed.
+    WebSocket {
+        lot: u8,
+    },
     Tunnel,
 }
 
 impl Flight {
-    pub(super) fn new(worker: &Worker, wire: Arc<Wire>) -> Self {
+    pub(super) fn new(worker: &Worker, wire: Arc<Wire>, pace: Pace) -> Self {
         Self {
             wire,
+            pace,
             stage: Cell::new(Stage::Boarding),
             class: Cell::new(Class::Request),
             beat: Cell::new(worker.ticks.get()),
             ticks: worker.ticks.clone(),
             verdict: Cell::new(None),
+            is_closing: Cell::new(false),
             waker: RefCell::new(None),
             target: RefCell::new(None),
         }
@@ -70,7 +83,7 @@ impl Flight {
 
     /// Lets the connection of a held request look whether its client is still there.
     pub(super) fn look_for_client(&self) {
-        if matches!(self.stage(), Stage::Held | Stage::Paused) {
+        if matches!(self.stage(), Stage::Held | Stage::Queued | Stage::Paused) {
             self.wire.look();
         }
     }
@@ -141,6 +154,21 @@ impl Flight {
         if matches!(self.stage.get(), Stage::Streaming | Stage::Tunnel) {
             self.wire.give(Order::Abort);
         }
+        self.wake();
+    }
+
+    /// Asks a WebSocket to close at the end of a frame.
+    pub(super) fn ask_to_close(&self) {
+        if !self.is_closing.replace(true) {
+            self.wake();
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.get()
+    }
+
+    fn wake(&self) {
         let waker = self.waker.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -191,8 +219,8 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>) -> Self {
-        let flight = Rc::new(Flight::new(&worker, wire));
+    pub(super) fn new(worker: Rc<Worker>, wire: Arc<Wire>, pace: Pace) -> Self {
+        let flight = Rc::new(Flight::new(&worker, wire, pace));
         let place = worker.flights.borrow_mut().insert(flight.clone());
         Self { flight, worker, place }
     }

@@ -30,7 +30,8 @@ pub(super) async fn forward(exchange: &mut Exchange, request: Request<Incoming>)
     let body = if incoming.is_end_stream() {
         SentBody::Empty
     } else {
-        SentBody::Stream { incoming, flight: flight.clone(), framing }
+        let left_bytes = exchange.rules().and_then(|rules| rules.body_bytes_max).unwrap_or(u64::MAX);
+        SentBody::Stream { incoming, flight: flight.clone(), left_bytes, framing }
     };
     let request = Request::from_parts(head, body);
     flight.unless_ended(deliver(exchange, request)).await?
@@ -117,7 +118,6 @@ async fn send(exchange: &mut Exchange, mut lane: Lane, mut request: Request<Sent
         SentBody::Stream { .. } => Stage::Sending(Side::App),
     });
     let mut failed = match lane.send(request).await {
-        Ok(response) if upstream::is_ambiguous(response.headers()) => return Err(Fault::PoorResponse),
         Ok(response) => return Ok(Sent::Answered(Box::new(Reply { response, lane }))),
         Err(failed) => failed,
     };
@@ -146,7 +146,8 @@ fn copy_of(request: &Request<SentBody>) -> Request<SentBody> {
 
 fn fault_of(error: &hyper::Error) -> Fault {
     let is_against_http2 = upstream::h2_error(error).is_some_and(h2::Error::is_library);
-    if error.is_parse() || error.is_parse_too_large() || is_against_http2 {
+    let is_poor = error.is_parse() || error.is_parse_too_large();
+    if is_poor || is_against_http2 || upstream::is_flaw(error) {
         Fault::PoorResponse
     } else if error.is_user() {
         // The request's body failed, not the app: its framing was broken on the way in.

@@ -1,7 +1,7 @@
 //! A client's stream as hyper sees it: bytes come through the head gate, and the orders of a tick are obeyed here.
 use super::client_stream::ClientStream;
 use super::head_gate::{HeadGate, Ruling};
-use super::limits::{DISCARD_BYTES_MAX, EARLY_BYTES_MAX};
+use super::limits::{DISCARD_BYTES_MAX, EARLY_BYTES_MAX, LINGER_BYTES_MAX};
 use super::refusal::Refusal;
 use super::wire::{Mood, Order, Upgrade, Wire};
 use bytes::{Buf, BytesMut};
@@ -23,6 +23,8 @@ pub(super) struct GatedIo {
     held: BytesMut,
     /// How many of them may pass.
     cleared: usize,
+    /// Dropped behind a refused body.
+    lingered_bytes: usize,
     end: End,
 }
 
@@ -37,7 +39,8 @@ enum End {
 
 impl GatedIo {
     pub(super) fn new(stream: ClientStream, wire: Arc<Wire>) -> Self {
-        Self { stream, wire, gate: HeadGate::default(), held: BytesMut::new(), cleared: 0, end: End::Open }
+        let (gate, held) = (HeadGate::default(), BytesMut::new());
+        Self { stream, wire, gate, held, cleared: 0, lingered_bytes: 0, end: End::Open }
     }
 
     /// The common case: straight into hyper's buffer, judged in place.
@@ -129,6 +132,21 @@ impl GatedIo {
             self.end = End::Spoken(dropped);
         }
         Poll::Pending
+    }
+
+    /// Drops what still comes of a body that was refused. A reset at this point would take the refusal along.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.register_gate(cx);
+        while self.lingered_bytes < LINGER_BYTES_MAX && self.wire.order() == Order::None {
+            let mut piece = [0; PIECE_BYTES];
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+            if piece.filled().is_empty() {
+                break;
+            }
+            self.lingered_bytes += piece.filled().len();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn settle_upgrade(&mut self) {
@@ -252,7 +270,8 @@ impl AsyncWrite for GatedIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        if self.wire.is_lingering() { self.linger(cx) } else { Poll::Ready(Ok(())) }
     }
 }
 

@@ -180,11 +180,14 @@ pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
         return Err(Refusal::Malformed("field name"));
     }
-    // Folded over all bytes without an early way out, so that the compiler makes vectors of it.
-    if value.iter().fold(0, |bad, b| bad | u8::from(is_control(*b))) != 0 {
-        return Err(Refusal::Malformed("control character in a field value"));
-    }
+    check_plain(value)?;
     Ok((name, trim_blanks(value)))
+}
+
+pub(super) fn check_plain(value: &[u8]) -> Result<(), Refusal> {
+    // Folded over all bytes without an early way out, so that the compiler makes vectors of it.
+    let bad = value.iter().fold(0, |bad, b| bad | u8::from(is_control(*b)));
+    if bad == 0 { Ok(()) } else { Err(Refusal::Malformed("control character in a field value")) }
 }
 
 fn trim_blanks(mut value: &[u8]) -> &[u8] {

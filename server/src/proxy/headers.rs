@@ -1,14 +1,14 @@
 //! Header fields on their way through: what concerns one hop is removed, what we say is ours alone. RFC 9110, section 7.6.
-use super::exchange::Client;
+use super::exchange::Exchange;
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -28,12 +28,7 @@ pub(super) fn asked_upgrade(method: &Method, version: Version, headers: &HeaderM
 }
 
 /// Makes a client's head into what the app gets. `upgrade` is what [`asked_upgrade`] said.
-pub(super) fn prepare_request(
-    headers: &mut HeaderMap,
-    client: &Client,
-    request_id: &HeaderValue,
-    upgrade: Option<HeaderValue>,
-) {
+pub(super) fn prepare_request(headers: &mut HeaderMap, exchange: &Exchange, upgrade: Option<HeaderValue>) {
     let wants_trailers = tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     strip_hop_by_hop(headers);
     for ours in [&header::FORWARDED, &header::EXPECT, &PROXY] {
@@ -46,23 +41,25 @@ pub(super) fn prepare_request(
         headers.insert(header::UPGRADE, protocol);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    if let Some(host) = headers.get(header::HOST).cloned() {
+    let (worker, visitor) = (&exchange.client.worker, &exchange.visitor);
+    if let Some(host) = visitor.host.as_ref().or_else(|| headers.get(header::HOST)).cloned() {
         headers.insert(X_FORWARDED_HOST, host);
     }
-    let worker = &client.worker;
-    headers.insert(X_FORWARDED_FOR, client.address.clone());
-    headers.insert(X_REAL_IP, client.address.clone());
-    let transport = client.transport();
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(transport.scheme()));
-    headers.insert(X_FORWARDED_PORT, worker.forwarded_port(transport));
-    headers.insert(X_REQUEST_ID, request_id.clone());
+    headers.insert(X_FORWARDED_FOR, visitor.address.clone());
+    headers.insert(X_REAL_IP, visitor.address.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(visitor.scheme));
+    headers.insert(X_FORWARDED_PORT, visitor.port.clone());
+    headers.insert(X_REQUEST_ID, exchange.request_id.clone());
     headers.insert(X_REQUEST_START, HeaderValue::from(worker.shared.clock.now().unix_ms()));
 }
 
 /// Makes an app's head into what the client gets.
-pub(super) fn prepare_response(headers: &mut HeaderMap, request_id: &HeaderValue) {
+pub(super) fn prepare_response(headers: &mut HeaderMap, exchange: &Exchange) {
     strip_hop_by_hop(headers);
-    headers.insert(X_REQUEST_ID, request_id.clone());
+    headers.insert(X_REQUEST_ID, exchange.request_id.clone());
+    if let Some(cookie) = exchange.instance_cookie() {
+        headers.append(header::SET_COOKIE, cookie);
+    }
 }
 
 /// Trailers on their way through: none of them may frame, route or authorise a message after the fact. RFC 9110, 6.5.1.

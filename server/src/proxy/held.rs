@@ -1,6 +1,6 @@
 //! Requests of an app that wait: bounded in number here, in time by the ticks; their bodies are not read meanwhile. Who
 //! leaves while waiting is dropped at once, or, where a body that nobody reads hides it, at the next tick.
-use super::sync::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use super::sync::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use super::wire::Wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,35 +16,47 @@ pub struct HoldReport {
     pub took: Duration,
 }
 
+/// How many requests may wait, and what they may take up together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HoldLimits {
+    pub(super) requests: usize,
+    pub(super) bytes: u64,
+}
+
 /// Requests of an app that wait for it, over all threads and snapshots.
 #[derive(Default)]
 pub(super) struct Held {
     waiting: AtomicUsize,
+    /// What they may take up.
+    bytes: AtomicU64,
     entered: AtomicU64,
     lost: AtomicU64,
 }
 
 impl Held {
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Relaxed)
+        self.waiting.load(SeqCst)
     }
 
     /// One more, if there is room.
-    pub(super) fn enter(self: &Arc<Self>, max: usize, wire: Arc<Wire>) -> Option<HeldPlace> {
+    pub(super) fn enter(self: &Arc<Self>, max: HoldLimits, weight: u64, wire: Arc<Wire>) -> Option<HeldPlace> {
         self.entered.fetch_add(1, Relaxed);
-        let entered = self.waiting.fetch_update(Relaxed, Relaxed, |held| (held < max).then_some(held + 1));
+        // Sequentially consistent: who leaves an instance looks here for somebody to tell.
+        let entered = self.waiting.fetch_update(SeqCst, SeqCst, |held| (held < max.requests).then_some(held + 1));
         if entered.is_err() {
             self.lost.fetch_add(1, Relaxed);
             return None;
         }
-        wire.set_waiting(true);
-        Some(HeldPlace { held: self.clone(), wire, is_admitted: false })
+        let place = HeldPlace { held: self.clone(), wire, weight, is_admitted: false };
+        place.wire.set_waiting(true);
+        (self.bytes.fetch_add(weight, Relaxed) + weight <= max.bytes).then_some(place)
     }
 }
 
 pub(super) struct HeldPlace {
     held: Arc<Held>,
     wire: Arc<Wire>,
+    weight: u64,
     is_admitted: bool,
 }
 
@@ -58,7 +70,8 @@ impl HeldPlace {
 impl Drop for HeldPlace {
     fn drop(&mut self) {
         self.wire.set_waiting(false);
-        self.held.waiting.fetch_sub(1, Relaxed);
+        self.held.bytes.fetch_sub(self.weight, Relaxed);
+        self.held.waiting.fetch_sub(1, SeqCst);
         if !self.is_admitted {
             self.held.lost.fetch_add(1, Relaxed);
         }

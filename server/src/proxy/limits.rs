@@ -1,4 +1,5 @@
 //! Every limit of the proxy in one place, with its unit. Source of the framing limits: RFC 9112.
+use crate::domain::router;
 use std::time::Duration;
 
 /// Longest line of a head, in bytes.
@@ -13,6 +14,10 @@ pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub(super) const FIELDS_MAX: usize = 200;
 /// Line that gives a chunk's size, with its extensions, in bytes.
 pub(super) const CHUNK_LINE_BYTES_MAX: usize = 1024;
+/// Fields of an answer's head: hyper keeps as many without asking for memory for each answer.
+pub(super) const ANSWER_FIELDS_MAX: usize = 100;
+/// Interim heads (1xx) before an answer of an app.
+pub(super) const INTERIM_HEADS_MAX: usize = 16;
 /// Bytes a client may send behind a request for an upgrade before it was answered.
 pub(super) const EARLY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes read and dropped behind a refused head, so that the refusal is not lost to a reset.
@@ -48,8 +53,8 @@ pub(super) const H2_CONTROL_FRAMES_PER_TICK_MAX: u32 = 10_000;
 pub(super) const CONNECTIONS_MAX: usize = 10_000;
 /// Connections waiting in the kernel are the kernel's; these are idle ones to one instance, per thread.
 pub(super) const IDLE_LANES_MAX: usize = 256;
-/// Requests held for one app while it starts, is exchanged or is paused.
-pub(super) const HELD_MAX: usize = 1000;
+/// What a waiting request takes up beside its body, in bytes.
+pub(super) const WAITING_BYTES: u64 = 8 * 1024;
 /// TLS sessions remembered for clients that resume them by id; tickets are kept by the clients.
 pub(super) const SESSIONS_MAX: usize = 4096;
 /// Instances remembered after they left the table; drained ones beyond that are forgotten.
@@ -73,6 +78,10 @@ pub(super) const CONNECT_BACKOFF_MAX: Duration = Duration::from_millis(250);
 pub(super) const ADMIN_BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// A page of the admin hosts: 504 beyond.
 pub(super) const ADMIN_ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The header of the PROXY protocol, where it is spoken; the connection is ended beyond.
+pub(super) const PROXY_HEADER_TIME_MAX: Duration = Duration::from_secs(5);
+/// Bytes that are read and dropped behind a refusal of a body, so that it is not lost to a reset.
+pub(super) const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A thread that comes this late to its own tick was stuck.
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(2);
 
@@ -99,8 +108,15 @@ pub(super) struct Spans {
     pub(super) body_idle: Duration,
     /// No byte moved within a tunnel.
     pub(super) tunnel_idle: Duration,
-    /// What a draining instance is given for requests, event streams and WebSockets.
+    /// What a draining instance is given for requests and event streams.
     pub(super) drain: Duration,
+    /// What it is given for WebSockets, unless the app says otherwise; and over how long they are closed then.
+    pub(super) ws_drain: Duration,
+    pub(super) ws_stagger: Duration,
+    /// How long a WebSocket may take to close after it was told to.
+    pub(super) ws_close: Duration,
+    /// A request that waits for an instance with room: H11 beyond.
+    pub(super) queue: Duration,
     /// What it is given for all of these when others wait for it to be gone.
     pub(super) drain_hold: Duration,
     /// What it is given for answers whose bytes still move.
@@ -121,10 +137,14 @@ impl Default for Spans {
             hold: Duration::from_secs(30),
             connect: Duration::from_secs(2),
             connect_budget: Duration::from_secs(5),
-            first_byte: Duration::from_secs(30),
-            body_idle: Duration::from_secs(55),
+            first_byte: router::FIRST_BYTE,
+            body_idle: router::BODY_IDLE,
             tunnel_idle: Duration::from_hours(1),
             drain: Duration::from_secs(30),
+            ws_drain: router::WS_DRAIN,
+            ws_stagger: Duration::from_secs(5),
+            ws_close: Duration::from_secs(5),
+            queue: router::QUEUE,
             drain_hold: Duration::from_secs(5),
             drain_transfer: Duration::from_mins(10),
             transfer_stall: Duration::from_secs(10),

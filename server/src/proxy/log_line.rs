@@ -25,16 +25,7 @@ pub(super) struct LogLine<'a> {
 impl LogLine<'_> {
     pub(super) fn text(&self) -> String {
         let mut line = String::with_capacity(256 + self.path.len());
-        match self.fault {
-            None => line.push_str("at=info method="),
-            Some(fault) => {
-                let (code, description) = (fault.code(), fault.description());
-                let _ = write!(line, "at=error code={code} desc=\"{description}\" method=");
-            }
-        }
-        line.push_str(self.method.as_str());
-        line.push_str(" path=\"");
-        push_path(&mut line, self.path);
+        self.push_beginning(&mut line);
         for (key, value) in [("\" host=", self.host), (" request_id=", self.request_id), (" fwd=\"", self.client)] {
             line.push_str(key);
             line.push_str(value);
@@ -52,6 +43,28 @@ impl LogLine<'_> {
              protocol={protocol} tls={tls}"
         );
         line
+    }
+
+    /// The same keys, but only what most people look for.
+    pub(super) fn short_text(&self) -> String {
+        let mut line = String::with_capacity(128 + self.path.len());
+        self.push_beginning(&mut line);
+        let (service, status, id) = (self.service.as_millis(), self.status, self.request_id);
+        let _ = write!(line, "\" status={status} service={service}ms request_id={id}");
+        line
+    }
+
+    fn push_beginning(&self, line: &mut String) {
+        match self.fault {
+            None => line.push_str("at=info method="),
+            Some(fault) => {
+                let (level, code, description) = (fault.level(), fault.code(), fault.description());
+                let _ = write!(line, "at={level} code={code} desc=\"{description}\" method=");
+            }
+        }
+        line.push_str(self.method.as_str());
+        line.push_str(" path=\"");
+        push_path(line, self.path);
     }
 }
 
@@ -73,7 +86,7 @@ fn push_path(line: &mut String, path: &str) {
 mod tests {
     use super::*;
 
-    fn line(fault: Option<Fault>, status: u16) -> String {
+    fn logged(fault: Option<Fault>, status: u16) -> LogLine<'static> {
         LogLine {
             fault,
             method: &Method::GET,
@@ -89,7 +102,19 @@ mod tests {
             version: Version::HTTP_11,
             transport: if fault.is_none() { Transport::Tls } else { Transport::Plain },
         }
-        .text()
+    }
+
+    fn line(fault: Option<Fault>, status: u16) -> String {
+        logged(fault, status).text()
+    }
+
+    #[test]
+    fn a_short_line_has_fewer_of_the_same_keys() {
+        assert_eq!(
+            logged(None, 200).short_text(),
+            "at=info method=GET path=\"/a?b=%22c%22\" status=200 service=18ms request_id=0189-id"
+        );
+        assert!(logged(Some(Fault::Forbidden), 403).short_text().starts_with("at=info code=P01 desc="));
     }
 
     #[test]

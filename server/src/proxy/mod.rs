@@ -4,20 +4,27 @@
 //! the routes, atomics and channels cross threads; a request takes no lock. The control plane talks to it through
 //! [`ProxyHandle`]; what flows back goes through [`RouterLog`] and [`Waker`].
 //!
-//! A request, in reading order: `worker` accepts · `handshake` secures it where it comes by HTTPS (`tls`) · `gated_io` and
-//! `head_gate` judge the raw head (`h2_io`, `h2_frames` and `h2_head` what comes by HTTP/2, through `h2_in`) · `answer` finds
-//! the app (`entrance`, `host`, `snapshot`) · `forward` claims an instance (`balance`, `claim`), takes a connection (`pool`)
-//! and sends ·
-//! `body` streams back · `tunnel` after an upgrade. `exchange` accounts for it, `flight` is what `watch` looks at every
-//! tick: all time limits but that of a connect are kept there, without a timer per request.
+//! A request, in reading order: `worker` accepts (`proxy_protocol`) · `handshake` secures it where it comes by HTTPS (`tls`) ·
+//! `gated_io` and `head_gate` judge the raw head (`h2_io`, `h2_frames` and `h2_head` what comes by HTTP/2, through `h2_in`) ·
+//! `answer` finds the app (`entrance`, `host`, `snapshot`), and `admission` asks what its owner set (`rules`) · `forward`
+//! claims an instance (`balance`, `claim`, or waits in `crowd`), takes a connection (`pool`, `trunk`) and sends ·
+//! `answer_gate` judges what comes back, `body` streams it · `tunnel` and `relay` after an upgrade. `exchange` accounts for
+//! it, `flight` is what `watch` looks at every tick: all time limits but that of a connect are kept there, without a timer
+//! per request.
 
 mod admin;
+mod admission;
 mod answer;
+mod answer_gate;
 mod balance;
 mod body;
+mod buckets;
+mod chunk_scan;
 mod claim;
 mod client_stream;
 mod control;
+mod cookies;
+mod crowd;
 mod dress;
 mod entrance;
 mod error_page;
@@ -25,6 +32,7 @@ mod exchange;
 mod fault;
 mod flight;
 mod forward;
+mod frames;
 mod gated_io;
 mod h2_frames;
 mod h2_head;
@@ -39,10 +47,14 @@ mod held;
 mod host;
 mod limits;
 mod log_line;
+mod logins;
 mod pool;
+mod proxy_protocol;
 mod redirect;
 mod refusal;
+mod relay;
 mod request_id;
+mod rules;
 mod snapshot;
 mod target;
 #[cfg(test)]
@@ -51,6 +63,7 @@ mod tls;
 mod trunk;
 mod tunnel;
 mod upstream;
+mod visitor;
 mod watch;
 mod wire;
 mod worker;
@@ -61,7 +74,7 @@ mod sync {
 }
 
 use crate::domain::route::RouteTable;
-use crate::domain::{AppId, CertificateTable, Hostname};
+use crate::domain::{AppId, CertificateTable, Cidr, Hostname};
 use crate::visit::Visit;
 use std::net::TcpListener;
 use tokio::sync::mpsc;
@@ -77,12 +90,24 @@ pub struct ProxySettings {
     pub threads: usize,
     /// Hosts of the dashboard; they win over an app's.
     pub admin_hosts: Vec<Hostname>,
+    /// Proxies whose word about their visitors counts.
+    pub trusted_proxies: Vec<Cidr>,
+    pub proxy_protocol: ProxyProtocol,
     /// Where requests for them go; without it they find nothing.
     pub dashboard: Option<mpsc::Sender<Visit>>,
     /// Where visitors come by HTTPS, and the certificates to begin with; without it nobody does.
     pub https: Option<(TcpListener, CertificateTable)>,
     /// The table to begin with: visitors may wait at a listener that was handed over, and are answered at once.
     pub routes: RouteTable,
+}
+
+/// Whether every connection begins with who it is from, in the PROXY protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    #[default]
+    Off,
+    /// A connection that does not is ended.
+    Required,
 }
 
 /// Takes the router's lines, one per request. Called from the proxy's threads: must not block.

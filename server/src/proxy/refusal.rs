@@ -27,6 +27,18 @@ impl Refusal {
         }
     }
 
+    /// The same said of an app's answer.
+    pub(super) fn flaw(self) -> &'static str {
+        match self {
+            Self::Malformed(flaw) => flaw,
+            Self::MethodNotAllowed
+            | Self::HeadTimeout
+            | Self::UriTooLong
+            | Self::HeadTooLarge
+            | Self::UnknownVersion => "head of an answer is too large",
+        }
+    }
+
     /// The head that stands for the refusal.
     pub(super) fn voice(self) -> &'static [u8] {
         match self {

@@ -1,7 +1,9 @@
 //! The route table as the hot path wants it: prepared once when it is published, then only read.
+use super::crowd::Crowd;
 use super::fault::Fault;
 use super::flight::Stage;
-use super::held::Held;
+use super::held::{Held, HoldLimits};
+use super::rules::{Pace, Rules};
 use super::target::Target;
 use crate::domain::{AppId, Maintenance};
 use http::HeaderValue;
@@ -46,6 +48,11 @@ pub(super) struct App {
     pub(super) serving: Serving,
     pub(super) maintenance: Maintenance,
     pub(super) held: Arc<Held>,
+    pub(super) hold: HoldLimits,
+    pub(super) pace: Pace,
+    /// `None`: its owner set nothing about the router.
+    pub(super) rules: Option<Arc<Rules>>,
+    pub(super) crowd: Arc<Crowd>,
     /// Where a certificate lives.
     pub(super) redirects_to_https: bool,
     pub(super) hsts: Option<HeaderValue>,
@@ -60,8 +67,13 @@ pub(super) enum Way<'a> {
 }
 
 impl App {
-    pub(super) fn way(&self) -> Way<'_> {
-        match (self.maintenance, &self.serving) {
+    /// Requests that an instance gets at a time; `None`: as many as come.
+    pub(super) fn room(&self) -> Option<u64> {
+        self.rules.as_ref()?.room
+    }
+
+    pub(super) fn way_under(&self, maintenance: Maintenance) -> Way<'_> {
+        match (maintenance, &self.serving) {
             (Maintenance::Off, Serving::Ready(targets)) => Way::To(targets),
             (Maintenance::On, _) => Way::Nowhere(Fault::Maintenance),
             (Maintenance::Off | Maintenance::Pause, Serving::Off) => Way::Nowhere(Fault::NoWebProcesses),

@@ -1,13 +1,18 @@
 //! One instance as all threads of the proxy share it: its address, its claim, and the account of its drain.
 use super::Waker;
 use super::claim::{Claim, Entry, Left};
+use super::crowd::Crowd;
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use crate::domain::instance::Traffic;
 use crate::domain::route::Backend;
-use crate::domain::{AppId, ContainerId, Protocol};
+use crate::domain::{AppId, ContainerId, Protocol, hex::hex};
+use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Digits of a target's tag.
+const TAG_DIGITS: usize = 16;
 
 /// How a drain went. Times and counts are those of the last time the instance left the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +25,20 @@ pub struct DrainReport {
     pub took: Duration,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// It must leave once.
+    Claimed,
+    /// As many are in as the app's owner wants; not counted.
+    Full,
+    /// A table without it was published; not counted.
+    Closed,
+}
+
 pub(super) struct Target {
     pub(super) id: ContainerId,
+    /// Names it to visitors, who learn nothing by it.
+    pub(super) tag: String,
     pub(super) app: AppId,
     /// As router lines name it: `web.1`.
     pub(super) process: String,
@@ -31,6 +48,8 @@ pub(super) struct Target {
     /// Never used twice: the pools are keyed by it, so that a reused address cannot meet an old connection.
     pub(super) serial: u64,
     claim: Claim,
+    /// Who waits for room in an instance of the app.
+    crowd: Arc<Crowd>,
     /// The proxy's tick at which it was last closed.
     closed_tick: AtomicU32,
     is_condemned: AtomicBool,
@@ -44,10 +63,22 @@ pub(super) struct Target {
     waker: Arc<dyn Waker>,
 }
 
+/// What a target is told about its beginning.
+pub(super) struct Birth {
+    pub(super) serial: u64,
+    pub(super) epoch: Instant,
+    pub(super) waker: Arc<dyn Waker>,
+}
+
 impl Target {
-    pub(super) fn new(backend: &Backend, app: AppId, serial: u64, epoch: Instant, waker: Arc<dyn Waker>) -> Self {
+    pub(super) fn new(backend: &Backend, app: AppId, crowd: Arc<Crowd>, born: Birth) -> Self {
+        let Birth { serial, epoch, waker } = born;
+        let mut tag = hex(&Sha256::digest(backend.container.as_str()));
+        tag.truncate(TAG_DIGITS);
         Self {
             id: backend.container.clone(),
+            tag,
+            crowd,
             app,
             process: backend.slot.to_string(),
             address: backend.address,
@@ -66,15 +97,28 @@ impl Target {
         }
     }
 
-    /// One request enters; `false` when the instance is closed.
-    pub(super) fn enter(&self) -> bool {
+    /// One request enters, if there is room for it.
+    pub(super) fn enter(&self, room: Option<u64>) -> Entered {
+        if room.is_some_and(|room| self.in_flight() >= room) {
+            return if self.is_closed() { Entered::Closed } else { Entered::Full };
+        }
         match self.claim.enter() {
-            Entry::Claimed => true,
+            // Others came at the same moment.
+            Entry::Claimed if room.is_some_and(|room| self.in_flight() > room) => {
+                self.back_out(self.claim.leave());
+                Entered::Full
+            }
+            Entry::Claimed => Entered::Claimed,
             Entry::Closed(left) => {
-                self.tell(left);
-                false
+                self.back_out(left);
+                Entered::Closed
             }
         }
+    }
+
+    fn back_out(&self, left: Left) {
+        self.tell(left);
+        self.crowd.tell_one();
     }
 
     pub(super) fn leave(&self) {
@@ -82,7 +126,7 @@ impl Target {
             self.drained.fetch_add(1, SeqCst);
             self.quiet_ms.fetch_max(self.elapsed_ms(), SeqCst);
         }
-        self.tell(self.claim.leave());
+        self.back_out(self.claim.leave());
     }
 
     pub(super) fn in_flight(&self) -> u64 {

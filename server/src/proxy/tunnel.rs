@@ -2,6 +2,8 @@
 use super::exchange::Exchange;
 use super::flight::{Class, Flight, Stage};
 use super::limits::TUNNEL_BUFFER_BYTES;
+use super::relay;
+use super::request_id::Random;
 use super::upstream::Lane;
 use super::wire::Upgrade;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -16,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) fn open(exchange: Box<Exchange>, client: OnUpgrade, app: OnUpgrade, lane: Lane) {
     let worker = exchange.client.worker.clone();
     exchange.client.wire.set_upgrade(Upgrade::Tunnel);
-    exchange.flight.set_class(Class::Tunnel);
     exchange.flight.enter(Stage::Tunnel);
     worker.tasks.spawn_local(Box::pin(carry(exchange, client, app, lane)));
 }
@@ -28,16 +29,29 @@ async fn carry(mut exchange: Box<Exchange>, client: OnUpgrade, app: OnUpgrade, l
     drop(lane);
     let mut client = Beating { io: TokioIo::new(client), flight: flight.clone() };
     let mut app = Beating { io: TokioIo::new(app), flight: flight.clone() };
-    let size = TUNNEL_BUFFER_BYTES;
-    let joined = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut app, size, size);
+    let joined = join(&flight, &exchange.client.worker.random, &mut client, &mut app);
     match flight.unless_ended(joined).await {
-        Ok(Ok((_, sent_bytes))) => {
+        Ok(Ok(sent_bytes)) => {
             exchange.bytes = sent_bytes;
             exchange.succeed();
         }
         // A tunnel has no clean end to tell from a broken one: whoever leaves, leaves.
         Ok(Err(_)) => exchange.succeed(),
         Err(fault) => exchange.fail(fault),
+    }
+}
+
+/// How many bytes the client was sent, once both ends are done.
+async fn join(flight: &Flight, random: &Random, client: &mut Beating, app: &mut Beating) -> io::Result<u64> {
+    match flight.class() {
+        Class::WebSocket { .. } => {
+            let mask = random.next().to_be_bytes();
+            relay::carry(flight, client, app, [mask[0], mask[1], mask[2], mask[3]]).await
+        }
+        Class::Request | Class::EventStream | Class::Tunnel => {
+            let size = TUNNEL_BUFFER_BYTES;
+            tokio::io::copy_bidirectional_with_sizes(client, app, size, size).await.map(|(_, sent_bytes)| sent_bytes)
+        }
     }
 }
 

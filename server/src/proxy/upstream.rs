@@ -1,12 +1,13 @@
 //! Connections to instances, over `hyper::client::conn`: by HTTP/1.1 one request at a time each, by HTTP/2 (`trunk`) many.
+use super::answer_gate::{AnswerGate, Asked};
 use super::body::{Framing, SentBody};
 use super::limits::{BUFFER_BYTES_MAX, LANE_IDLE_MAX};
 use super::pool::is_idempotent;
-use super::sync::{AtomicBool, Ordering::Relaxed};
+use super::sync::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use super::target::Target;
 use super::trunk::Ride;
 use super::worker::Worker;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
@@ -30,13 +31,30 @@ pub(super) struct Lane {
 
 enum Way {
     /// HTTP/1.1: the connection is this request's alone.
-    Alone {
-        sender: http1::SendRequest<SentBody>,
-        /// Whether a byte came since the last request was sent.
-        has_spoken: Arc<AtomicBool>,
-    },
+    Alone { sender: http1::SendRequest<SentBody>, talk: Arc<Talk> },
     /// HTTP/2: the connection carries others too.
     Shared(Ride),
+}
+
+/// What a connection and its requests tell each other. Shared within one thread; atomic because hyper wants `Send`.
+#[derive(Default)]
+struct Talk {
+    /// Whether a byte came since the last request was sent.
+    has_spoken: AtomicBool,
+    /// What the next answer is to.
+    asked: AtomicU8,
+    /// Bytes came that no request asked for: what comes next would be read as somebody's answer.
+    is_spoiled: AtomicBool,
+}
+
+impl Talk {
+    fn take_asked(&self) -> Asked {
+        match self.asked.swap(Asked::Nothing as u8, Relaxed) {
+            0 => Asked::Nothing,
+            1 => Asked::Head,
+            _ => Asked::Other,
+        }
+    }
 }
 
 impl Lane {
@@ -45,8 +63,8 @@ impl Lane {
         let stream = attempt.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         // A refusal means the instance is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
-        let has_spoken = Arc::new(AtomicBool::new(false));
-        let io = TokioIo::new(UpstreamIo { stream, has_spoken: has_spoken.clone() });
+        let talk = Arc::new(Talk::default());
+        let io = TokioIo::new(UpstreamIo::new(stream, talk.clone()));
         let (sender, connection) =
             http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(io).await.map_err(io::Error::other)?;
         worker.tasks.spawn_local(async move {
@@ -54,7 +72,7 @@ impl Lane {
                 tracing::trace!("a connection to an instance ended: {error}");
             }
         });
-        let way = Way::Alone { sender, has_spoken };
+        let way = Way::Alone { sender, talk };
         Ok(Self { target, is_reused: false, idle_max: LANE_IDLE_MAX, way })
     }
 
@@ -75,8 +93,10 @@ impl Lane {
         request: Request<SentBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
         match &mut self.way {
-            Way::Alone { sender, has_spoken } => {
-                has_spoken.store(false, Relaxed);
+            Way::Alone { sender, talk } => {
+                talk.has_spoken.store(false, Relaxed);
+                let asked = if *request.method() == Method::HEAD { Asked::Head } else { Asked::Other };
+                talk.asked.store(asked as u8, Relaxed);
                 sender.try_send_request(request).await
             }
             Way::Shared(ride) => ride.sender.try_send_request(request).await,
@@ -88,7 +108,7 @@ impl Lane {
     pub(super) fn may_have_left(&self, error: &hyper::Error, method: &Method) -> bool {
         let is_safe = self.is_reused && is_idempotent(method);
         match &self.way {
-            Way::Alone { has_spoken, .. } => is_safe && !has_spoken.load(Relaxed),
+            Way::Alone { talk, .. } => is_safe && !talk.has_spoken.load(Relaxed),
             Way::Shared(_) => match h2_error(error) {
                 Some(error) if error.is_io() => is_safe,
                 Some(error) => is_unprocessed(error),
@@ -107,7 +127,9 @@ impl Lane {
 
     pub(super) fn is_over(&self) -> bool {
         match &self.way {
-            Way::Alone { sender, .. } => sender.is_closed() || self.target.is_closed(),
+            Way::Alone { sender, talk } => {
+                sender.is_closed() || self.target.is_closed() || talk.is_spoiled.load(Relaxed)
+            }
             Way::Shared(_) => true,
         }
     }
@@ -120,6 +142,12 @@ impl Lane {
             self.idle_max = LANE_IDLE_MAX.min(Duration::from_secs(seconds.saturating_sub(1)));
         }
     }
+}
+
+/// Whether a connection failed because of what the gate found in an answer.
+pub(super) fn is_flaw(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }
 
 /// What HTTP/2 says about a failure, if it was one of its.
@@ -141,22 +169,54 @@ fn is_unprocessed(error: &h2::Error) -> bool {
     error.is_remote() && (is_refused || is_behind)
 }
 
-/// Whether both ways of framing stand in an answer: the next parser might take the other one.
-pub(super) fn is_ambiguous(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH)
-}
-
+/// An instance's socket as hyper sees it: what it says comes through the answer gate.
 struct UpstreamIo {
     stream: TcpStream,
-    has_spoken: Arc<AtomicBool>,
+    talk: Arc<Talk>,
+    gate: AnswerGate,
+    asked: Asked,
+}
+
+impl UpstreamIo {
+    fn new(stream: TcpStream, talk: Arc<Talk>) -> Self {
+        Self { stream, talk, gate: AnswerGate::default(), asked: Asked::Nothing }
+    }
+
+    /// How many of the bytes just read are for hyper.
+    fn judge(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.talk.has_spoken.store(true, Relaxed);
+        if self.asked == Asked::Nothing {
+            self.asked = self.talk.take_asked();
+            self.gate.begin();
+        }
+        let passed = match self.asked {
+            Asked::Nothing => 0,
+            Asked::Head | Asked::Other => self.gate.examine(bytes, self.asked).map_err(|flaw| {
+                tracing::debug!("an answer has a flaw: {flaw}");
+                io::Error::new(io::ErrorKind::InvalidData, flaw)
+            })?,
+        };
+        if self.gate.is_over() {
+            self.asked = Asked::Nothing;
+        }
+        if passed < bytes.len() {
+            self.talk.is_spoiled.store(true, Relaxed);
+        }
+        Ok(passed)
+    }
 }
 
 impl AsyncRead for UpstreamIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // The end, to hyper: nothing that comes now is anybody's.
+        if self.talk.is_spoiled.load(Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.has_spoken.store(true, Relaxed);
+            let passed = self.judge(&buf.filled()[before..])?;
+            buf.set_filled(before + passed);
         }
         read
     }

@@ -13,10 +13,10 @@ pub(super) struct Limits {
     handshake: u32,
     keep_alive_idle: u32,
     hold: u32,
-    first_byte: u32,
-    body_idle: u32,
     tunnel_idle: u32,
     drain: u32,
+    ws_stagger: u32,
+    ws_close: u32,
     drain_hold: u32,
     drain_transfer: u32,
     transfer_stall: u32,
@@ -29,10 +29,10 @@ impl Limits {
             handshake: spans.ticks(spans.handshake),
             keep_alive_idle: spans.ticks(spans.keep_alive_idle),
             hold: spans.ticks(spans.hold),
-            first_byte: spans.ticks(spans.first_byte),
-            body_idle: spans.ticks(spans.body_idle),
             tunnel_idle: spans.ticks(spans.tunnel_idle),
             drain: spans.ticks(spans.drain),
+            ws_stagger: spans.ticks(spans.ws_stagger),
+            ws_close: spans.ticks(spans.ws_close),
             drain_hold: spans.ticks(spans.drain_hold),
             drain_transfer: spans.ticks(spans.drain_transfer),
             transfer_stall: spans.ticks(spans.transfer_stall),
@@ -47,9 +47,12 @@ impl Limits {
         }
         flight.look_for_client();
         let Some(target) = flight.target() else { return };
-        if target.is_condemned()
-            || target.closed_tick().is_some_and(|closed| self.is_overdue(flight, &target, now - closed.min(now)))
-        {
+        let drained_ticks = target.closed_tick().map(|closed| now - closed.min(now));
+        let is_overdue = drained_ticks.is_some_and(|ticks| match flight.class() {
+            Class::WebSocket { lot } => self.is_close_overdue(flight, &target, ticks, lot),
+            Class::Request | Class::EventStream | Class::Tunnel => self.is_overdue(flight, &target, ticks),
+        });
+        if target.is_condemned() || is_overdue {
             target.count_forced();
             flight.end(Fault::ForcedClose);
         }
@@ -59,11 +62,12 @@ impl Limits {
         let (limit, fault) = match flight.stage() {
             Stage::Boarding => return None,
             Stage::Held => (self.hold, Fault::BootTimeout),
+            Stage::Queued => (flight.pace.queue, Fault::BacklogTooDeep),
             Stage::Paused => (self.hold, Fault::Maintenance),
-            Stage::Sending(Side::Client) => (self.body_idle, Fault::ClientIdle),
-            Stage::Sending(Side::App) => (self.body_idle, Fault::RequestTimeout),
-            Stage::Waiting => (self.first_byte, Fault::RequestTimeout),
-            Stage::Streaming => (self.body_idle, Fault::IdleConnection),
+            Stage::Sending(Side::Client) => (flight.pace.body_idle, Fault::ClientIdle),
+            Stage::Sending(Side::App) => (flight.pace.body_idle, Fault::RequestTimeout),
+            Stage::Waiting => (flight.pace.first_byte, Fault::RequestTimeout),
+            Stage::Streaming => (flight.pace.body_idle, Fault::IdleConnection),
             Stage::Tunnel => (self.tunnel_idle, Fault::IdleConnection),
         };
         (flight.quiet_ticks() > limit).then_some(fault)
@@ -78,9 +82,25 @@ impl Limits {
         let is_moving = has_body && flight.quiet_ticks() < self.transfer_stall;
         let limit = match flight.class() {
             Class::Request if is_moving => self.drain_transfer,
-            Class::Request | Class::EventStream | Class::Tunnel => self.drain,
+            Class::Request | Class::EventStream => self.drain,
+            Class::WebSocket { .. } | Class::Tunnel => flight.pace.ws_drain,
         };
         drained_ticks > limit
+    }
+
+    /// Asks a WebSocket to close when its time has come, one a little after the other. Whether it took too long then.
+    fn is_close_overdue(&self, flight: &Flight, target: &Target, drained_ticks: u32, lot: u8) -> bool {
+        let (begin, end) = if target.is_hurried() {
+            (self.drain_hold / 2, self.drain_hold)
+        } else {
+            let stagger = u64::from(self.ws_stagger) * u64::from(lot) / 256;
+            let begin = flight.pace.ws_drain.saturating_add(u32::try_from(stagger).unwrap_or(u32::MAX));
+            (begin, begin.saturating_add(self.ws_close))
+        };
+        if drained_ticks > begin {
+            flight.ask_to_close();
+        }
+        drained_ticks > end
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Wire {
     upgrade: AtomicU8,
     /// Set while its request is held: its client may leave behind a body that nobody reads.
     is_waiting: AtomicBool,
+    /// Set when a body was refused: the rest of it is read and dropped before the connection ends.
+    is_lingering: AtomicBool,
     /// Set when the connection ended: it needs no watching any more.
     is_gone: AtomicBool,
     /// Set where the connection carries many requests at a time (HTTP/2): each of them has a wire of its own, and this
@@ -185,6 +187,16 @@ impl Wire {
     /// Lets the gate look whether the client of a held request is still there.
     pub(super) fn look(&self) {
         self.gate.wake();
+    }
+
+    /// To be called after [`Self::rest`], which it takes the place of: the time for a head is the time for this too.
+    pub(super) fn linger(&self) {
+        self.is_lingering.store(true, Relaxed);
+        self.set_mood(Mood::Head);
+    }
+
+    pub(super) fn is_lingering(&self) -> bool {
+        self.is_lingering.load(Relaxed)
     }
 
     pub(super) fn is_gone(&self) -> bool {

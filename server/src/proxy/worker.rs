@@ -1,4 +1,5 @@
 //! One thread of the proxy: its runtime, its accept loop, and what its connections share.
+use super::ProxyProtocol;
 use super::answer;
 use super::client_stream::ClientStream;
 use super::control::{Shared, Stop};
@@ -8,11 +9,14 @@ use super::gated_io::GatedIo;
 use super::h2_in;
 use super::handshake;
 use super::limits::{
-    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, CONNECTIONS_MAX, FIELDS_MAX, STUCK_AFTER,
+    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, CONNECTIONS_MAX, FIELDS_MAX, PROXY_HEADER_TIME_MAX,
+    STUCK_AFTER,
 };
+use super::logins::Known;
 use super::pool::Pool;
+use super::proxy_protocol;
 use super::request_id::Random;
-use super::tls::{self, Secured};
+use super::tls;
 use super::trunk::Trunks;
 use super::watch::{Limits, Watched};
 use super::wire::{Order, Wire};
@@ -55,6 +59,8 @@ pub(super) struct Worker {
     pub(super) routes_changed: Notify,
     pub(super) tasks: TaskTracker,
     pub(super) random: Random,
+    /// Logins that were right.
+    pub(super) known: Known,
     http_port: u16,
     /// Of http and of https.
     forwarded_ports: [HeaderValue; 2],
@@ -163,6 +169,7 @@ impl Worker {
             routes_changed: Notify::new(),
             tasks: TaskTracker::new(),
             random: Random::seeded(),
+            known: Known::default(),
             http_port: local_addr.port(),
             forwarded_ports: [local_addr.port(), shared.https_port.unwrap_or_default()].map(HeaderValue::from),
             stop: Cell::default(),
@@ -179,7 +186,30 @@ impl Worker {
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         let wire = self.watch_accepted(&stream);
-        self.tasks.spawn_local(self.converse(ClientStream::Plain(stream), wire, peer, None));
+        match self.shared.proxy_protocol {
+            ProxyProtocol::Off => {
+                let client = Client::new(self.clone(), wire, peer, None);
+                self.tasks.spawn_local(Self::converse(ClientStream::Plain(stream), client));
+            }
+            ProxyProtocol::Required => {
+                self.tasks.spawn_local(self.clone().hear_origin(stream, wire, peer));
+            }
+        }
+    }
+
+    /// Serves a connection once it has said who it is from.
+    async fn hear_origin(self: Rc<Self>, mut stream: TcpStream, wire: Arc<Wire>, peer: SocketAddr) {
+        match tokio::time::timeout(PROXY_HEADER_TIME_MAX, proxy_protocol::read(&mut stream)).await {
+            Ok(Ok(origin)) => {
+                let client = Client::new(self, wire, peer, Some(&origin));
+                Self::converse(ClientStream::Plain(stream), client).await;
+            }
+            Ok(Err(error)) => {
+                tracing::debug!("a connection from {peer} is refused: {error}");
+                wire.set_gone();
+            }
+            Err(_) => wire.set_gone(),
+        }
     }
 
     /// The handshake is the connection's own matter: nobody else waits for it.
@@ -192,10 +222,12 @@ impl Worker {
             };
             match shaken {
                 Some((stream, secured)) if stream.get_ref().1.alpn_protocol() == Some(tls::H2) => {
-                    h2_in::serve(Rc::new(Client::new(worker, wire, peer, Some(secured))), stream).await;
+                    let client = Client::new(worker, wire, peer, None).by_https(secured);
+                    h2_in::serve(Rc::new(client), stream).await;
                 }
                 Some((stream, secured)) => {
-                    worker.converse(ClientStream::Tls(stream), wire, peer, Some(secured)).await;
+                    let client = Client::new(worker, wire, peer, None).by_https(secured);
+                    Self::converse(ClientStream::Tls(stream), client).await;
                 }
                 None => wire.set_gone(),
             }
@@ -209,20 +241,14 @@ impl Worker {
     }
 
     /// The requests of one connection, to its end.
-    fn converse(
-        self: &Rc<Self>,
-        stream: ClientStream,
-        wire: Arc<Wire>,
-        peer: SocketAddr,
-        secured: Option<Secured>,
-    ) -> impl Future<Output = ()> + use<> {
-        let client = Rc::new(Client::new(self.clone(), wire.clone(), peer, secured));
+    fn converse(stream: ClientStream, client: Client) -> impl Future<Output = ()> {
+        let (worker, wire, client) = (client.worker.clone(), client.wire.clone(), Rc::new(client));
         let io = TokioIo::new(GatedIo::new(stream, wire));
         let service = service_fn(move |request| {
             let client = client.clone();
             async move { Ok::<_, Infallible>(answer::answer(client, request).await) }
         });
-        let connection = self.http.serve_connection(io, service).with_upgrades();
+        let connection = worker.http.serve_connection(io, service).with_upgrades();
         async move {
             if let Err(error) = connection.await {
                 tracing::trace!("a client connection ended: {error}");

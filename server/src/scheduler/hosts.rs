@@ -1,28 +1,40 @@
-//! Which hosts lead to an app: its own under the base domain, its domains, and, by a redirect, those of its former names.
+//! Which hosts lead to an app: its own under the base domain, its domains, and, by a redirect, those of its former names
+//! and the domains that its owner redirects; and what its owner set about the router.
 //!
 //! The store knows them; here is the copy that passes publish by. It changes by [`Scheduler::rehost`] alone, one app at a
 //! time, so that no pass which began before a change can publish what was before it.
 use super::{House, Scheduler};
 use crate::domain::route::{AppRoute, Redirect, RouteTable};
-use crate::domain::{AppId, Hostname};
+use crate::domain::{AppId, Hostname, RouterPolicy};
 use crate::store::{self, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hosts {
     own: Option<Hostname>,
     domains: BTreeSet<Hostname>,
     former: BTreeSet<Hostname>,
+    /// Domains whose visitors are sent on to another host of the app.
+    sent_on: BTreeMap<Hostname, Hostname>,
+    policy: Arc<RouterPolicy>,
 }
 
 impl Hosts {
     /// Makes the table's hosts of `app` these. `false`: they were.
     pub(super) fn enter(&self, app: AppId, table: &mut RouteTable) -> bool {
         let hosts: BTreeSet<&Hostname> = self.own.iter().chain(&self.domains).collect();
-        let redirects: BTreeMap<&Hostname, Redirect> = match &self.own {
+        let mut redirects: BTreeMap<&Hostname, Redirect> = match &self.own {
             Some(to) => self.former.iter().map(|host| (host, Redirect { app, to: to.clone() })).collect(),
             None => BTreeMap::new(),
+        };
+        redirects.extend(self.sent_on.iter().map(|(host, to)| (host, Redirect { app, to: to.clone() })));
+        let is_same_policy = match table.apps.get_mut(&app) {
+            Some(route) if route.policy != self.policy => {
+                route.policy = self.policy.clone();
+                false
+            }
+            Some(_) | None => true,
         };
         let are_same = table.hosts.iter().filter(|(_, id)| **id == app).map(|(host, _)| host).eq(hosts.iter().copied())
             && table
@@ -31,7 +43,7 @@ impl Hosts {
                 .filter(|(_, redirect)| redirect.app == app)
                 .eq(redirects.iter().map(|(host, to)| (*host, to)));
         if are_same {
-            return false;
+            return !is_same_policy;
         }
         table.hosts.retain(|_, id| *id != app);
         table.redirects.retain(|_, redirect| redirect.app != app);
@@ -41,8 +53,23 @@ impl Hosts {
     }
 }
 
+impl Hosts {
+    /// Redirects of domains, as far as they lead to a host of the app: a name that was freed may be another's by now.
+    fn send_on(&mut self, redirects: BTreeMap<Hostname, Hostname>) {
+        for (host, to) in redirects {
+            let leads_home = self.own.as_ref() == Some(&to) || self.domains.contains(&to) || self.former.contains(&to);
+            if leads_home && host != to && self.domains.remove(&host) {
+                self.sent_on.insert(host, to);
+            } else {
+                tracing::warn!("{to} does not lead to the app any more; {host} answers itself");
+            }
+        }
+    }
+}
+
 impl Scheduler {
-    /// An app was renamed, or its domains changed: visitors are led by it when this returns, engine or not.
+    /// An app was renamed, or its domains or what was set about the router changed: visitors are led by it when this
+    /// returns, engine or not.
     pub async fn rehost(&self, app: AppId) -> anyhow::Result<()> {
         Ok(self.0.rehost(app).await?)
     }
@@ -68,11 +95,14 @@ impl House {
             }
         }
         let former = self.tools.store.former_names(app).await?;
-        let hosts = Hosts {
+        let mut hosts = Hosts {
             own: self.host_of(&row.name),
             domains,
             former: former.iter().filter_map(|name| self.host_of(name)).collect(),
+            sent_on: BTreeMap::new(),
+            policy: Arc::new(self.tools.store.router_policy(app).await?),
         };
+        hosts.send_on(self.tools.store.domain_redirects(app).await?);
         hosting.insert(app, hosts.clone());
         let is_changed = {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,10 +129,11 @@ impl House {
     }
 
     /// Publishes a route under the app's hosts, if either changed.
-    pub(super) async fn publish_route(&self, app: AppId, route: AppRoute) {
+    pub(super) async fn publish_route(&self, app: AppId, mut route: AppRoute) {
         let hosting = self.publisher.hosting.lock().await;
         // Every pass sees to it first that they are known.
         let Some(hosts) = hosting.get(&app) else { return };
+        route.policy = hosts.policy.clone();
         let is_changed = {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
             let has_other_hosts = hosts.enter(app, &mut table);
@@ -149,7 +180,7 @@ mod tests {
 
     fn hosts(own: &str, domains: &[&str], former: &[&str]) -> Hosts {
         let set = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        Hosts { own: Some(own.parse().unwrap()), domains: set(domains), former: set(former) }
+        Hosts { own: Some(own.parse().unwrap()), domains: set(domains), former: set(former), ..Hosts::default() }
     }
 
     #[test]
@@ -167,5 +198,38 @@ mod tests {
         assert!(table.redirects.values().all(|redirect| redirect.to.as_str() == "news.test"));
         assert!(Hosts::default().enter(blog, &mut table));
         assert!(table.hosts.values().all(|app| *app == shop) && table.redirects.is_empty());
+    }
+
+    #[test]
+    fn a_domain_is_sent_on_only_to_a_host_of_its_own_app() {
+        let of = |texts: &[(&str, &str)]| {
+            let redirects = texts.iter().map(|(host, to)| (host.parse().unwrap(), to.parse().unwrap()));
+            let mut hosts = hosts("blog.test", &["www.example.com", "example.com"], &["old.test"]);
+            hosts.send_on(redirects.collect());
+            let mut table = RouteTable::default();
+            hosts.enter(AppId(1), &mut table);
+            table.redirects.iter().map(|(host, to)| format!("{host}>{}", to.to)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[("www.example.com", "example.com")]), ["old.test>blog.test", "www.example.com>example.com"]);
+        for foreign in [("www.example.com", "evil.example"), ("example.com", "example.com"), ("x.example", "blog.test")]
+        {
+            assert_eq!(of(&[foreign]), ["old.test>blog.test"], "{foreign:?}");
+        }
+        // Round in a circle nobody would ever arrive: the second answers itself.
+        let circle = of(&[("example.com", "www.example.com"), ("www.example.com", "example.com")]);
+        assert_eq!(circle, ["example.com>www.example.com", "old.test>blog.test"]);
+    }
+
+    #[test]
+    fn a_changed_policy_alone_is_a_change() {
+        let mut table = RouteTable::default();
+        let (backends, tls) = (crate::domain::route::Backends::Off, crate::domain::TlsPolicy::default());
+        let (name, maintenance, policy) = ("blog".parse().unwrap(), crate::domain::Maintenance::Off, Arc::default());
+        table.apps.insert(AppId(1), AppRoute { name, backends, maintenance, tls, policy });
+        let mut hosts = hosts("blog.test", &[], &[]);
+        assert!(hosts.enter(AppId(1), &mut table) && !hosts.enter(AppId(1), &mut table));
+        hosts.policy = Arc::new(RouterPolicy { bypass: Some(String::new()), ..RouterPolicy::default() });
+        assert!(hosts.enter(AppId(1), &mut table) && !hosts.enter(AppId(1), &mut table));
+        assert_eq!(table.apps[&AppId(1)].policy, hosts.policy);
     }
 }

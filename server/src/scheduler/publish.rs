@@ -10,7 +10,7 @@ use crate::proxy::HoldReport;
 use crate::store;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Requests wait for a start that is due within this time; a later one is answered at once.
@@ -54,7 +54,9 @@ impl House {
         let (app, maintenance, tls) = (&sheet.app, sheet.maintenance, sheet.tls);
         self.note_hold(sheet, &backends);
         self.tools.router_lines.know(app.id, app.key.clone());
-        self.publish_route(app.id, AppRoute { name: app.name.clone(), backends, maintenance, tls }).await;
+        // The policy is the hosts' matter.
+        let route = AppRoute { name: app.name.clone(), backends, maintenance, tls, policy: Arc::default() };
+        self.publish_route(app.id, route).await;
     }
 
     /// Changes what stands before an app's backends; whoever answers goes on to. The engine is not asked.

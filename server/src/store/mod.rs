@@ -16,6 +16,7 @@ mod keys;
 mod names;
 mod protocols;
 mod releases;
+mod router;
 mod routes;
 mod seal;
 mod sessions;

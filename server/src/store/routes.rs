@@ -45,6 +45,7 @@ mod tests {
             name: name.parse().unwrap(),
             backends,
             maintenance: crate::domain::Maintenance::Off,
+            policy: std::sync::Arc::default(),
             tls: crate::domain::TlsPolicy::default(),
         };
         let mut table = RouteTable::default();

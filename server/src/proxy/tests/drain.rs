@@ -135,28 +135,6 @@ fn an_event_stream_is_cut_where_a_moving_transfer_is_given_more_time() {
 }
 
 #[test]
-fn a_websocket_is_drained_as_its_own_class() {
-    let app = Instance::new("ws", |_, stream| {
-        stream
-            .get_mut()
-            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
-            .unwrap();
-        let _ = stream.read_to_end(&mut Vec::new());
-        Then::Close
-    });
-    let town = Town::with(Spans { drain: Duration::from_millis(80), ..spans() });
-    town.route_to(&app);
-    let mut client = town.client();
-    client.send("GET / HTTP/1.1\r\nhost: blog.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
-    assert!(client.head().starts_with("HTTP/1.1 101"));
-    town.route(&[]);
-    assert_eq!(town.proxy.traffic(&app.container()), Traffic::Draining);
-    assert!(client.is_ended());
-    eventually("quiet", || town.proxy.traffic(&app.container()) == Traffic::Quiet);
-    assert_eq!(town.proxy.drained(&app.container()).unwrap().forced, 1);
-}
-
-#[test]
 fn an_upload_that_goes_on_behind_its_answer_counts_until_it_is_cut() {
     let old = Instance::new("early", |_, stream| {
         respond(stream.get_mut(), "", b"enough");

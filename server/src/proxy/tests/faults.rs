@@ -17,6 +17,15 @@ fn an_app_that_says_nothing_or_nonsense_is_a_bad_gateway() {
         (b"HTTP/1.1 200 OK\r\ncontent-le", "H13"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "H17"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\na", "H17"),
+        (b"HTTP/1.1 200 OK\ncontent-length: 1\n\na", "H17"),
+        (b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 1\r\n\r\na", "H17"),
+        (b"HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 1\r\n\r\na", "H17"),
+        (b"HTTP/1.1 200 OK\r\nx : a\r\ncontent-length: 1\r\n\r\na", "H17"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na", "H17"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "H17"),
+        (b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "H17"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n", "H17"),
+        (b"HTTP/1.1 204 No\r\ncontent-length: 1\r\n\r\na", "H17"),
         (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", "H17"),
     ] {
         let town = Town::serving(&answering(bytes));
@@ -40,6 +49,55 @@ fn an_app_that_dies_within_its_answer_never_looks_whole() {
         old.send("GET / HTTP/1.0\r\nhost: blog.test\r\n\r\n");
         assert!(read_head(&mut old.stream).is_none_or(|head| !read_body(&mut old.stream, &head).1), "reset, not ended");
     }
+}
+
+#[test]
+fn a_flaw_behind_the_head_of_an_answer_breaks_it_and_is_told() {
+    let app = Instance::new("one", |_, stream| {
+        let stream = stream.get_mut();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").unwrap();
+        thread::sleep(Duration::from_millis(50));
+        let _ = stream.write_all(b"0\r\ncontent-length: 5\r\n\r\n");
+        Then::Keep
+    });
+    let town = Town::serving(&app);
+    let answer = town.get("blog.test", "/");
+    assert!(!answer.is_whole && answer.status == 200, "{answer:?}");
+    town.line_with(&["at=error code=H17", "status=200 bytes=3"]);
+}
+
+#[test]
+fn bytes_behind_an_answer_are_nobodys_and_their_connection_is_not_used_again() {
+    let app = Instance::new("one", |_, stream| {
+        let both = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngoodHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+        let _ = stream.get_mut().write_all(both.as_bytes());
+        Then::Keep
+    });
+    let town = Town::serving(&app);
+    let mut client = town.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("blog.test", "/").text(), "good");
+    }
+    client.send("HEAD / HTTP/1.1\r\nhost: blog.test\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(client.get("blog.test", "/").text(), "good");
+    assert_eq!((app.count(), app.connections.load(SeqCst)), (22, 22));
+}
+
+#[test]
+fn interim_answers_are_passed_over_and_the_answer_is_the_apps_own() {
+    let app = Instance::new("one", |_, stream| {
+        let _ = stream.get_mut().write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
+        let _ = stream.get_mut().write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nmine");
+        Then::Keep
+    });
+    let town = Town::new();
+    let mut rules = policy(&[]);
+    let own = crate::domain::error_page::ErrorPage::try_from("<h1>ours</h1>".to_owned()).unwrap();
+    rules.pages.insert(crate::domain::error_page::PageKind::Unavailable, own);
+    town.route_under(&rules, Maintenance::Off, Backends::Ready(vec![app.backend()]));
+    let answer = town.client().get_with("accept: text/html\r\n", "/");
+    assert_eq!((answer.status, answer.text().as_str()), (503, "mine"));
 }
 
 #[test]

@@ -115,9 +115,20 @@ fn methods_and_versions_that_are_not_served_are_refused() {
 
 #[test]
 fn broken_chunks_break_the_body() {
-    for bad in
-        ["x\r\n", "\r\n", "-1\r\n", "3 \r\nabc\r\n", "3\nabc", "3\r\nabcd\r\n", "3;a\rb\r\n", "1ffffffffffffffff\r\n"]
-    {
+    for bad in [
+        "x\r\n",
+        "\r\n",
+        "-1\r\n",
+        "3 \r\nabc\r\n",
+        "3\nabc",
+        "3\r\nabcd\r\n",
+        "3;a\rb\r\n",
+        "1ffffffffffffffff\r\n",
+        "0\r\nContent-Length: 1\r\n\r\n",
+        "0\r\ntransfer-encoding: chunked\r\n\r\n",
+        "0\r\nA : b\r\n\r\n",
+        "0\r\nA: b\n\r\n",
+    ] {
         let request = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{bad}");
         assert_eq!(judge(request.as_bytes()), Err(0), "{bad:?}");
     }
@@ -172,6 +183,7 @@ fn each_refusal_has_its_status_on_the_wire() {
         ("GET / HTTP/3.0\r\nhost: blog.test\r\n\r\n".to_owned(), 505),
         ("GET http://other.test/ HTTP/1.1\r\nhost: blog.test\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1\r\nhost: blog.test\r\nexpect: foo\r\n\r\n".to_owned(), 417),
+        ("GET / HTTP/1.1\r\nhost: blog.test\r\nexpect: 100-continue\r\nexpect: foo\r\n\r\n".to_owned(), 417),
     ] {
         let mut client = town.client();
         client.send(&request);

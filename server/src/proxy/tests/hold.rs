@@ -6,12 +6,7 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: blog.test\r\n\r\n";
 
 /// Publishes `backends` for the blog under `maintenance`.
 fn publish(town: &Town, backends: Backends, maintenance: Maintenance) {
-    let mut table = RouteTable::default();
-    table.hosts.insert("blog.test".parse().unwrap(), BLOG);
-    table
-        .apps
-        .insert(BLOG, AppRoute { name: "blog".parse().unwrap(), backends, maintenance, tls: TlsPolicy::default() });
-    town.proxy.set_routes(&table);
+    town.route_under(&RouterPolicy::default(), maintenance, backends);
 }
 
 fn hold(town: &Town) {
@@ -88,6 +83,35 @@ fn no_more_than_a_thousand_requests_wait() {
     let report = town.proxy.last_hold(BLOG).expect("a hold is over");
     assert_eq!(report.requests, 2000);
     assert!(report.lost >= 1000, "{report:?}");
+}
+
+#[test]
+fn an_owner_bounds_what_waits_in_number_and_in_bytes() {
+    let town = Town::new();
+    let waits = |count: usize| eventually("they wait", || town.proxy.waiting(BLOG) == count);
+    town.route_under(&policy(&["hold-requests=2"]), Maintenance::Off, Backends::Starting);
+    let mut clients: Vec<Client> = (0..2).map(|_| town.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(GET));
+    waits(2);
+    assert!(town.get("blog.test", "/").text().contains("H11"));
+    drop(clients);
+    waits(0);
+    // Each counts with what is read ahead of its body: 8 KiB and 100 KiB are more than half of 128 KiB.
+    town.route_under(&policy(&["hold-size=128K"]), Maintenance::Off, Backends::Starting);
+    let upload = format!("POST / HTTP/1.1\r\nhost: blog.test\r\ncontent-length: {}\r\n\r\n", 100 << 10);
+    let (mut one, mut other) = (town.client(), town.client());
+    one.send(&upload);
+    waits(1);
+    other.send(&upload);
+    assert!(other.answer().text().contains("H11"));
+    let mut small = town.client();
+    small.send(GET);
+    waits(2);
+    drop(one);
+    waits(1);
+    let mut again = town.client();
+    again.send(&upload);
+    waits(2);
 }
 
 #[test]

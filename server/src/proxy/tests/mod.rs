@@ -1,6 +1,8 @@
 //! Room tests: a real proxy, real TCP on loopback, instances and clients written by hand with blocking sockets, so that
 //! every byte on both sides is the test's own.
 
+mod admission;
+mod crowd;
 mod drain;
 mod faults;
 #[path = "../../../../tests/fuzz/proxy.rs"]
@@ -11,6 +13,8 @@ mod http2;
 mod routing;
 mod streams;
 mod tls;
+mod trust;
+mod websockets;
 
 use super::handle::start_with;
 use super::limits::Spans;
@@ -18,7 +22,7 @@ use super::{ProxyHandle, ProxySettings, RouterLog, Waker};
 use crate::clock::SystemClock;
 use crate::domain::instance::Slot;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
-use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, Protocol, ReleaseNo, TlsPolicy};
+use crate::domain::{AppId, ContainerId, Maintenance, ProcessType, Protocol, ReleaseNo, RouterPolicy, TlsPolicy};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -64,10 +68,13 @@ impl Town {
     }
 
     fn with(spans: Spans) -> Self {
+        Self::with_settings(spans, ProxySettings::default())
+    }
+
+    fn with_settings(spans: Spans, settings: ProxySettings) -> Self {
         let told = Arc::new(Told::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let settings =
-            ProxySettings { threads: 2, admin_hosts: vec!["admin.test".parse().unwrap()], ..ProxySettings::default() };
+        let settings = ProxySettings { threads: 2, admin_hosts: vec!["admin.test".parse().unwrap()], ..settings };
         let proxy = start_with(&listener, settings, spans, SystemClock::shared(), told.clone(), told.clone()).unwrap();
         Self { proxy, told }
     }
@@ -81,6 +88,16 @@ impl Town {
 
     fn route(&self, routes: &[(&str, AppId, Backends)]) {
         self.proxy.set_routes(&table(routes));
+    }
+
+    /// Routes `blog.test` to these, under what its owner set.
+    fn route_under(&self, policy: &RouterPolicy, maintenance: Maintenance, backends: Backends) {
+        let mut table = RouteTable::default();
+        table.hosts.insert("blog.test".parse().unwrap(), BLOG);
+        let policy = Arc::new(policy.clone());
+        let (name, tls) = ("blog".parse().unwrap(), TlsPolicy::default());
+        table.apps.insert(BLOG, AppRoute { name, backends, maintenance, tls, policy });
+        self.proxy.set_routes(&table);
     }
 
     fn route_to(&self, app: &Instance) {
@@ -107,13 +124,23 @@ impl Town {
     }
 }
 
+/// What an owner set, as it is written.
+fn policy(settings: &[&str]) -> RouterPolicy {
+    let mut policy = RouterPolicy::default();
+    for word in settings {
+        let setting: crate::domain::router::Setting = word.parse().unwrap();
+        policy.set(setting.key, setting.text()).unwrap();
+    }
+    policy
+}
+
 fn table(routes: &[(&str, AppId, Backends)]) -> RouteTable {
     let mut table = RouteTable::default();
     for (host, id, backends) in routes {
         table.hosts.insert(host.parse().unwrap(), *id);
         let name = format!("app{}", id.0).parse().unwrap();
         let (maintenance, tls) = (Maintenance::Off, TlsPolicy::default());
-        table.apps.insert(*id, AppRoute { name, backends: backends.clone(), maintenance, tls });
+        table.apps.insert(*id, AppRoute { name, backends: backends.clone(), maintenance, tls, policy: Arc::default() });
     }
     table
 }
@@ -161,6 +188,11 @@ impl Client {
 
     fn get(&mut self, host: &str, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        self.answer()
+    }
+
+    fn get_with(&mut self, fields: &str, path: &str) -> Answer {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: blog.test\r\n{fields}\r\n"));
         self.answer()
     }
 

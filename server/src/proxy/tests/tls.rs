@@ -25,14 +25,17 @@ impl Town {
     }
 
     fn secure_with(spans: Spans, pairs: Pairs<'_>, dashboard: Option<mpsc::Sender<Visit>>) -> Self {
+        Self::secure_under(spans, pairs, ProxySettings { dashboard, ..ProxySettings::default() })
+    }
+
+    fn secure_under(spans: Spans, pairs: Pairs<'_>, settings: ProxySettings) -> Self {
         let told = Arc::new(Told::default());
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
         let settings = ProxySettings {
             threads: 2,
             admin_hosts: vec!["admin.test".parse().unwrap()],
-            dashboard,
             https: Some((bind(), table(pairs))),
-            routes: RouteTable::default(),
+            ..settings
         };
         let proxy = start_with(&bind(), settings, spans, SystemClock::shared(), told.clone(), told.clone()).unwrap();
         Self { proxy, told }
@@ -43,7 +46,9 @@ impl Town {
         let hosts = hosts.iter().map(|host| (host.parse().unwrap(), BLOG)).collect();
         let mut routes = RouteTable { hosts, ..RouteTable::default() };
         let (name, backends) = ("blog".parse().unwrap(), Backends::Ready(vec![app.backend()]));
-        routes.apps.insert(BLOG, AppRoute { name, backends, maintenance: Maintenance::Off, tls });
+        routes
+            .apps
+            .insert(BLOG, AppRoute { name, backends, maintenance: Maintenance::Off, tls, policy: Arc::default() });
         self.proxy.set_routes(&routes);
     }
 
@@ -469,4 +474,16 @@ fn a_stop_ends_handshakes_and_idle_connections() {
     assert!(begun.elapsed() < Duration::from_secs(4), "nobody was waited for");
     assert!(shaking.is_ended());
     assert_eq!(idle.stream.read(&mut [0; 1]).unwrap(), 0, "a clean end, with close_notify");
+}
+
+#[test]
+fn who_came_by_https_to_a_trusted_proxy_is_not_sent_on_for_ever() {
+    let (ca, app) = (Authority::named("Test CA"), Instance::named("one"));
+    let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let settings = ProxySettings { trusted_proxies, ..ProxySettings::default() };
+    let town = Town::secure_under(spans(), &[("blog.test", ca.issue(&["blog.test"]))], settings);
+    town.route_hosts(&app, &["blog.test"], TlsPolicy::default());
+    assert_eq!(town.client().get_with("x-forwarded-proto: http\r\n", "/").status, 301);
+    assert_eq!(town.client().get_with("x-forwarded-proto: https\r\n", "/").text(), "one");
+    assert_eq!(field(&app.last_head(), "x-forwarded-proto").as_deref(), Some("https"));
 }

@@ -254,6 +254,7 @@ fn served(blog: &App) -> RouteTable {
         backends: Backends::Ready(vec![backend]),
         maintenance: Maintenance::Off,
         tls: crate::domain::TlsPolicy::default(),
+        policy: Arc::default(),
     };
     let mut table = RouteTable::default();
     table.hosts.insert("blog.example.test".parse().unwrap(), blog.id);

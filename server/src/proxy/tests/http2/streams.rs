@@ -226,8 +226,8 @@ fn trailers_go_both_ways() {
         }
         let trailers = read_head(stream).unwrap_or_default();
         let echoed = field(&trailers, "x-sum").unwrap_or_default();
-        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-answer, host\r\n\r\n";
-        let body = format!("{head}4\r\nbody\r\n0\r\nx-answer: {echoed}\r\nhost: evil\r\n\r\n");
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-answer, cookie\r\n\r\n";
+        let body = format!("{head}4\r\nbody\r\n0\r\nx-answer: {echoed}\r\ncookie: evil\r\n\r\n");
         stream.get_mut().write_all(body.as_bytes()).unwrap();
         Then::Keep
     });
@@ -243,7 +243,7 @@ fn trailers_go_both_ways() {
     assert_eq!(reply.text(), "body");
     let trailers = reply.trailers.expect("trailers");
     assert_eq!(trailers["x-answer"], "17");
-    assert!(trailers.get("host").is_none());
+    assert!(trailers.get("cookie").is_none());
 }
 
 #[test]
