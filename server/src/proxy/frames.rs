@@ -119,7 +119,7 @@ mod tests {
         match payload {
             0..=125 => frame.push(bit | u8::try_from(payload).unwrap()),
             126..=65535 => {
-                frame.push(bit | 126);
+                frame.push(bit | 0x7e);
                 frame.extend(u16::try_from(payload).unwrap().to_be_bytes());
             }
             _ => {
@@ -160,6 +160,6 @@ mod tests {
         }
         assert_eq!(&close_for_client()[..4], &[0x88, 17, 0x03, 0xf4]);
         let masked = close_for_app([9, 8, 7, 6]);
-        assert_eq!((masked[0], masked[1], masked[6] ^ 9, masked[7] ^ 8), (0x88, 0x80 | 17, 0x03, 0xf4));
+        assert_eq!((masked[0], masked[1], masked[6] ^ 9, masked[7] ^ 8), (0x88, 0x80 | 0x11, 0x03, 0xf4));
     }
 }

@@ -52,7 +52,8 @@ impl Limits {
             Class::WebSocket { lot } => self.is_close_overdue(flight, &target, ticks, lot),
             Class::Request | Class::EventStream | Class::Tunnel => self.is_overdue(flight, &target, ticks),
         });
-        if target.is_condemned() || is_overdue {
+        // Its task may take more than a tick to end: it counts once.
+        if (target.is_condemned() || is_overdue) && flight.verdict().is_none() {
             target.count_forced();
             flight.end(Fault::ForcedClose);
         }

@@ -91,7 +91,9 @@ fn an_owner_bounds_what_waits_in_number_and_in_bytes() {
     let waits = |count: usize| eventually("they wait", || town.proxy.waiting(BLOG) == count);
     town.route_under(&policy(&["hold-requests=2"]), Maintenance::Off, Backends::Starting);
     let mut clients: Vec<Client> = (0..2).map(|_| town.client()).collect();
-    clients.iter_mut().for_each(|client| client.send(GET));
+    for client in &mut clients {
+        client.send(GET);
+    }
     waits(2);
     assert!(town.get("blog.test", "/").text().contains("H11"));
     drop(clients);
