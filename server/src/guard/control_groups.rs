@@ -15,6 +15,11 @@ const SLICE: &str = "system.slice";
 const GONE: i32 = 19;
 /// BuildKit's ids, in base 36.
 const STEP_ID_LENGTH: usize = 25;
+/// Docker's ids, in base 16.
+const INSTANCE_ID_LENGTH: usize = 64;
+/// The kernel takes no more: of `cpu.weight` (cgroups(7), version 2), and of `cpu.shares` (version 1).
+const WEIGHT_MAX: u64 = 10_000;
+const SHARES_MAX: u64 = 262_144;
 
 pub(super) struct ControlGroups {
     root: PathBuf,
@@ -48,6 +53,7 @@ impl ControlGroups {
         };
         self.make(&files)?;
         self.write(&files)?;
+        self.weigh_instances(self.instances())?;
         self.pin(all_but_the_first)
     }
 
@@ -64,7 +70,30 @@ impl ControlGroups {
             ]
         };
         self.write(&files.into_iter().map(|(folder, file, value)| (folder, file, value.to_owned())).collect())?;
+        self.weigh_instances(1)?;
         self.pin(list)
+    }
+
+    /// With the cgroupfs driver all instances weigh together as much as one service of the machine, and what one of them
+    /// takes is missing to the others as soon as Docker itself is busy (with a flood of log lines, say). So each is given the
+    /// weight of a service, as the systemd driver does.
+    fn weigh_instances(&self, instances: u64) -> anyhow::Result<()> {
+        let Some(parent) = self.group.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
+        if self.is_v2() {
+            set(&self.root.join(parent).join("cpu.weight"), &(100 * instances).min(WEIGHT_MAX).to_string())
+        } else {
+            set(&self.root.join("cpu").join(parent).join("cpu.shares"), &(1024 * instances).min(SHARES_MAX).to_string())
+        }
+    }
+
+    /// Those that run beside the builds, one at least.
+    fn instances(&self) -> u64 {
+        let controller = if self.is_v2() { self.root.clone() } else { self.root.join("cpu") };
+        let beside = self.group.parent().and_then(|parent| std::fs::read_dir(controller.join(parent)).ok());
+        let is_instance = |name: &str| name.len() == INSTANCE_ID_LENGTH && name.bytes().all(|b| b.is_ascii_hexdigit());
+        let names = beside.into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let count = names.filter(|name| is_instance(&name.to_string_lossy())).count();
+        u64::try_from(count).unwrap_or(u64::MAX).max(1)
     }
 
     /// Keeps steps to some of the cores that their parent may use, where the controller is at hand: a share of the time
@@ -209,6 +238,32 @@ mod tests {
         assert!(root.path().join("cpu/docker/buildkit").is_dir());
         assert_eq!(read(&root, "memory/docker/buildkit/memory.limit_in_bytes"), "1073741824");
         assert_eq!(read(&root, "cpu/docker/cpu.shares"), "1024\n");
+    }
+
+    #[test]
+    fn each_instance_of_the_cgroupfs_driver_weighs_as_much_as_a_service() {
+        let instance = |version: &str, digit: &str| format!("{version}docker/{}/tasks", digit.repeat(64));
+        let root = tree(&[
+            ("cpu/docker/cpu.shares", "1024\n"),
+            (&instance("cpu/", "a"), ""),
+            (&instance("cpu/", "b"), ""),
+            (&instance("cpu/", "c"), ""),
+            ("cpu/docker/buildkit/cpu.shares", "1024\n"),
+        ]);
+        let groups = ControlGroups::new(root.path(), Path::new("docker/buildkit"));
+        groups.limit(&LIMITS).unwrap();
+        assert_eq!(read(&root, "cpu/docker/cpu.shares"), "3072");
+        assert_eq!(read(&root, "cpu/docker/buildkit/cpu.shares"), "102");
+        groups.unlimit().unwrap();
+        assert_eq!(read(&root, "cpu/docker/cpu.shares"), "1024");
+        let root = tree(&[
+            ("cgroup.controllers", "cpu memory"),
+            ("docker/cpu.weight", "100\n"),
+            (&instance("", "a"), ""),
+            (&instance("", "b"), ""),
+        ]);
+        ControlGroups::new(root.path(), Path::new("docker/buildkit")).limit(&LIMITS).unwrap();
+        assert_eq!(read(&root, "docker/cpu.weight"), "200");
     }
 
     #[test]
