@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
     Context, Done, Permission, apps, backups, builds, checks, config, cron, domains, keys, login, logs, maintenance,
-    ps, releases, run, server, volumes,
+    ps, releases, run, server, upgrade, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -55,6 +55,8 @@ pub(super) enum Command {
     Login(login::Verb),
     #[command(flatten)]
     Server(server::Verb),
+    #[command(flatten)]
+    Upgrade(upgrade::Verb),
 }
 
 /// The app that a command is about.
@@ -142,7 +144,13 @@ impl Parsed {
             Command::Backups(verb) => verb.permission(),
             Command::Login(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
+            Command::Upgrade(verb) => verb.permission(),
         }
+    }
+
+    /// It goes on for as long as the program of somebody's does.
+    pub(super) fn runs_a_program(&self) -> bool {
+        matches!(self.command, Command::Run(_))
     }
 
     pub(super) fn app(&self) -> Option<&AppName> {
@@ -159,7 +167,9 @@ impl Parsed {
             Command::Checks(verb) => Some(verb.app()),
             Command::Maintenance(verb) => Some(verb.app()),
             Command::Volumes(verb) => verb.app(),
-            Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) => None,
+            Command::Keys(_) | Command::Backups(_) | Command::Login(_) | Command::Server(_) | Command::Upgrade(_) => {
+                None
+            }
         }
     }
 
@@ -181,6 +191,7 @@ impl Parsed {
             Command::Backups(verb) => verb.run(context, console).await,
             Command::Login(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
+            Command::Upgrade(verb) => verb.run(context, console).await,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The registry has a lock; requests never take it.
 use super::held::{HoldReport, Holds};
-use super::limits::{INSTANCES_MAX, Spans};
+use super::limits::{ELDER_LAG, INSTANCES_MAX, Spans};
 use super::snapshot::{App, Destination, Serving, Snapshot};
 use super::target::Target;
 use super::{DrainReport, ProxySettings, RouterLog, Waker};
@@ -10,9 +10,10 @@ use crate::clock::Clock;
 use crate::domain::instance::Traffic;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::{AppId, ContainerId, Hostname};
+use crate::generation::Elders;
 use crate::visit::Visit;
 use arc_swap::ArcSwap;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     waker: Arc<dyn Waker>,
     admin_hosts: Vec<Hostname>,
     pub(super) dashboard: Option<mpsc::Sender<Visit>>,
+    pub(super) elders: Elders,
     registry: Mutex<Registry>,
 }
 
@@ -77,6 +79,7 @@ impl Shared {
             waker,
             admin_hosts: settings.admin_hosts,
             dashboard: settings.dashboard,
+            elders: settings.elders,
             registry: Mutex::default(),
         };
         shared.set_routes(&RouteTable::default());
@@ -165,8 +168,25 @@ impl Shared {
         target
     }
 
+    /// What is quiet here is so only when no earlier server sends there either. It hears of a table a little later than
+    /// we publish it, so what has just left one waits.
     pub(super) fn traffic(&self, id: &ContainerId) -> Traffic {
-        self.registry().targets.get(id).map_or(Traffic::Quiet, |target| target.traffic())
+        let target = self.registry().targets.get(id).cloned();
+        let ours = target.as_ref().map_or(Traffic::Quiet, |target| target.traffic());
+        if ours != Traffic::Quiet || !self.elders.are_there() {
+            return ours;
+        }
+        let closed = target.and_then(|target| target.closed_tick());
+        let lag = self.spans.ticks(ELDER_LAG);
+        let has_just_left = closed.is_some_and(|closed| self.tick().saturating_sub(closed) < lag);
+        if has_just_left || self.elders.use_instance(id) { Traffic::Draining } else { Traffic::Quiet }
+    }
+
+    /// Instances that anything is or may be sent to by this proxy.
+    pub(super) fn in_use(&self) -> BTreeSet<ContainerId> {
+        let registry = self.registry();
+        let used = registry.targets.values().filter(|target| target.traffic() != Traffic::Quiet);
+        used.map(|target| target.id.clone()).collect()
     }
 
     pub(super) fn drained(&self, id: &ContainerId) -> Option<DrainReport> {

@@ -28,6 +28,9 @@ pub(super) const CONNECTIONS_MAX: usize = 10_000;
 pub(super) const IDLE_LANES_MAX: usize = 256;
 /// Requests held for one app while it starts, is exchanged or is paused.
 pub(super) const HELD_MAX: usize = 1000;
+/// An earlier server knows a table that we published by then: it looks five times a second, and when it cannot, it says that
+/// it may send to everything.
+pub(super) const ELDER_LAG: Duration = Duration::from_secs(2);
 /// Instances remembered after they left the table; drained ones beyond that are forgotten.
 pub(super) const INSTANCES_MAX: usize = 10_000;
 /// Times a claim is tried again because the table changed under it.

@@ -49,6 +49,7 @@ mod sync {
 }
 
 use crate::domain::{AppId, Hostname};
+use crate::generation::Elders;
 use crate::visit::Visit;
 use tokio::sync::mpsc;
 
@@ -64,6 +65,8 @@ pub struct ProxySettings {
     pub admin_hosts: Vec<Hostname>,
     /// Where requests for them go; without it they find nothing.
     pub dashboard: Option<mpsc::Sender<Visit>>,
+    /// Earlier servers that still send to instances of ours.
+    pub elders: Elders,
 }
 
 /// Takes the router's lines, one per request. Called from the proxy's threads: must not block.

@@ -36,6 +36,7 @@ use crate::builder::{Builder, Repos, Ticket};
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::domain::{App, AppId, BuildId, KeyId, Pusher, RefMove, Site};
+use crate::generation::Duty;
 use crate::logs::Logs;
 use crate::store::Store;
 use anyhow::Context;
@@ -81,6 +82,7 @@ pub struct Neighbours {
     pub repos: Repos,
     pub clock: Arc<dyn Clock>,
     pub runner: Arc<dyn CommandRunner>,
+    pub duty: Duty,
 }
 
 /// Who takes pushes in: the builder.
@@ -118,6 +120,8 @@ struct Room {
     sessions: sessions::Sessions,
     pushes: pushes::Pushes,
     tracker: TaskTracker,
+    /// The connections among the tasks.
+    connections: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -150,6 +154,7 @@ pub async fn start(
         sessions: sessions::Sessions::default(),
         pushes: pushes::Pushes::default(),
         tracker,
+        connections: TaskTracker::new(),
         stop,
     });
     room.tracker.spawn(hook_socket::serve(Arc::clone(&room), hooks));
@@ -171,6 +176,12 @@ impl Receiver {
     /// `SHA256:…`, what a client shows at its first connection.
     pub fn host_key_fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// After the hand-over: waits until the last connection has ended.
+    pub async fn until_all_left(&self) {
+        self.room.connections.close();
+        self.room.connections.wait().await;
     }
 
     /// Ends every session that logged in with this key.

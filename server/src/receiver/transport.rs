@@ -28,6 +28,10 @@ pub(super) async fn receive(call: Call, name: AppName) {
         let error = NameError::AppReserved(name.to_string());
         return client.refuse(format!("paas: cannot push to `{name}`: {error}\n"), FAILED).await;
     }
+    let _under_way = match room.neighbours.duty.begin(&format!("the push to {name}")).await {
+        Ok(task) => task,
+        Err(relieved) => return client.refuse(format!("paas: {relieved}; push again\n"), FAILED).await,
+    };
     let (push, repo) = match Pushes::begin(&room, &name, caller, client.left.clone()).await {
         Ok(begun) => begun,
         Err(error) if is_destroying(&error) => return client.refuse(format!("paas: {error}\n"), FAILED).await,

@@ -79,7 +79,9 @@ impl House {
             Ok(all) => all,
             Err(error) => return tracing::debug!("cannot look for one-offs: {error}"),
         };
-        for seen in all.iter().filter(|seen| !self.one_offs.has(seen.app, &seen.name)) {
+        let elders = self.tools.proxy.elders();
+        let is_strange = |seen: &&OneOffSeen| !self.one_offs.has(seen.app, &seen.name);
+        for seen in all.iter().filter(is_strange).filter(|seen| !elders.hold_one_off(seen.app, &seen.name)) {
             if let Err(error) = self.sweep_one_off(seen).await {
                 tracing::warn!("cannot take care of {}: {error:#}", seen.name);
             }

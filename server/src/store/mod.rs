@@ -11,9 +11,11 @@ mod cron;
 mod destroying;
 mod images;
 mod keys;
+mod lease;
 mod names;
 mod releases;
 mod routes;
+pub mod schema;
 mod seal;
 mod sessions;
 mod settings;
@@ -47,6 +49,7 @@ pub struct Store {
     pool: SqlitePool,
     seal: Arc<SealKey>,
     changed: watch::Sender<u64>,
+    options: SqliteConnectOptions,
 }
 
 /// What can go wrong with a question to the store that is the asker's matter.
@@ -63,6 +66,8 @@ pub enum StoreError {
     /// Nothing is made or changed any more.
     #[error("{app} is being destroyed; its name is free again when that is done")]
     Destroying { app: String },
+    #[error("this server was replaced by a newer one meanwhile; do it again")]
+    Replaced,
     #[error("{trouble}")]
     Troubled {
         trouble: Trouble,
@@ -88,22 +93,12 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .after_release(|connection, _| Box::pin(async move { is_reusable(connection).await }))
-            .connect_with(options)
+        let pool = pool(options.clone(), None)
             .await
             .map_err(StoreError::from)
             .with_context(|| format!("open the database {}", file.display()))?;
-        sqlx::migrate!("../migrations")
-            .run(&pool)
-            .await
-            .map_err(|error| match Trouble::within(&error) {
-                Some(trouble) => anyhow::Error::new(error).context(trouble.to_string()),
-                None => error.into(),
-            })
-            .with_context(|| format!("bring the database {} up to date", file.display()))?;
-        Ok(Self { pool, seal: Arc::new(seal), changed: watch::Sender::new(0) })
+        schema::migrate(&pool, file).await?;
+        Ok(Self { pool, seal: Arc::new(seal), changed: watch::Sender::new(0), options })
     }
 
     /// The id that everything of ours carries in the engine; made at the first start, from the system's randomness.
@@ -142,6 +137,23 @@ impl Store {
     fn announce(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
+}
+
+/// Connections of a server that took the lease write only while it is theirs.
+async fn pool(options: SqliteConnectOptions, generation: Option<i64>) -> sqlx::Result<SqlitePool> {
+    SqlitePoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                match generation {
+                    Some(generation) => lease::fence(connection, generation).await,
+                    None => Ok(()),
+                }
+            })
+        })
+        .after_release(|connection, _| Box::pin(async move { is_reusable(connection).await }))
+        .connect_with(options)
+        .await
 }
 
 /// SQLite ends a transaction by itself when its disk is full, which the connection's count of open transactions never

@@ -69,6 +69,7 @@ impl Town {
             repos: repos.clone(),
             clock,
             runner: Arc::clone(&runner) as Arc<dyn CommandRunner>,
+            duty: paas::generation::Duty::default(),
         };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
