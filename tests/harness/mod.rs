@@ -2,6 +2,7 @@
 mod browser;
 pub(crate) mod engine;
 mod http;
+mod installed;
 mod outcome;
 mod own_engine;
 pub(crate) mod private_engine;

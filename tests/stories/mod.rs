@@ -20,5 +20,6 @@ mod second_push;
 mod settings;
 mod swap;
 mod traffic;
+mod upgrade;
 mod volumes;
 mod walls;
