@@ -1,7 +1,9 @@
 //! Carries what an instance writes into the app's log, with the engine's time and without known secret values.
 //!
-//! A flood costs little: beyond [`READ_LINES_MAX`] lines in a second the stream is closed for the rest of that second and
-//! taken up at its newest lines. What the server missed while it was away is read at the pace that the log takes.
+//! A flood costs little: beyond [`READ_LINES_MAX`] lines in a second, or soon after the log takes no more, the stream is
+//! closed for the rest of that second and taken up at its newest lines. The newest lines that the log did not take wait for
+//! it: how a flood ends is worth more than its middle. What the server missed while it was away is read at the pace that the
+//! log takes.
 use super::House;
 use super::reconcile::Sheet;
 use crate::domain::instance::Seen;
@@ -20,11 +22,13 @@ const QUEUE_LINES: usize = 256;
 /// Lines, and bytes of them, that are read of one instance in a second.
 const READ_LINES_MAX: usize = 5000;
 const READ_BYTES_MAX: usize = 2 << 20;
+/// Lines that are read in a second only to be counted as dropped.
+const DROPPED_LINES_MAX: usize = 500;
 const READ_WINDOW: Duration = Duration::from_secs(1);
-/// Lines read of those that came while the stream was closed: enough for last words.
+/// Lines read of those that came while the stream was closed, and lines that wait for the log: enough for last words.
 const NEWEST_LINES: usize = 100;
-/// Wait before a line of the backlog is offered to the log again.
-const BACKLOG_PAUSE: Duration = Duration::from_millis(50);
+/// Wait before a line is offered to the log again.
+const OFFER_PAUSE: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long the last lines of an ended instance may take to arrive.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -94,6 +98,10 @@ struct Collector {
     /// The stream was not read for a while: what is in it already is not a flood, and can wait.
     is_behind: bool,
     backlog_until: Option<Moment>,
+    /// The newest lines that the log has not taken yet.
+    waiting: Vec<Said>,
+    /// Something is to be told about dropped lines.
+    owes: bool,
     /// Gets every line that is read, too.
     transcript: Option<TranscriptOf>,
 }
@@ -109,7 +117,19 @@ enum End {
 impl Collector {
     fn new(house: Arc<House>, key: AppKey, id: ContainerId, source: String, mask: Mask) -> Self {
         let overlap = Overlap::default();
-        Self { house, key, id, source, mask, overlap, is_behind: false, backlog_until: None, transcript: None }
+        Self {
+            house,
+            key,
+            id,
+            source,
+            mask,
+            overlap,
+            is_behind: false,
+            backlog_until: None,
+            waiting: Vec::new(),
+            owes: false,
+            transcript: None,
+        }
     }
 
     /// Takes up where the app's log ends, if any line of this instance is in it.
@@ -173,13 +193,14 @@ impl Collector {
         tokio::pin!(following);
         let mut budget = Budget::begin();
         let mut batch = Vec::with_capacity(QUEUE_LINES);
-        let mut owes = is_flooded;
+        self.owes |= is_flooded;
         loop {
+            let pause = if self.waiting.is_empty() { RETRY } else { OFFER_PAUSE };
             tokio::select! {
                 biased;
                 Some(_) = async { Some(lines.recv_many(&mut batch, QUEUE_LINES).await).filter(|count| *count > 0) } => {
                     budget.spend(&batch);
-                    owes = self.carry(&mut batch).await || owes;
+                    budget.dropped += self.carry(&mut batch, Patience::Little).await;
                     if budget.is_spent() {
                         self.house.tools.logs.count_dropped(&self.key, 0, Unread::Some);
                         break;
@@ -189,45 +210,59 @@ impl Collector {
                     while let Ok(line) = lines.try_recv() {
                         batch.push(line);
                     }
-                    self.carry(&mut batch).await;
+                    self.carry(&mut batch, Patience::ToTheLastLine).await;
                     return ended.map_or_else(End::Broken, |()| End::InstanceEnded);
                 }
-                () = tokio::time::sleep(RETRY), if owes => owes = self.house.tools.logs.settle(&self.key),
+                () = tokio::time::sleep(pause), if self.owes || !self.waiting.is_empty() => {
+                    self.carry(&mut batch, Patience::Little).await;
+                    self.owes = self.house.tools.logs.settle(&self.key);
+                }
             }
         }
         tokio::time::sleep_until(budget.next).await;
         End::Flood
     }
 
-    /// Hands lines to the log. Those of the backlog wait until the log takes them; of the others what it does not take is
-    /// counted. `true` when something is to be told about that.
-    async fn carry(&mut self, batch: &mut Vec<LogLine>) -> bool {
+    /// Hands lines to the log, after those that wait for it. Returns how many were dropped.
+    async fn carry(&mut self, batch: &mut Vec<LogLine>, mut patience: Patience) -> usize {
         let logs = self.house.tools.logs.clone();
         let mut news: Vec<Said> = Vec::with_capacity(batch.len());
-        let mut has_backlog = false;
         for line in batch.drain(..) {
             let text = plain(&self.mask.apply(&line.text)).into_owned();
             if self.overlap.is_news(line.at, &text) {
-                has_backlog |= self.backlog_until.is_some_and(|until| line.at <= until);
+                if self.backlog_until.is_some_and(|until| line.at <= until) {
+                    patience = Patience::ToTheLastLine;
+                }
                 news.push((line.at, text));
             }
         }
         if let Some(of) = self.transcript {
             logs.transcribe(&self.key, of, news.iter().map(|(_, text)| format!("       {text}")));
         }
-        while !news.is_empty() {
-            news = logs.carry(&self.key, &self.source, news);
-            if !has_backlog || news.is_empty() {
+        self.waiting.append(&mut news);
+        while !self.waiting.is_empty() {
+            self.waiting = logs.carry(&self.key, &self.source, std::mem::take(&mut self.waiting));
+            if self.waiting.is_empty() || patience == Patience::Little {
                 break;
             }
-            tokio::time::sleep(BACKLOG_PAUSE).await;
+            tokio::time::sleep(OFFER_PAUSE).await;
         }
-        if news.is_empty() {
-            return false;
+        let dropped = self.waiting.len().saturating_sub(NEWEST_LINES);
+        if dropped > 0 {
+            self.waiting.drain(..dropped);
+            logs.count_dropped(&self.key, dropped, Unread::None);
+            self.owes = true;
         }
-        logs.count_dropped(&self.key, news.len(), Unread::None);
-        true
+        dropped
     }
+}
+
+/// How long lines are offered to a log that takes no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Once: all but the newest are dropped.
+    Little,
+    ToTheLastLine,
 }
 
 /// What may still be read in this second.
@@ -235,11 +270,12 @@ struct Budget {
     next: Instant,
     lines: usize,
     bytes: usize,
+    dropped: usize,
 }
 
 impl Budget {
     fn begin() -> Self {
-        Self { next: Instant::now() + READ_WINDOW, lines: 0, bytes: 0 }
+        Self { next: Instant::now() + READ_WINDOW, lines: 0, bytes: 0, dropped: 0 }
     }
 
     fn spend(&mut self, batch: &[LogLine]) {
@@ -251,7 +287,7 @@ impl Budget {
     }
 
     fn is_spent(&self) -> bool {
-        self.lines > READ_LINES_MAX || self.bytes > READ_BYTES_MAX
+        self.lines > READ_LINES_MAX || self.bytes > READ_BYTES_MAX || self.dropped > DROPPED_LINES_MAX
     }
 }
 
