@@ -132,8 +132,6 @@ impl OwnEngine {
         command.arg("--exec-root").arg(path("exec")).arg("--pidfile").arg(path("pid"));
         command.args(self.keeps_instances.then_some("--live-restore"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("open engine.log"));
-        // The file of an engine that lost its power names a process that is another by now.
-        let _ = std::fs::remove_file(path("pid"));
         self.dockerd = Some(command.spawn().expect("start dockerd: is docker.io installed?"));
         eventually("the private engine answers", SOON, || self.docker(&["version"]).code == Some(0));
     }
@@ -161,6 +159,10 @@ impl OwnEngine {
     /// names another boot. The engine is not started yet.
     pub(crate) fn reboot(&mut self) {
         self.end();
+        // What `/run` holds is gone after a boot: its process ids name others by now.
+        let path = |name: &str| self.folder.path().join(name);
+        std::fs::remove_dir_all(path("exec")).expect("remove a folder");
+        std::fs::remove_file(path("pid")).expect("remove a file");
         (self.unshare, self.first) = make_namespaces();
         self.link_up();
         let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid").expect("read a random id");
