@@ -30,6 +30,12 @@ struct Flags {
     /// TOML file with the same keys as the flags
     #[arg(long, env = "PAAS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Only say whether this program could take over from the server that runs on the data folder
+    #[arg(long, hide = true)]
+    check: bool,
+    /// Take over from the server at the other end of standard input
+    #[arg(long, hide = true)]
+    take_over: bool,
     #[command(flatten)]
     keys: Keys,
 }
@@ -130,6 +136,19 @@ pub struct Config {
     /// The CA that is asked for certificates, or why none is.
     pub acme: Result<Acme, AcmeOff>,
     pub guard_dir: Option<PathBuf>,
+    pub start: Start,
+    /// The words that it was read from, for the server's successor.
+    pub words: Vec<String>,
+}
+
+/// What the server is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Usual,
+    /// To say whether it could take over.
+    Check,
+    /// To take over from one that runs.
+    TakeOver,
 }
 
 /// The keys about the CA, as they were given.
@@ -157,10 +176,12 @@ impl Config {
             let text = error.render().to_string();
             if error.use_stderr() { NoConfig::Usage(text) } else { NoConfig::Help(text) }
         })?;
-        Self::merge(flags).map_err(|error| NoConfig::Usage(format!("paas server: {error:#}\n")))
+        let own = |word: &&String| !matches!(word.as_str(), "--check" | "--take-over");
+        let words = words.iter().filter(own).cloned().collect();
+        Self::merge(flags, words).map_err(|error| NoConfig::Usage(format!("paas server: {error:#}\n")))
     }
 
-    fn merge(flags: Flags) -> anyhow::Result<Self> {
+    fn merge(flags: Flags, words: Vec<String>) -> anyhow::Result<Self> {
         let file = flags.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let keys = flags.keys;
         let base_domain = keys.base_domain.or(file.base_domain).unwrap_or_else(|| BASE_DOMAIN.to_owned());
@@ -211,6 +232,12 @@ impl Config {
             acme: acme.check(&base_domain)?,
             base_domain,
             guard_dir: keys.guard_dir.or(file.guard_dir),
+            start: match (flags.check, flags.take_over) {
+                (true, _) => Start::Check,
+                (false, true) => Start::TakeOver,
+                (false, false) => Start::Usual,
+            },
+            words,
         })
     }
 
