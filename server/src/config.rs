@@ -36,6 +36,9 @@ struct Flags {
     /// Take over from the server at the other end of standard input
     #[arg(long, hide = true)]
     take_over: bool,
+    /// Only start the same line again without this word, as nobody's child
+    #[arg(long, hide = true)]
+    detach: bool,
     #[command(flatten)]
     keys: Keys,
 }
@@ -149,6 +152,8 @@ pub enum Start {
     Check,
     /// To take over from one that runs.
     TakeOver,
+    /// To start the one that takes over.
+    Detach,
 }
 
 /// The keys about the CA, as they were given.
@@ -176,7 +181,7 @@ impl Config {
             let text = error.render().to_string();
             if error.use_stderr() { NoConfig::Usage(text) } else { NoConfig::Help(text) }
         })?;
-        let own = |word: &&String| !matches!(word.as_str(), "--check" | "--take-over");
+        let own = |word: &&String| !matches!(word.as_str(), "--check" | "--take-over" | "--detach");
         let words = words.iter().filter(own).cloned().collect();
         Self::merge(flags, words).map_err(|error| NoConfig::Usage(format!("paas server: {error:#}\n")))
     }
@@ -232,10 +237,11 @@ impl Config {
             acme: acme.check(&base_domain)?,
             base_domain,
             guard_dir: keys.guard_dir.or(file.guard_dir),
-            start: match (flags.check, flags.take_over) {
-                (true, _) => Start::Check,
-                (false, true) => Start::TakeOver,
-                (false, false) => Start::Usual,
+            start: match (flags.check, flags.detach, flags.take_over) {
+                (true, _, _) => Start::Check,
+                (false, true, _) => Start::Detach,
+                (false, false, true) => Start::TakeOver,
+                (false, false, false) => Start::Usual,
             },
             words,
         })

@@ -33,6 +33,12 @@ fn serve(words: &[String]) -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+    if config.start == Start::Detach {
+        return match paas::generation::detach(&config.words) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => say(&mut std::io::stderr(), &format!("paas server: {error:#}\n"), 1),
+        };
+    }
     if config.start == Start::Check {
         return match runtime().and_then(|runtime| runtime.block_on(paas::lifecycle::check(&config))) {
             Ok(text) => say(&mut std::io::stdout(), &text, 0),

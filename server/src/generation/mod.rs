@@ -18,4 +18,4 @@ pub use letters::{Serving, Uses};
 pub use order::{HandOver, Heard, Order};
 pub use parting::Parting;
 pub use predecessor::{Inheritance, Predecessor};
-pub use successor::{Bequest, Successor};
+pub use successor::{Bequest, Successor, detach};

@@ -1,11 +1,13 @@
 //! The old one's end of a hand-over: starts the next generation, and hears how far it is.
 //!
 //! The child's standard input is one end of a socket pair, and everything else passes over it: so no descriptor of ours
-//! ever has to be open for a moment to whatever else this process starts.
+//! ever has to be open for a moment to whatever else this process starts. The child starts the next generation and ends: so
+//! that one belongs to the system's first process, and systemd, which watches its own children alone, hears when it ends.
 use super::Serving;
 use super::letters::{FromSuccessor, Reader, ToSuccessor, Writer, letters};
 use anyhow::{Context, bail};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::File;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -14,7 +16,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
-use tokio::process::{Child, Command};
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 /// Descriptors that pass: the lock and the listeners.
 pub(super) const DESCRIPTORS_MAX: usize = 9;
@@ -30,9 +34,13 @@ pub struct Bequest<'a> {
     pub words: &'a [String],
 }
 
+/// How long one that was killed may take to end.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
 /// The next generation, on its way to be in charge.
 pub struct Successor {
-    child: Child,
+    /// It leads the group of processes that the next generation is in.
+    starter: Option<Pid>,
     from: Reader,
     to: Writer,
 }
@@ -40,19 +48,23 @@ pub struct Successor {
 impl Successor {
     /// Starts `program`, usually the one of the bequest.
     #[expect(clippy::disallowed_methods, reason = "one of the few places that start a process: the next generation")]
-    pub fn start(program: &Path, bequest: &Bequest<'_>) -> anyhow::Result<Self> {
+    pub async fn start(program: &Path, bequest: &Bequest<'_>) -> anyhow::Result<Self> {
         let (ours, theirs) = UnixStream::pair().context("make a socket pair")?;
-        let child = Command::new(program)
-            .arg("server")
-            .args(bequest.words)
-            .arg("--take-over")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
+        let mut command = Command::new(program);
+        command.arg("server").args(bequest.words).args(["--take-over", "--detach"]);
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).process_group(0);
+        let mut child = command.spawn().with_context(|| format!("start {}", program.display()))?;
+        // It would keep the other end open.
+        drop(command);
+        let starter = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         send_hello(&ours, bequest).context("pass the listeners on")?;
         ours.set_nonblocking(true)?;
         let (from, to) = letters(tokio::net::UnixStream::from_std(ours)?);
-        Ok(Self { child, from, to })
+        let status = timeout(END_LIMIT, child.wait()).await.context("the new program does not start itself")??;
+        if !status.success() {
+            bail!("the new program does not start itself: {status}");
+        }
+        Ok(Self { starter, from, to })
     }
 
     /// Waits until it is prepared; gives its version.
@@ -80,31 +92,36 @@ impl Successor {
 
     /// Ends it, and returns when it has ended.
     pub async fn end(mut self) {
-        if let Err(error) = self.child.kill().await {
-            tracing::warn!("cannot end the next generation: {error}");
+        // The group may be empty already.
+        let _ = self.starter.map(|starter| kill_process_group(starter, Signal::KILL));
+        if timeout(END_LIMIT, self.until_ended()).await.is_err() {
+            tracing::warn!("the next generation was killed and has not ended");
         }
     }
 
-    /// Waits until it has ended, for the system to forget it.
+    /// Waits until it has ended.
     pub async fn ended(mut self) {
-        match self.child.wait().await {
-            Ok(status) => tracing::warn!("the server that took over has ended: {status}"),
-            Err(error) => tracing::warn!("cannot look after the server that took over: {error}"),
-        }
+        self.until_ended().await;
+        tracing::warn!("the server that took over has ended");
+    }
+
+    /// Its end of the socket pair is closed with it.
+    async fn until_ended(&mut self) {
+        while let Ok(Some(_)) = self.from.read::<FromSuccessor>().await {}
     }
 
     async fn hear(&mut self) -> anyhow::Result<FromSuccessor> {
-        let heard = tokio::select! {
-            biased;
-            heard = self.from.read() => heard?,
-            // Something that it started may hold its end open.
-            status = self.child.wait() => bail!("it ended at once: {}", status?),
-        };
-        match heard {
-            Some(letter) => Ok(letter),
-            None => bail!("it ended at once: {}", self.child.wait().await?),
-        }
+        self.from.read().await?.context("it ended without a word; the server's log may tell more")
     }
+}
+
+/// Starts the next generation and leaves it to the system's first process. Called in the process that is to be nobody's.
+#[expect(clippy::disallowed_methods, reason = "one of the few places that start a process: the next generation")]
+pub fn detach(words: &[String]) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("find our own program")?;
+    let mut command = std::process::Command::new(&program);
+    command.arg("server").args(words).arg("--take-over");
+    command.spawn().map(drop).with_context(|| format!("start {}", program.display()))
 }
 
 pub(super) fn send_hello(to: &UnixStream, bequest: &Bequest<'_>) -> anyhow::Result<()> {

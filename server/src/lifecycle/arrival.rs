@@ -31,7 +31,7 @@ pub(super) struct Inherited {
 impl Arrival {
     pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
         match config.start {
-            Start::Usual | Start::Check => Ok(Self::Alone),
+            Start::Usual | Start::Check | Start::Detach => Ok(Self::Alone),
             Start::TakeOver => {
                 let (predecessor, Inheritance { lock, listeners, program }) = Predecessor::meet()?;
                 crash_point!("successor-met");

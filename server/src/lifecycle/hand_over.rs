@@ -128,7 +128,7 @@ impl Estate {
         self.copy_database().await.context("copy the database")?;
         // Whoever asked hears it or has gone.
         let _ = order.said.send("starting the new version beside the running one".to_owned()).await;
-        let mut successor = Successor::start(&self.program, &self.bequest())?;
+        let mut successor = Successor::start(&self.program, &self.bequest()).await?;
         crash_point!("successor-started");
         match timeout(PREPARE_LIMIT, successor.prepared()).await {
             Ok(Ok(version)) => match Parting::open(&run_dir, self.generation) {
@@ -260,7 +260,7 @@ impl Estate {
     async fn start_ourselves(&self) -> Successor {
         loop {
             sleep(RETRY).await;
-            let started = Successor::start(Path::new(OURSELVES), &self.bequest());
+            let started = Successor::start(Path::new(OURSELVES), &self.bequest()).await;
             let mut successor = match started {
                 Ok(successor) => successor,
                 Err(error) => {
