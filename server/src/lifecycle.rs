@@ -128,7 +128,7 @@ async fn live(config: &Config, arrival: &mut Arrival) -> anyhow::Result<()> {
     let cipher = Cipher::new(config.backup_recipient.as_deref(), config.backup_passphrase_file.as_deref())?;
     let ca_bundle = config.ca_bundle.as_deref().map(read_ca_bundle).transpose()?;
     let (ground, lock) = Ground::open(config, arrival).await?;
-    ground.control.tracker.spawn(tell_damage(ground.store.clone()));
+    ground.tracker.spawn(tell_damage(ground.store.clone()));
     let installation = ground.store.installation(ground.clock.now()).await?;
     let elders = ground.meet_elders(config).await?;
     let mut listeners = arrival.listeners()?;

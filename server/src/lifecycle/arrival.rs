@@ -5,7 +5,7 @@ use crate::crash_point;
 use crate::data_dir;
 use crate::generation::{Inheritance, Predecessor, Serving};
 use crate::listeners::Listeners;
-use crate::store::{Store, schema};
+use crate::store::{Store, StoreError, Trouble, schema};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -73,7 +73,12 @@ impl Arrival {
         lock: &File,
         clock: &dyn Clock,
     ) -> anyhow::Result<(Store, u64)> {
-        let taken = store.take_the_lease(std::process::id(), VERSION, clock.now()).await.context("take the lease")?;
+        let taken = store.clone().take_the_lease(std::process::id(), VERSION, clock.now()).await;
+        let taken = match (self, taken) {
+            (Self::Alone, Err(error)) => resume(store, error).await,
+            (Self::Alone | Self::After(_), taken) => taken,
+        };
+        let taken = taken.context("take the lease")?;
         if let Self::After(_) = self {
             data_dir::sign(lock)?;
             crash_point!("lease-taken");
@@ -113,6 +118,13 @@ impl Arrival {
             given.predecessor.tell_failure(format!("{error:#}")).await;
         }
     }
+}
+
+/// A disk without room keeps nobody from starting who is alone: what serves is to serve.
+async fn resume(store: Store, error: StoreError) -> Result<(Store, u64), StoreError> {
+    let StoreError::Troubled { trouble: Trouble::Full, .. } = &error else { return Err(error) };
+    tracing::warn!("cannot write down who is in charge: {error}");
+    store.resume_the_lease().await.map_err(|_| error)
 }
 
 /// `paas server --check`: whether this program could take over from the server that runs on the data folder.

@@ -29,6 +29,17 @@ impl Store {
         )
         .fetch_one(&self.pool)
         .await?;
+        self.write_as(generation).await
+    }
+
+    /// The number of before once more: for a start that finds no room to write the next one. Who had it is known to be gone by
+    /// the lock of the data folder.
+    pub async fn resume_the_lease(self) -> Result<(Self, u64)> {
+        let generation = sqlx::query_scalar!("SELECT generation FROM lease").fetch_one(&self.pool).await?;
+        self.write_as(generation).await
+    }
+
+    async fn write_as(self, generation: i64) -> Result<(Self, u64)> {
         let Self { pool, seal, changed, certificates_changed, options } = self;
         // What still goes on in it would not be fenced.
         pool.close().await;
@@ -115,6 +126,10 @@ mod tests {
         new.create_app(&name("shop"), now).await.unwrap();
         new.set_maintenance(app.id, Maintenance::On).await.unwrap();
         assert_eq!(old.apps().await.unwrap().len(), 2);
+        let (next, third) = open(&dir).await.resume_the_lease().await.unwrap();
+        assert_eq!(third, second);
+        next.create_app(&name("wiki"), now).await.unwrap();
+        assert!(old.create_app(&name("forum"), now).await.unwrap_err().is_fenced());
     }
 
     #[tokio::test]
