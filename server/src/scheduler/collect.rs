@@ -100,8 +100,6 @@ struct Collector {
     backlog_until: Option<Moment>,
     /// The newest lines that the log has not taken yet.
     waiting: Vec<Said>,
-    /// Something is to be told about dropped lines.
-    owes: bool,
     /// Gets every line that is read, too.
     transcript: Option<TranscriptOf>,
 }
@@ -127,7 +125,6 @@ impl Collector {
             is_behind: false,
             backlog_until: None,
             waiting: Vec::new(),
-            owes: false,
             transcript: None,
         }
     }
@@ -193,14 +190,17 @@ impl Collector {
         tokio::pin!(following);
         let mut budget = Budget::begin();
         let mut batch = Vec::with_capacity(QUEUE_LINES);
-        self.owes |= is_flooded;
+        // Whether something is to be told about dropped lines.
+        let mut owes = is_flooded;
         loop {
             let pause = if self.waiting.is_empty() { RETRY } else { OFFER_PAUSE };
             tokio::select! {
                 biased;
                 Some(_) = async { Some(lines.recv_many(&mut batch, QUEUE_LINES).await).filter(|count| *count > 0) } => {
                     budget.spend(&batch);
-                    budget.dropped += self.carry(&mut batch, Patience::Little).await;
+                    let dropped = self.carry(&mut batch, Patience::Little).await;
+                    owes |= dropped > 0;
+                    budget.dropped += dropped;
                     if budget.is_spent() {
                         self.house.tools.logs.count_dropped(&self.key, 0, Unread::Some);
                         break;
@@ -213,9 +213,9 @@ impl Collector {
                     self.carry(&mut batch, Patience::ToTheLastLine).await;
                     return ended.map_or_else(End::Broken, |()| End::InstanceEnded);
                 }
-                () = tokio::time::sleep(pause), if self.owes || !self.waiting.is_empty() => {
-                    self.carry(&mut batch, Patience::Little).await;
-                    self.owes = self.house.tools.logs.settle(&self.key);
+                () = tokio::time::sleep(pause), if owes || !self.waiting.is_empty() => {
+                    self.offer(Patience::Little).await;
+                    owes = self.house.tools.logs.settle(&self.key);
                 }
             }
         }
@@ -225,7 +225,6 @@ impl Collector {
 
     /// Hands lines to the log, after those that wait for it. Returns how many were dropped.
     async fn carry(&mut self, batch: &mut Vec<LogLine>, mut patience: Patience) -> usize {
-        let logs = self.house.tools.logs.clone();
         let mut news: Vec<Said> = Vec::with_capacity(batch.len());
         for line in batch.drain(..) {
             let text = plain(&self.mask.apply(&line.text)).into_owned();
@@ -237,9 +236,15 @@ impl Collector {
             }
         }
         if let Some(of) = self.transcript {
-            logs.transcribe(&self.key, of, news.iter().map(|(_, text)| format!("       {text}")));
+            self.house.tools.logs.transcribe(&self.key, of, news.iter().map(|(_, text)| format!("       {text}")));
         }
         self.waiting.append(&mut news);
+        self.offer(patience).await
+    }
+
+    /// Offers the log what waits for it. Returns how many lines were dropped.
+    async fn offer(&mut self, patience: Patience) -> usize {
+        let logs = &self.house.tools.logs;
         while !self.waiting.is_empty() {
             self.waiting = logs.carry(&self.key, &self.source, std::mem::take(&mut self.waiting));
             if self.waiting.is_empty() || patience == Patience::Little {
@@ -251,7 +256,6 @@ impl Collector {
         if dropped > 0 {
             self.waiting.drain(..dropped);
             logs.count_dropped(&self.key, dropped, Unread::None);
-            self.owes = true;
         }
         dropped
     }

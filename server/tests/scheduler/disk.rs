@@ -1,5 +1,6 @@
 //! Instances that fill the disk, images that go, and logs that are caught up.
 use super::Town;
+use paas::clock::Clock as _;
 use paas::domain::{Failure, ImageId};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,4 +87,19 @@ async fn what_a_volume_takes_is_counted_with_its_app() {
     assert_eq!(report.apps[0].volumes_bytes, 5 << 20);
     let all = report.categories.iter().find(|category| category.name == "volumes").unwrap();
     assert_eq!(all.bytes, 6 << 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_words_of_a_flood_wait_for_the_log() {
+    let town = Town::new().await;
+    town.goes_live("ok", &["web"]).await;
+    let id = town.container("web.1").await;
+    let at = town.clock.now();
+    let before = (0..20_000).map(|no| (at, format!("before {no}"))).collect();
+    assert!(!town.logs.carry(&town.app.key, "app[web.1]", before).is_empty(), "the log takes no more");
+    (0..3000).for_each(|no| town.engine.say(&id, &format!("flood {no}")));
+    town.engine.say(&id, "the flood is over");
+    town.until("the last line is kept", async || town.log_holds("app[web.1]: the flood is over")).await;
+    let kept = town.logs.app(&town.app.key).unwrap().tail(3000, |line| line.contains(": flood ")).unwrap();
+    assert!(kept.len() < 3000, "some of those before it are dropped");
 }
