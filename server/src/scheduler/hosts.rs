@@ -128,15 +128,19 @@ impl House {
         Ok(self.tools.store.find_app(&name).await?.is_some_and(|owner| owner.id != app))
     }
 
-    /// Publishes a route under the app's hosts, if either changed.
+    /// Publishes a route under the app's hosts, if either changed. Every pass sees to it first that they are known, but those
+    /// of an app that is being destroyed since before this start: its route stays under the hosts of the saved table.
     pub(super) async fn publish_route(&self, app: AppId, mut route: AppRoute) {
         let hosting = self.publisher.hosting.lock().await;
-        // Every pass sees to it first that they are known.
-        let Some(hosts) = hosting.get(&app) else { return };
-        route.policy = hosts.policy.clone();
         let is_changed = {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
-            let has_other_hosts = hosts.enter(app, &mut table);
+            let (policy, has_other_hosts) = match (hosting.get(&app), table.apps.get(&app)) {
+                (Some(hosts), _) => (hosts.policy.clone(), hosts.enter(app, &mut table)),
+                (None, Some(saved)) => (saved.policy.clone(), false),
+                // It was taken out of the table.
+                (None, None) => return,
+            };
+            route.policy = policy;
             let has_other_route = table.apps.get(&app) != Some(&route);
             if has_other_route {
                 table.apps.insert(app, route);

@@ -127,3 +127,17 @@ async fn a_destruction_without_the_engine_says_so_and_can_be_carried_on() {
     town.scheduler.clear(town.app.id).await.unwrap();
     assert!(town.instances().await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destruction_that_had_barely_begun_is_carried_on_by_the_next_server() {
+    let mut town = Town::new().await;
+    town.goes_live("ok", &["web"]).await;
+    town.scheduler_dies().await;
+    // The mark is all that the server came to: the routes that it saved still lead to the app.
+    town.store.begin_destroying(town.app.id).await.unwrap();
+    town.scheduler_comes_back().await;
+    let clearing = tokio::time::timeout(PATIENCE, town.scheduler.clear(town.app.id)).await;
+    clearing.expect("it comes to its end").unwrap();
+    assert!(town.instances().await.is_empty());
+    assert_eq!(town.get("/").await.0, 404);
+}
