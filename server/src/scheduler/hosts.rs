@@ -1,11 +1,12 @@
 //! Which hosts lead to an app: its own under the base domain, its domains, and, by a redirect, those of its former names
-//! and the domains that its owner redirects; and what its owner set about the router.
+//! and the domains that its owner redirects; and what stands before its instances: its name, maintenance, and what its
+//! owner set about HTTPS and the router.
 //!
 //! The store knows them; here is the copy that passes publish by. It changes by [`Scheduler::rehost`] alone, one app at a
 //! time, so that no pass which began before a change can publish what was before it.
 use super::{House, Scheduler};
-use crate::domain::route::{AppRoute, Redirect, RouteTable};
-use crate::domain::{AppId, Hostname, RouterPolicy};
+use crate::domain::route::{AppRoute, Backends, Redirect, RouteTable};
+use crate::domain::{AppId, AppName, Hostname, Maintenance, RouterPolicy, TlsPolicy};
 use crate::store::{self, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -17,7 +18,24 @@ pub(super) struct Hosts {
     former: BTreeSet<Hostname>,
     /// Domains whose visitors are sent on to another host of the app.
     sent_on: BTreeMap<Hostname, Hostname>,
+    /// `None`: nothing is to be before whatever answers there.
+    front: Option<Front>,
+}
+
+/// What stands before an app's instances, whichever they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Front {
+    name: AppName,
+    maintenance: Maintenance,
+    tls: TlsPolicy,
     policy: Arc<RouterPolicy>,
+}
+
+impl Front {
+    fn before(&self, backends: Backends) -> AppRoute {
+        let Self { name, maintenance, tls, policy } = self.clone();
+        AppRoute { name, backends, maintenance, tls, policy }
+    }
 }
 
 impl Hosts {
@@ -29,12 +47,12 @@ impl Hosts {
             None => BTreeMap::new(),
         };
         redirects.extend(self.sent_on.iter().map(|(host, to)| (host, Redirect { app, to: to.clone() })));
-        let is_same_policy = match table.apps.get_mut(&app) {
-            Some(route) if route.policy != self.policy => {
-                route.policy = self.policy.clone();
-                false
+        let is_same_front = match (&self.front, table.apps.get_mut(&app)) {
+            (Some(front), Some(route)) => {
+                let before = std::mem::replace(route, front.before(route.backends.clone()));
+                before == *route
             }
-            Some(_) | None => true,
+            (None, _) | (_, None) => true,
         };
         let are_same = table.hosts.iter().filter(|(_, id)| **id == app).map(|(host, _)| host).eq(hosts.iter().copied())
             && table
@@ -43,7 +61,7 @@ impl Hosts {
                 .filter(|(_, redirect)| redirect.app == app)
                 .eq(redirects.iter().map(|(host, to)| (*host, to)));
         if are_same {
-            return !is_same_policy;
+            return !is_same_front;
         }
         table.hosts.retain(|_, id| *id != app);
         table.redirects.retain(|_, redirect| redirect.app != app);
@@ -78,37 +96,22 @@ impl Scheduler {
 impl House {
     pub(super) async fn rehost(&self, app: AppId) -> store::Result<()> {
         let mut hosting = self.publisher.hosting.lock().await;
-        let row = match self.tools.store.app_by_id(app).await {
-            Ok(row) => row,
-            Err(StoreError::Missing { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        if row.destroying {
-            return Ok(());
-        }
-        let mut domains = BTreeSet::new();
-        for domain in self.tools.store.domains(app).await? {
-            if self.is_of_another(app, &domain.host).await? {
-                tracing::warn!("{} is another app's own host; {} does not answer there", domain.host, row.name);
-            } else {
-                domains.insert(domain.host);
+        let hosts = match self.read_hosts(app).await {
+            Ok(Some(hosts)) => hosts,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                // What is not known is asked for by the next pass.
+                hosting.remove(&app);
+                return Err(error);
             }
-        }
-        let former = self.tools.store.former_names(app).await?;
-        let mut hosts = Hosts {
-            own: self.host_of(&row.name),
-            domains,
-            former: former.iter().filter_map(|name| self.host_of(name)).collect(),
-            sent_on: BTreeMap::new(),
-            policy: Arc::new(self.tools.store.router_policy(app).await?),
         };
-        hosts.send_on(self.tools.store.domain_redirects(app).await?);
         hosting.insert(app, hosts.clone());
         let is_changed = {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
             // One that has no route yet is published by its first pass.
-            let Some(route) = table.apps.get_mut(&app) else { return Ok(()) };
-            route.name = row.name;
+            if !table.apps.contains_key(&app) {
+                return Ok(());
+            }
             let is_changed = hosts.enter(app, &mut table);
             if is_changed {
                 self.tools.proxy.set_routes(&table);
@@ -122,33 +125,61 @@ impl House {
         Ok(())
     }
 
+    /// What the store says now; `None` of an app that is gone or going.
+    async fn read_hosts(&self, app: AppId) -> store::Result<Option<Hosts>> {
+        let store = &self.tools.store;
+        let row = match store.app_by_id(app).await {
+            Ok(row) if row.destroying => return Ok(None),
+            Ok(row) => row,
+            Err(StoreError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut domains = BTreeSet::new();
+        for domain in store.domains(app).await? {
+            if self.is_of_another(app, &domain.host).await? {
+                tracing::warn!("{} is another app's own host; {} does not answer there", domain.host, row.name);
+            } else {
+                domains.insert(domain.host);
+            }
+        }
+        let former = store.former_names(app).await?;
+        let (maintenance, tls) = (store.maintenance(app).await?, store.tls_policy(app).await?);
+        let policy = Arc::new(store.router_policy(app).await?);
+        let mut hosts = Hosts {
+            own: self.host_of(&row.name),
+            domains,
+            former: former.iter().filter_map(|name| self.host_of(name)).collect(),
+            sent_on: BTreeMap::new(),
+            front: Some(Front { name: row.name, maintenance, tls, policy }),
+        };
+        hosts.send_on(store.domain_redirects(app).await?);
+        Ok(Some(hosts))
+    }
+
     /// A domain that was added when the server had another base domain may be an app's own host by now.
     async fn is_of_another(&self, app: AppId, host: &Hostname) -> store::Result<bool> {
         let Some(name) = self.tools.site.app_of(host) else { return Ok(false) };
         Ok(self.tools.store.find_app(&name).await?.is_some_and(|owner| owner.id != app))
     }
 
-    /// Publishes a route under the app's hosts, if either changed. Every pass sees to it first that they are known, but those
+    /// Publishes who answers at an app's hosts, if either changed. Every pass sees to it first that they are known, but those
     /// of an app that is being destroyed since before this start: its route stays under the hosts of the saved table.
-    pub(super) async fn publish_route(&self, app: AppId, mut route: AppRoute) {
+    pub(super) async fn publish_backends(&self, app: AppId, backends: Backends) {
         let hosting = self.publisher.hosting.lock().await;
         let is_changed = {
             let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
-            let (policy, has_other_hosts) = match (hosting.get(&app), table.apps.get(&app)) {
-                (Some(hosts), _) => (hosts.policy.clone(), hosts.enter(app, &mut table)),
-                (None, Some(saved)) => (saved.policy.clone(), false),
+            let has_other_hosts = hosting.get(&app).is_some_and(|hosts| hosts.enter(app, &mut table));
+            let front = hosting.get(&app).and_then(|hosts| hosts.front.as_ref());
+            let has_other_backends = match (table.apps.get_mut(&app), front) {
+                (Some(route), _) => std::mem::replace(&mut route.backends, backends) != route.backends,
+                (None, Some(front)) => table.apps.insert(app, front.before(backends)).is_none(),
                 // It was taken out of the table.
                 (None, None) => return,
             };
-            route.policy = policy;
-            let has_other_route = table.apps.get(&app) != Some(&route);
-            if has_other_route {
-                table.apps.insert(app, route);
-            }
-            if has_other_hosts || has_other_route {
+            if has_other_hosts || has_other_backends {
                 self.tools.proxy.set_routes(&table);
             }
-            has_other_hosts || has_other_route
+            has_other_hosts || has_other_backends
         };
         drop(hosting);
         if is_changed {
@@ -225,15 +256,28 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_policy_alone_is_a_change() {
+    fn a_changed_front_alone_is_a_change() {
+        let mut front = Front {
+            name: "blog".parse().unwrap(),
+            maintenance: Maintenance::Off,
+            tls: TlsPolicy::default(),
+            policy: Arc::default(),
+        };
         let mut table = RouteTable::default();
-        let (backends, tls) = (crate::domain::route::Backends::Off, crate::domain::TlsPolicy::default());
-        let (name, maintenance, policy) = ("blog".parse().unwrap(), crate::domain::Maintenance::Off, Arc::default());
-        table.apps.insert(AppId(1), AppRoute { name, backends, maintenance, tls, policy });
+        table.apps.insert(AppId(1), front.before(Backends::Starting));
         let mut hosts = hosts("blog.test", &[], &[]);
         assert!(hosts.enter(AppId(1), &mut table) && !hosts.enter(AppId(1), &mut table));
-        hosts.policy = Arc::new(RouterPolicy { bypass: Some(String::new()), ..RouterPolicy::default() });
-        assert!(hosts.enter(AppId(1), &mut table) && !hosts.enter(AppId(1), &mut table));
-        assert_eq!(table.apps[&AppId(1)].policy, hosts.policy);
+        let steps: [fn(&mut Front); 4] = [
+            |front| front.policy = Arc::new(RouterPolicy { bypass: Some(String::new()), ..RouterPolicy::default() }),
+            |front| front.maintenance = Maintenance::Pause,
+            |front| front.tls = TlsPolicy { redirect: false, hsts_seconds: Some(1) },
+            |front| front.name = "news".parse().unwrap(),
+        ];
+        for step in steps {
+            step(&mut front);
+            hosts.front = Some(front.clone());
+            assert!(hosts.enter(AppId(1), &mut table) && !hosts.enter(AppId(1), &mut table));
+            assert_eq!(table.apps[&AppId(1)], front.before(Backends::Starting));
+        }
     }
 }

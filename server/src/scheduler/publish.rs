@@ -4,13 +4,13 @@ use super::hosts::Hosts;
 use super::reconcile::Sheet;
 use crate::domain::instance::{Seen, State};
 use crate::domain::plan::{CrashLedger, Wanted};
-use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
+use crate::domain::route::{Backend, Backends, RouteTable};
 use crate::domain::{AppId, AppName, ContainerId, Hostname, Maintenance, Moment, Protocol, TlsPolicy};
 use crate::proxy::HoldReport;
 use crate::store;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Requests wait for a start that is due within this time; a later one is answered at once.
@@ -51,24 +51,9 @@ impl House {
 
     /// Publishes who answers for an app, if that changed; the proxy acts on it before this returns.
     pub(super) async fn publish(&self, sheet: &Sheet, backends: Backends) {
-        let (app, maintenance, tls) = (&sheet.app, sheet.maintenance, sheet.tls);
         self.note_hold(sheet, &backends);
-        self.tools.router_lines.know(app.id, app.key.clone());
-        // The policy is the hosts' matter.
-        let route = AppRoute { name: app.name.clone(), backends, maintenance, tls, policy: Arc::default() };
-        self.publish_route(app.id, route).await;
-    }
-
-    /// Changes what stands before an app's backends; whoever answers goes on to. The engine is not asked.
-    async fn publish_change(&self, app: AppId, change: impl FnOnce(&mut AppRoute)) {
-        {
-            let mut table = self.publisher.table.lock().unwrap_or_else(PoisonError::into_inner);
-            // One that was never published is, by its first look.
-            let Some(route) = table.apps.get_mut(&app) else { return };
-            change(route);
-            self.tools.proxy.set_routes(&table);
-        }
-        self.save_routes_or_report().await;
+        self.tools.router_lines.know(sheet.app.id, sheet.app.key.clone());
+        self.publish_backends(sheet.app.id, backends).await;
     }
 
     pub(super) fn published_address(&self, app: AppId, id: &ContainerId) -> Option<SocketAddr> {
@@ -106,18 +91,13 @@ impl super::Scheduler {
     /// Lets an app's visitors in, answers them, or makes them wait: at once, and from now on.
     pub async fn set_maintenance(&self, app: AppId, maintenance: Maintenance) -> crate::store::Result<()> {
         self.0.tools.store.set_maintenance(app, maintenance).await?;
-        self.0.publish_change(app, |route| route.maintenance = maintenance).await;
-        // A pass under way may publish what it read before.
-        self.wake(app);
-        Ok(())
+        self.0.rehost(app).await
     }
 
     /// What an app wants of HTTPS: at once, and from now on.
     pub async fn set_tls_policy(&self, app: AppId, policy: TlsPolicy) -> crate::store::Result<()> {
         self.0.tools.store.set_tls_policy(app, policy).await?;
-        self.0.publish_change(app, |route| route.tls = policy).await;
-        self.wake(app);
-        Ok(())
+        self.0.rehost(app).await
     }
 
     /// How the app's last hold went.

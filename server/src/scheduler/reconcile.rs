@@ -8,7 +8,7 @@ use crate::domain::instance::{Seen, State, Traffic};
 use crate::domain::limits::Limits;
 use crate::domain::plan::{Action, Candidate, CommandRun, CrashLedger, ReleaseCommand, Spec, Wanted, plan};
 use crate::domain::release::Release;
-use crate::domain::{App, AppId, ContainerId, Failure, Maintenance, Moment, ProcessType, Protocol, Rollout, TlsPolicy};
+use crate::domain::{App, AppId, ContainerId, Failure, Moment, ProcessType, Protocol, Rollout};
 use crate::store::StoreError;
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -27,8 +27,6 @@ pub(super) struct Sheet {
     pub(super) live: Option<Release>,
     pub(super) starting: Option<Release>,
     pub(super) wanted: Wanted,
-    pub(super) maintenance: Maintenance,
-    pub(super) tls: TlsPolicy,
     pub(super) limits: BTreeMap<ProcessType, Limits>,
     protocols: BTreeMap<ProcessType, Protocol>,
 }
@@ -150,8 +148,7 @@ impl House {
         let (live, starting) = (store.live_release(app).await?, store.starting_release(app).await?);
         let formation = store.formation(app).await?;
         let epochs = store.epochs(app, &formation).await?;
-        let (exclusive, maintenance) = (self.is_exclusive(app).await?, store.maintenance(app).await?);
-        let tls = store.tls_policy(app).await?;
+        let exclusive = self.is_exclusive(app).await?;
         let held_since = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since;
         let (limits, health) = (store.limits(app).await?, store.health(app).await?);
         let protocols = store.protocols(app).await?;
@@ -170,7 +167,7 @@ impl House {
                 held_since,
             }
         };
-        Ok(Sheet { app: row, live, starting, wanted, maintenance, tls, limits, protocols })
+        Ok(Sheet { app: row, live, starting, wanted, limits, protocols })
     }
 
     /// Republishes who answers: the same instances, or why there are none.

@@ -197,11 +197,11 @@ impl Town {
                 tokio::time::sleep(GLANCE).await;
             }
         };
-        let is_over = tokio::time::timeout(PATIENCE, waiting).await.is_err();
+        let is_late = tokio::time::timeout(PATIENCE, waiting).await.is_err();
         let log = self.logs.app(&self.app.key).unwrap().tail(20, |_| true).unwrap();
         let instances = self.instances().await;
         assert!(
-            !is_over,
+            !is_late,
             "not within {} s: {what}; there is {instances:#?}, and the log says {log:#?}",
             PATIENCE.as_secs()
         );

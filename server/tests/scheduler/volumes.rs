@@ -3,6 +3,7 @@ use super::{Clock, Failure, Origin, ReleaseNo, Settled, State, Town};
 use paas::domain::{Maintenance, Volume};
 use paas::engine::{Engine, MountRoot};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 impl Town {
     async fn mount_volume(&self) -> Volume {
@@ -186,4 +187,21 @@ async fn maintenance_outlives_deploys_and_needs_no_engine() {
         town.scheduler.set_maintenance(town.app.id, Maintenance::Off).await.unwrap();
     });
     assert_eq!(answer, (200, "v2/web.1".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pass_that_began_before_brings_back_what_stood_before_the_app() {
+    let town = Town::new().await;
+    town.goes_live("ok", &["web"]).await;
+    for round in 0..200 {
+        let wanted = if round % 2 == 0 { Maintenance::On } else { Maintenance::Off };
+        town.scheduler.wake(town.app.id);
+        tokio::time::sleep(Duration::from_micros(round * 20)).await;
+        town.scheduler.set_maintenance(town.app.id, wanted).await.unwrap();
+        for _ in 0..10 {
+            let routes = town.scheduler.routes();
+            assert_eq!(routes.apps[&town.app.id].maintenance, wanted, "round {round}");
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+    }
 }
