@@ -13,7 +13,8 @@ pub(super) fn all_but_the_first(text: &str) -> Option<String> {
     written(cores(text)?.get(1..)?)
 }
 
-fn cores(text: &str) -> Option<Vec<usize>> {
+/// Each of them, in the order of the list; `None` when it is no list.
+pub(super) fn cores(text: &str) -> Option<Vec<usize>> {
     let mut found = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -1,11 +1,12 @@
 //! `paas host-guard`: the small process that may touch the firewall and the control groups, so that the server need not.
 //!
-//! It runs as root with CAP_NET_ADMIN alone and listens nowhere. The server tells it what to guard in a file, and it
-//! tells the server how that fares in another. What it made is looked at again and again: somebody's flush of the
-//! firewall, or a restart of Docker, is mended within five seconds. Its own end changes nothing: the rules stay.
+//! It runs as root with CAP_NET_ADMIN and CAP_SYS_NICE alone and listens nowhere. The server tells it what to guard in a
+//! file, and it tells the server how that fares in another. What it made is looked at again and again: somebody's flush of
+//! the firewall, or a restart of Docker, is mended within five seconds. Its own end changes nothing: the rules stay.
 mod build_limits;
 mod control_groups;
 mod cores;
+mod engine_threads;
 mod firewall;
 mod name_servers;
 mod report;
@@ -20,6 +21,7 @@ pub use watch::GuardWatch;
 
 use build_limits::BuildLimits;
 use control_groups::ControlGroups;
+use engine_threads::EngineThreads;
 use firewall::Firewall;
 use report::Report;
 use settings::{Act, Settings};
@@ -59,13 +61,14 @@ struct Guard {
     settings: Settings,
     firewall: Firewall,
     groups: ControlGroups,
+    engine_threads: EngineThreads,
 }
 
 impl Guard {
     fn new(settings: Settings) -> Self {
         let firewall = Firewall::new(settings.nft.clone());
         let groups = ControlGroups::new(&settings.cgroup_root, &settings.build_cgroup);
-        Self { settings, firewall, groups }
+        Self { settings, firewall, groups, engine_threads: EngineThreads::new(Path::new("/")) }
     }
 
     fn run(mut self) -> ExitCode {
@@ -115,14 +118,16 @@ impl Guard {
 
     fn limit_builds(&self) -> anyhow::Result<()> {
         let limits = BuildLimits::of_machine(Path::new("/"))?;
-        self.groups.limit(&limits)
+        self.groups.limit(&limits)?;
+        self.engine_threads.keep_off_the_first_core()
     }
 
     /// Takes away what it made.
     fn remove(self) -> ExitCode {
         let removed = Wanted::read(&self.settings.guard_dir)
             .and_then(|wanted| self.firewall.remove(&rules::table(&wanted)))
-            .and_then(|()| self.groups.unlimit());
+            .and_then(|()| self.groups.unlimit())
+            .and_then(|()| self.engine_threads.free());
         match removed {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
