@@ -66,7 +66,7 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         Found::Invalid => return closing(&client, refuse(&client, StatusCode::BAD_REQUEST, format, &id)),
     };
     let (head, body) = request.into_parts();
-    let hsts = entrance::hsts_of(&client, &app);
+    let hsts = entrance::hsts_of(&client, &head.headers, &app);
     let exchange = Box::new(Exchange::new(client.clone(), app, host, &head, id));
     let mut response = serve(exchange, Request::from_parts(head, body), format).await;
     entrance::add_hsts(&mut response, hsts);

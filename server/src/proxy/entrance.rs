@@ -40,7 +40,7 @@ pub(super) fn is_misdirected(client: &Client, destination: &Destination) -> bool
 pub(super) fn is_sent_to_https(client: &Client, headers: &HeaderMap, destination: &Destination, now: Moment) -> bool {
     let Some(tls) = client.worker.shared.tls.as_ref().filter(|_| client.secured.is_none()) else { return false };
     // Behind a proxy that ends TLS itself, the visitor would be sent on for ever.
-    if client.is_trusted && Visitor::of(client, headers).scheme == Transport::Tls.scheme() {
+    if came_by_https(client, headers) {
         return false;
     }
     let is_wanted = match destination {
@@ -53,6 +53,15 @@ pub(super) fn is_sent_to_https(client: &Client, headers: &HeaderMap, destination
     is_wanted && tls.has_certificate(destination.host(), now)
 }
 
+/// Whether the visitor did, to us or to a trusted proxy before us.
+pub(super) fn came_by_https(client: &Client, headers: &HeaderMap) -> bool {
+    if client.is_trusted {
+        Visitor::of(client, headers).scheme == Transport::Tls.scheme()
+    } else {
+        client.secured.is_some()
+    }
+}
+
 /// `https://blog.example.com`, with the port where it is not the usual one.
 pub(super) fn https_origin(client: &Client, host: &str) -> String {
     match client.worker.shared.https_port {
@@ -62,8 +71,8 @@ pub(super) fn https_origin(client: &Client, host: &str) -> String {
 }
 
 /// What browsers are told to remember of an app (RFC 6797); over plain http they would not listen.
-pub(super) fn hsts_of(client: &Client, app: &App) -> Option<HeaderValue> {
-    client.secured.as_ref().and(app.hsts.clone())
+pub(super) fn hsts_of(client: &Client, headers: &HeaderMap, app: &App) -> Option<HeaderValue> {
+    app.hsts.as_ref().filter(|_| came_by_https(client, headers)).cloned()
 }
 
 pub(super) fn add_hsts(response: &mut Response<ReplyBody>, hsts: Option<HeaderValue>) {

@@ -34,13 +34,16 @@ pub(super) fn response(head: &Parts, origin: &str, id: &HeaderValue) -> Response
 }
 
 /// Where the new name `to` is visited: by https if the visitor came so and a certificate lives for it, else by http, at
-/// the port that they named.
+/// the port that they named. Behind a trusted proxy that ends TLS itself the certificates are that one's matter.
 pub(super) fn origin_of(client: &Client, to: &str, headers: &HeaderMap, now: Moment) -> String {
     let tls = client.worker.shared.tls.as_ref().filter(|_| client.secured.is_some());
     match tls {
         Some(tls) if tls.has_certificate(to, now) => entrance::https_origin(client, to),
         Some(_) => format!("http://{to}{}", client.worker.http_port_suffix()),
-        None => format!("http://{to}{}", port_of(headers.get(header::HOST).map_or(b"", HeaderValue::as_bytes))),
+        None => {
+            let scheme = if entrance::came_by_https(client, headers) { "https" } else { "http" };
+            format!("{scheme}://{to}{}", port_of(headers.get(header::HOST).map_or(b"", HeaderValue::as_bytes)))
+        }
     }
 }
 

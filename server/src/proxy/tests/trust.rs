@@ -40,6 +40,25 @@ fn a_trusted_proxy_is_believed_as_far_as_trust_goes() {
 }
 
 #[test]
+fn who_came_by_https_to_a_trusted_proxy_is_kept_there() {
+    let (town, app) = town_behind(&["127.0.0.0/8"], ProxyProtocol::Off);
+    let mut table = table(&[("blog.test", BLOG, Backends::Ready(vec![app.backend()]))]);
+    table.apps.get_mut(&BLOG).unwrap().tls.hsts_seconds = Some(300);
+    let to = "blog.test".parse().unwrap();
+    table.redirects.insert("old.test".parse().unwrap(), crate::domain::route::Redirect { app: BLOG, to });
+    town.proxy.set_routes(&table);
+    for (scheme, hsts) in [("https", Some("max-age=300")), ("http", None)] {
+        let told = format!("x-forwarded-proto: {scheme}\r\n");
+        let answer = town.client().get_with(&told, "/");
+        assert_eq!(answer.header("strict-transport-security").as_deref(), hsts);
+        let mut client = town.client();
+        client.send(format!("GET /a?b HTTP/1.1\r\nhost: old.test\r\n{told}\r\n"));
+        let head = read_head(&mut client.stream).unwrap();
+        assert_eq!(field(&head, "location"), Some(format!("{scheme}://blog.test/a?b")), "{head}");
+    }
+}
+
+#[test]
 fn who_is_not_trusted_says_nothing_about_its_visitors() {
     let (town, app) = town_behind(&["10.0.0.0/8"], ProxyProtocol::Off);
     assert_eq!(town.client().get_with(TOLD, "/").text(), "one");
