@@ -3,12 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room of `server/src` may name (ARCHITECTURE.md, directions). A room that is missing here knows nobody.
-const MAY_KNOW: [(&str, &[&str]); 22] = [
+const MAY_KNOW: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("console", &["domain"]),
     ("config", &["domain"]),
-    ("store", &["domain"]),
+    ("store", &["domain", "files"]),
     ("engine", &["domain", "crash_point"]),
     ("guard", &["domain"]),
     ("logs", &["domain", "clock"]),
@@ -16,13 +16,16 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("disk", &["domain", "engine", "store"]),
     ("outbound", &["domain"]),
     ("certs", &["domain", "clock", "logs", "outbound", "store"]),
-    ("proxy", &["domain", "clock", "visit"]),
+    ("generation", &["domain"]),
+    ("proxy", &["domain", "clock", "generation", "visit"]),
     ("scheduler", &["proxy", "domain", "clock", "disk", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
-    ("receiver", &["builder", "domain", "clock", "console", "disk", "logs", "store"]),
+    ("receiver", &["builder", "domain", "clock", "console", "disk", "files", "generation", "logs", "store"]),
     ("laptop", &["commands", "domain"]),
+    ("upgrade", &["commands", "files"]),
     ("data_dir", &[]),
-    ("backups", &["builder", "scheduler", "domain", "clock", "data_dir", "engine", "logs", "store"]),
+    ("files", &[]),
+    ("backups", &["builder", "scheduler", "domain", "clock", "data_dir", "engine", "files", "logs", "store"]),
     ("desk", &["builder", "scheduler", "domain", "clock", "engine", "logs", "store"]),
     ("web", &["certs", "desk", "builder", "scheduler", "domain", "logs", "store", "visit"]),
     (
@@ -38,6 +41,7 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
             "console",
             "disk",
             "engine",
+            "generation",
             "guard",
             "logs",
             "outbound",
@@ -55,13 +59,16 @@ const MAY_KNOW_TOO: [(&str, &str); 6] = [
     ("server/src/web/tests/", "outbound"),
     ("server/src/web/tests/", "proxy"),
 ];
-/// git, mmdebstrap, a laptop's ssh, nft, and the configuration file's program for records in DNS.
-const STARTS_PROCESSES: [&str; 5] = [
+/// git, mmdebstrap, a laptop's ssh, nft, the configuration file's program for records in DNS, and the next version of this
+/// program.
+const STARTS_PROCESSES: [&str; 7] = [
     "server/src/receiver/child.rs",
     "server/src/builder/base.rs",
     "server/src/laptop/ssh.rs",
     "server/src/guard/firewall.rs",
     "server/src/certs/dns_program.rs",
+    "server/src/generation/successor.rs",
+    "server/src/upgrade.rs",
 ];
 const LINES_MAX: usize = 500;
 
@@ -304,6 +311,33 @@ fn migrations_are_numbered_without_a_gap_and_tables_are_strict() {
     assert_none(complaints);
 }
 
+/// From here on migrations only add, so that the program before goes on working with them (ARCHITECTURE.md, an upgrade).
+#[test]
+fn migrations_only_add() {
+    let takes_away = |line: &str| {
+        let line = line.trim_start().to_ascii_uppercase();
+        !line.starts_with("--") && ["DROP ", "RENAME ", "DELETE ", "UPDATE "].iter().any(|word| line.contains(word))
+    };
+    let mut complaints = Vec::new();
+    let later = |source: &Source| source.path.as_str() >= "migrations/0008";
+    for source in sources("migrations", ".sql").into_iter().filter(later) {
+        let has_default = |line: &str| !line.contains(" NOT NULL") || line.contains(" DEFAULT ");
+        for (at, line) in source.text.lines().enumerate() {
+            if takes_away(&line.replace("ON DELETE CASCADE", "").replace("ON DELETE SET NULL", "")) {
+                complaints.push(format!("{}:{}: takes away: {line}", source.path, at + 1));
+            }
+            if line.contains("ADD COLUMN") && !has_default(line) {
+                complaints.push(format!(
+                    "{}:{}: the program before writes no such column: {line}",
+                    source.path,
+                    at + 1
+                ));
+            }
+        }
+    }
+    assert_none(complaints);
+}
+
 /// What stands between `before` and `after` in a text, every time.
 fn between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(before).skip(1).filter_map(move |rest| Some(rest.split_once(after)?.0))
@@ -352,7 +386,7 @@ fn the_papers_of_the_house_are_there() {
     let changes = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("read CHANGELOG.md");
     assert!(changes.contains("## [Unreleased]"), "CHANGELOG.md has a place for what comes");
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("read ARCHITECTURE.md");
-    assert!(architecture.lines().count() <= 150, "ARCHITECTURE.md is more than 150 lines long");
+    assert!(architecture.lines().count() <= 175, "ARCHITECTURE.md is more than 175 lines long");
 }
 
 /// The words in backticks of a cell.

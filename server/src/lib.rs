@@ -5,6 +5,7 @@ pub mod lifecycle;
 pub mod listeners;
 
 pub mod laptop;
+pub mod upgrade;
 
 pub mod receiver;
 
@@ -28,6 +29,8 @@ pub mod crash_point;
 pub mod data_dir;
 pub mod disk;
 pub mod engine;
+pub mod files;
+pub mod generation;
 pub mod logs;
 pub mod outbound;
 pub mod store;

@@ -9,7 +9,11 @@ use std::net::{SocketAddr, TcpListener};
 const BACKLOG: i32 = 1024;
 
 /// Listeners by the name that their unit gives them (`FileDescriptorName=`).
-pub struct Listeners(BTreeMap<String, TcpListener>);
+pub struct Listeners {
+    given: BTreeMap<String, TcpListener>,
+    /// Second handles to all that were taken, for the next generation.
+    kept: Vec<(String, TcpListener)>,
+}
 
 impl Listeners {
     /// Takes what was handed over; `names` in the same order.
@@ -32,24 +36,38 @@ impl Listeners {
                 listeners.insert(name.clone(), listener);
             }
         }
-        Ok(Self(listeners))
+        Ok(Self::given(listeners))
+    }
+
+    /// Those that an earlier generation passed on.
+    pub fn given(given: BTreeMap<String, TcpListener>) -> Self {
+        Self { given, kept: Vec::new() }
     }
 
     /// The listener for a key of the configuration (`http_listen`): the one of that name (`http`), else a new one.
     pub fn take(&mut self, key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-        match self.0.remove(key.trim_end_matches("_listen")) {
+        let name = key.trim_end_matches("_listen");
+        let listener = match self.given.remove(name) {
             Some(listener) => {
                 listener.set_nonblocking(true).with_context(|| format!("{key}: prepare the socket handed over"))?;
-                Ok(listener)
+                listener
             }
-            None => bind(address)
-                .with_context(|| format!("{key}: listen on {address}; is the port taken, or below 1024 without root?")),
-        }
+            None => bind(address).with_context(|| {
+                format!("{key}: listen on {address}; is the port taken, or below 1024 without root?")
+            })?,
+        };
+        self.kept.push((name.to_owned(), listener.try_clone().with_context(|| format!("{key}: keep the socket"))?));
+        Ok(listener)
+    }
+
+    /// All that were taken, by their names.
+    pub fn into_kept(self) -> Vec<(String, TcpListener)> {
+        self.kept
     }
 
     /// Names that nobody asked for.
     pub fn left_over(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.given.keys().map(String::as_str)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The binary `paas`: the server, the command line on its host, and, under the name of a git hook, that hook.
 use paas::commands::{self, client};
-use paas::config::{Config, NoConfig, log_filter, named_data_dir, terminal_name, usual_data_dir};
+use paas::config::{Config, NoConfig, Start, log_filter, named_data_dir, terminal_name, usual_data_dir};
 use paas::laptop::{self, Way};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -33,6 +33,18 @@ fn serve(words: &[String]) -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+    if config.start == Start::Detach {
+        return match paas::generation::detach(&config.words) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => say(&mut std::io::stderr(), &format!("paas server: {error:#}\n"), 1),
+        };
+    }
+    if config.start == Start::Check {
+        return match runtime().and_then(|runtime| runtime.block_on(paas::lifecycle::check(&config))) {
+            Ok(text) => say(&mut std::io::stdout(), &text, 0),
+            Err(error) => say(&mut std::io::stderr(), &format!("paas server: {error:#}\n"), 1),
+        };
+    }
     match runtime().and_then(|runtime| runtime.block_on(paas::lifecycle::run(config))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => say(&mut std::io::stderr(), &format!("paas server: {error:#}\n"), 1),
@@ -47,6 +59,16 @@ fn ask(mut words: Vec<String>) -> ExitCode {
     }
     if paas::backups::offline::takes(&words) {
         return run_offline(&words, &named.unwrap_or_else(usual_data_dir));
+    }
+    if paas::upgrade::takes(&words) {
+        let data_dir = named.unwrap_or_else(usual_data_dir);
+        return match runtime() {
+            Ok(runtime) => {
+                let (text, code) = runtime.block_on(paas::upgrade::run(&words, &data_dir));
+                if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
+            }
+            Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
+        };
     }
     let here = std::env::current_dir().unwrap_or_default();
     let looked_for = match laptop::choose(&mut words, &here, named.is_some()) {

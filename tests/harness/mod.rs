@@ -5,6 +5,7 @@ mod dice;
 pub(crate) mod engine;
 mod faketime;
 mod http;
+mod installed;
 mod outcome;
 mod own_engine;
 pub(crate) mod private_engine;

@@ -108,9 +108,23 @@ impl Town {
 
     /// Starts a server on what `home` holds already, keys included.
     pub(crate) fn in_folder(home: TempDir, environment: &[(&str, &str)]) -> Self {
-        let server = Server::start(home.path(), None, environment);
+        Self::of_server(Server::start(home.path(), None, environment), home)
+    }
+
+    pub(super) fn of_server(server: Server, home: TempDir) -> Self {
         let engine = Engine { installation: installation(&home.path().join("data/paas.db")), host: None };
         Self { server, engine, own: None, listener: None, home }
+    }
+
+    /// Starts it by this command, at the addresses of before. Nobody serves there.
+    pub(super) fn start_by(&mut self, command: Command) {
+        let ports = (self.server.http, self.server.ssh);
+        self.server = Server::start_by(command, self.home.path(), Some(ports), &[]);
+    }
+
+    /// Takes note that the server of the beginning has ended.
+    pub(super) fn reap(&mut self) {
+        self.server.kill9();
     }
 
     /// A town beside an engine of its own, which it may harm.
@@ -355,6 +369,7 @@ impl Drop for Town {
     fn drop(&mut self) {
         // Not by SIGTERM: a polite end takes seconds, and has a story of its own.
         self.server.kill9();
+        super::installed::kill_all(self.home.path());
         // An engine of its own goes as a whole.
         if self.engine.host.is_none() {
             self.engine.sweep();

@@ -6,12 +6,12 @@ use std::process::Command;
 const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
 
 /// A certificate authority made with openssl, in a town's folder.
-struct Authority {
+pub(super) struct Authority {
     folder: PathBuf,
 }
 
 impl Authority {
-    fn new(home: &Path) -> Self {
+    pub(super) fn new(home: &Path) -> Self {
         let authority = Self { folder: home.join("ca") };
         std::fs::create_dir(&authority.folder).expect("make a folder");
         authority.openssl(&format!(
@@ -21,7 +21,7 @@ impl Authority {
     }
 
     /// Certificate, the authority's own behind it, and key: what `certs:add` reads.
-    fn bundle(&self, host: &str) -> String {
+    pub(super) fn bundle(&self, host: &str) -> String {
         self.openssl(&format!(
             "req {NEW_KEY} -subj /CN=town -addext subjectAltName=DNS:{host} -keyout {host}.key -out {host}.csr"
         ));
@@ -41,18 +41,20 @@ impl Authority {
         Outcome::new(&format!("openssl {}", words[0]), &output).succeeds();
     }
 
-    /// What curl says, which trusts this authority alone; the head of every answer comes first.
+    /// What curl says by HTTP/1.1; the head of every answer comes first.
     fn curl(&self, words: &[&str]) -> Outcome {
+        self.visit(&[&["-i", "--http1.1"], words].concat())
+    }
+
+    /// What curl says, which trusts this authority alone.
+    pub(super) fn visit(&self, words: &[&str]) -> Outcome {
         let mut command = Command::new("curl");
-        command
-            .args(["-sS", "-i", "--http1.1", "--max-time", "20", "--cacert"])
-            .arg(self.folder.join("ca.pem"))
-            .args(words);
+        command.args(["-sS", "--max-time", "60", "--cacert"]).arg(self.folder.join("ca.pem")).args(words);
         Outcome::new(&format!("curl {}", words.join(" ")), &command.output().expect("start curl"))
     }
 }
 
-fn url(town: &Town, host: &str, path: &str) -> String {
+pub(super) fn url(town: &Town, host: &str, path: &str) -> String {
     format!("https://{host}:{}{path}", town.https().port())
 }
 

@@ -27,5 +27,6 @@ mod settings;
 mod swap;
 mod tools;
 mod traffic;
+mod upgrade;
 mod volumes;
 mod walls;

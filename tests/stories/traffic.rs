@@ -69,6 +69,22 @@ pub(super) fn kept_alive(town: &Town, stop: &AtomicBool) -> Tally {
     })
 }
 
+/// One connection for all requests, until an answer says that it will be closed; then another one.
+pub(super) fn reconnecting(town: &Town, stop: &AtomicBool) -> Tally {
+    let mut connection = None;
+    repeat(stop, |tally| {
+        let mut current = match connection.take().map_or_else(|| town.connect(APP), Ok) {
+            Ok(current) => current,
+            Err(error) => return tally.failed.push(format!("reconnecting: {error}")),
+        };
+        let outcome = current.get("/");
+        if outcome.as_ref().is_ok_and(|response| !response.closes()) {
+            connection = Some(current);
+        }
+        tally.note("reconnecting", outcome, is_a_version);
+    })
+}
+
 /// Requests of five seconds, which outlive swaps.
 pub(super) fn slow(town: &Town, stop: &AtomicBool) -> Tally {
     repeat(stop, |tally| {

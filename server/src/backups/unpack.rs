@@ -4,6 +4,7 @@ use super::cipher::Opener;
 use super::part::Part;
 use crate::builder::{Refs, Repos};
 use crate::domain::AppKey;
+use crate::files::remove_if_there;
 use crate::store::{SealKey, Store};
 use anyhow::{Context, bail};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -92,10 +93,7 @@ impl Unpacker<'_> {
         };
         self.repos.unpack(&app, &refs, &mut *pack)?;
         self.repositories += 1;
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("clear the pack away"),
-            _ => Ok(()),
-        }
+        remove_if_there(&path)
     }
 }
 

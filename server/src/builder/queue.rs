@@ -181,6 +181,12 @@ impl super::Builder {
         self.0.queue.lock().waiting.contains_key(&build)
     }
 
+    /// Whether no push is between being taken in and its verdict.
+    pub fn is_idle(&self) -> bool {
+        let inner = self.0.queue.lock();
+        inner.waiting.is_empty() && inner.busy.is_empty()
+    }
+
     /// Whether a push to this app is between its turn and its verdict.
     pub fn is_busy(&self, app: AppId) -> bool {
         self.0.queue.lock().busy.contains(&app)

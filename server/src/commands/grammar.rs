@@ -1,7 +1,7 @@
 //! The grammar of command lines: `topic:verb`, or `topic verb`; `-a/--app NAME`; `--json` on everything that reads.
 use super::{
     Context, Done, Permission, apps, auth, backups, builds, certs, checks, config, cron, domains, errors, https, keys,
-    login, logs, maintenance, ps, releases, renew, router, run, server, volumes,
+    login, logs, maintenance, ps, releases, renew, router, run, server, upgrade, volumes,
 };
 use crate::console::Console;
 use crate::domain::AppName;
@@ -67,6 +67,8 @@ pub(super) enum Command {
     Login(login::Verb),
     #[command(flatten)]
     Server(server::Verb),
+    #[command(flatten)]
+    Upgrade(upgrade::Verb),
 }
 
 /// The app that a command is about.
@@ -160,7 +162,13 @@ impl Parsed {
             Command::Backups(verb) => verb.permission(),
             Command::Login(verb) => verb.permission(),
             Command::Server(verb) => verb.permission(),
+            Command::Upgrade(verb) => verb.permission(),
         }
+    }
+
+    /// It goes on for as long as the program of somebody's does.
+    pub(super) fn runs_a_program(&self) -> bool {
+        matches!(self.command, Command::Run(_))
     }
 
     pub(super) fn app(&self) -> Option<&AppName> {
@@ -186,7 +194,8 @@ impl Parsed {
             | Command::Keys(_)
             | Command::Backups(_)
             | Command::Login(_)
-            | Command::Server(_) => None,
+            | Command::Server(_)
+            | Command::Upgrade(_) => None,
         }
     }
 
@@ -214,6 +223,7 @@ impl Parsed {
             Command::Backups(verb) => verb.run(context, console).await,
             Command::Login(verb) => verb.run(context, console).await,
             Command::Server(verb) => verb.run(context, console).await,
+            Command::Upgrade(verb) => verb.run(context, console).await,
         }
     }
 }

@@ -41,6 +41,7 @@ mod server;
 mod session;
 pub mod socket;
 mod table;
+mod upgrade;
 mod volumes;
 
 use crate::backups::Backups;
@@ -52,6 +53,7 @@ use crate::desk::{Desk, Refusal};
 use crate::disk::Disk;
 use crate::domain::{App, AppName, Hostname, Pusher, Site};
 use crate::engine::Engine;
+use crate::generation::{Duty, HandOver, Relieved, Task};
 use crate::guard::GuardWatch;
 use crate::logs::Logs;
 use crate::scheduler::Scheduler;
@@ -85,6 +87,8 @@ pub struct Tools {
     pub guard: GuardWatch,
     pub admin_host: Hostname,
     pub data_dir: PathBuf,
+    pub duty: Duty,
+    pub hand_over: HandOver,
 }
 
 /// The handle: runs command lines.
@@ -128,6 +132,7 @@ impl From<StoreError> for CommandError {
                 Some("run `paas apps:free NAME -a APP` to give one up; `paas apps:info` lists them")
             }
             StoreError::Destroying { .. } => Some("run `paas apps` to see whether it is gone"),
+            StoreError::Replaced => Some("type it again"),
             StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::TooMany { .. } => None,
             StoreError::Troubled { .. } | StoreError::Database(_) | StoreError::Other(_) => {
                 Some("run `paas server:doctor`")
@@ -164,6 +169,20 @@ impl Commands {
         Self(Arc::new(tools))
     }
 
+    /// What changes something is not torn in two by a hand-over. A program that somebody runs goes on behind one.
+    async fn begin(&self, parsed: &grammar::Parsed) -> Result<Option<Task>, Relieved> {
+        match parsed.permission() {
+            Permission::ChangeApp | Permission::ChangeServer if !parsed.runs_a_program() => {
+                self.0.duty.begin(&format!("`{}`", parsed.name())).await.map(Some)
+            }
+            Permission::ReadApp
+            | Permission::ReadServer
+            | Permission::ChangeApp
+            | Permission::ChangeServer
+            | Permission::Host => Ok(None),
+        }
+    }
+
     /// Runs one command line to its end and returns its exit code.
     pub async fn run(&self, words: Vec<String>, caller: Pusher, mut console: Console) -> u8 {
         let parsed = match grammar::parse(words) {
@@ -177,9 +196,22 @@ impl Commands {
         let context = Context { tools: Arc::clone(&self.0), caller };
         let (name, permission) = (parsed.name(), parsed.permission());
         if !permission.is_granted_to(&context.caller) {
-            console.complain(&format!("paas: {name}: not allowed for this key")).await;
+            let refusal = match permission {
+                Permission::Host => "only root may do this, on the server's own machine",
+                Permission::ReadApp | Permission::ChangeApp | Permission::ReadServer | Permission::ChangeServer => {
+                    "not allowed for this key"
+                }
+            };
+            console.complain(&format!("paas: {name}: {refusal}")).await;
             return FAILED;
         }
+        let _under_way = match self.begin(&parsed).await {
+            Ok(task) => task,
+            Err(relieved) => {
+                console.complain(&format!("paas: {name}: {relieved}; type it again")).await;
+                return FAILED;
+            }
+        };
         let app = parsed.app().cloned();
         if let (Permission::ReadApp | Permission::ChangeApp, Some(app)) = (permission, &app) {
             context.note_new_name(&console, app).await;
@@ -243,8 +275,8 @@ impl Context {
     async fn audit(&self, permission: Permission, name: &str, app: Option<&AppName>, done: &Done) {
         let result = match (permission, done) {
             (Permission::ReadApp | Permission::ReadServer, _) => return,
-            (Permission::ChangeApp | Permission::ChangeServer, Ok(())) => "done".to_owned(),
-            (Permission::ChangeApp | Permission::ChangeServer, Err(error)) => error.what.clone(),
+            (Permission::ChangeApp | Permission::ChangeServer | Permission::Host, Ok(())) => "done".to_owned(),
+            (Permission::ChangeApp | Permission::ChangeServer | Permission::Host, Err(error)) => error.what.clone(),
         };
         let now = self.tools.clock.now();
         if let Err(error) = self.tools.store.record(now, &self.caller, app, name, &result).await {

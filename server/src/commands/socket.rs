@@ -6,6 +6,7 @@ use super::Commands;
 use crate::console::{Console, Output, QUEUE_CHUNKS, Terminal};
 use crate::domain::Pusher;
 use crate::domain::terminal::WindowSize;
+use crate::generation::Duty;
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -28,6 +29,7 @@ pub const SOCKET: &str = "paas.sock";
 /// A frame holds one chunk, encoded; a command line is far shorter.
 const FRAME_BYTES_MAX: usize = 256 << 10;
 
+const LATECOMERS: Duration = Duration::from_millis(500);
 /// How often a client that sends more than its command reads is looked at: has it gone?
 const HANG_UP_LOOK: Duration = Duration::from_millis(200);
 
@@ -75,31 +77,52 @@ pub(super) enum Answer {
 pub(super) type Reader = FramedRead<OwnedReadHalf, LinesCodec>;
 pub(super) type Writer = FramedWrite<OwnedWriteHalf, LinesCodec>;
 
-/// Listens until `stop`. A stale socket of a server that died is replaced; the data folder's lock keeps a second away.
-pub fn serve(run_dir: &Path, commands: Commands, tracker: &TaskTracker, stop: CancellationToken) -> anyhow::Result<()> {
-    let path = run_dir.join(SOCKET);
-    if path.exists() {
-        std::fs::remove_file(&path).with_context(|| format!("replace {}", path.display()))?;
-    }
-    let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    let conversations = tracker.clone();
+/// Listens until `stop`, or for a little while after another server took over. The socket of an earlier server is replaced
+/// without a gap; the data folder's lock keeps a second one away. Gives the conversations, to be waited for.
+pub fn serve(
+    run_dir: &Path,
+    commands: Commands,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+) -> anyhow::Result<TaskTracker> {
+    let listener = open(run_dir)?;
+    let (conversations, all) = (TaskTracker::new(), tracker.clone());
+    let begun = conversations.clone();
+    let duty = commands.0.duty.clone();
     tracker.spawn(async move {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
+                () = closing(&duty) => return,
                 accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else { continue };
             let (commands, stop) = (commands.clone(), stop.clone());
-            conversations.spawn(async move {
+            all.spawn(begun.track_future(async move {
                 if let Err(error) = converse(stream, &commands, &stop).await {
                     tracing::debug!("a local command broke off: {error:#}");
                 }
-            });
+            }));
         }
     });
-    Ok(())
+    Ok(conversations)
+}
+
+fn open(run_dir: &Path) -> anyhow::Result<UnixListener> {
+    let (path, new) = (run_dir.join(SOCKET), run_dir.join("paas.sock.new"));
+    if new.exists() {
+        std::fs::remove_file(&new).with_context(|| format!("replace {}", new.display()))?;
+    }
+    let listener = UnixListener::bind(&new).with_context(|| format!("listen on {}", new.display()))?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&new, &path).with_context(|| format!("replace {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Who connected before the successor had its socket in place is still taken in.
+async fn closing(duty: &Duty) {
+    duty.until_relieved().await;
+    tokio::time::sleep(LATECOMERS).await;
 }
 
 async fn converse(stream: UnixStream, commands: &Commands, stop: &CancellationToken) -> anyhow::Result<()> {

@@ -3,8 +3,9 @@ use super::History;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -17,6 +18,8 @@ pub struct Journal {
     path: PathBuf,
     limit_bytes: u64,
     inner: Mutex<Inner>,
+    /// Another process writes it: here it is only read.
+    is_watched: Arc<AtomicBool>,
     state: watch::Sender<Growth>,
 }
 
@@ -42,14 +45,15 @@ pub enum From {
 }
 
 impl Journal {
-    pub(super) fn open(path: &Path, limit_bytes: u64) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, limit_bytes: u64, is_watched: Arc<AtomicBool>) -> anyhow::Result<Self> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).with_context(|| format!("make the log folder {}", dir.display()))?;
         }
         let file = open_append(path)?;
         let length_bytes = end_last_line(&file).with_context(|| format!("mend the end of {}", path.display()))?;
         let state = watch::Sender::new(Growth { generation: 0, length_bytes, closed: false });
-        Ok(Self { path: path.to_owned(), limit_bytes, inner: Mutex::new(Inner { file, length_bytes }), state })
+        let inner = Mutex::new(Inner { file, length_bytes });
+        Ok(Self { path: path.to_owned(), limit_bytes, inner, is_watched, state })
     }
 
     /// Appends one line; line ends inside it become spaces.
@@ -65,6 +69,9 @@ impl Journal {
             text.push('\n');
         }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_watched.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         if inner.length_bytes > 0 && inner.length_bytes + text.len() as u64 > self.limit_bytes {
             match std::fs::rename(&self.path, self.rotated_path()) {
                 // An earlier rotation was cut short after this step.
@@ -88,6 +95,25 @@ impl Journal {
     /// Says that no line follows: followers end once they have read everything.
     pub fn close(&self) {
         self.state.send_modify(|state| state.closed = true);
+    }
+
+    /// Looks how far the other process has written. What ends within a line is looked at again.
+    pub(super) fn look(&self) -> std::io::Result<()> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = File::open(&self.path)?;
+        let (now, before) = (there.metadata()?, inner.file.metadata()?);
+        let has_rotated = (now.dev(), now.ino()) != (before.dev(), before.ino());
+        let mut last = [0];
+        let is_whole = now.len() == 0 || there.read_at(&mut last, now.len() - 1)? == 1 && last == *b"\n";
+        if !is_whole || (!has_rotated && now.len() == inner.length_bytes) {
+            return Ok(());
+        }
+        *inner = Inner { file: there, length_bytes: now.len() };
+        self.state.send_modify(|state| {
+            state.generation += u64::from(has_rotated);
+            state.length_bytes = now.len();
+        });
+        Ok(())
     }
 
     pub fn length_bytes(&self) -> u64 {
@@ -265,7 +291,7 @@ mod tests {
 
     fn journal(limit_bytes: u64) -> (Arc<Journal>, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        (Arc::new(Journal::open(&dir.path().join("a/app.log"), limit_bytes).unwrap()), dir)
+        (Arc::new(Journal::open(&dir.path().join("a/app.log"), limit_bytes, Arc::default()).unwrap()), dir)
     }
 
     #[tokio::test]
@@ -316,10 +342,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_another_process_writes_is_followed_over_its_rotations_and_none_of_ours_gets_in_between() {
+        let (theirs, dir) = journal(1000);
+        theirs.append("line number 0").unwrap();
+        let watched = Arc::new(AtomicBool::new(false));
+        let ours = Journal::open(&dir.path().join("a/app.log"), 1000, watched.clone()).unwrap();
+        let ours = Arc::new(ours);
+        let mut follower = ours.follow(From::Start).unwrap();
+        watched.store(true, Ordering::SeqCst);
+        ours.append("of a server that was replaced").unwrap();
+        for n in 0..150 {
+            if n > 0 {
+                theirs.append(&format!("line number {n}")).unwrap();
+            }
+            ours.look().unwrap();
+            assert_eq!(follower.next().await.unwrap(), Some(format!("line number {n}")));
+        }
+        std::fs::OpenOptions::new().append(true).open(dir.path().join("a/app.log")).unwrap().write_all(b"hal").unwrap();
+        let before = ours.length_bytes();
+        ours.look().unwrap();
+        assert_eq!(ours.length_bytes(), before, "half a line is none");
+    }
+
+    #[tokio::test]
     async fn half_a_line_of_a_killed_server_stands_alone() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("app.log"), "whole\nhal").unwrap();
-        let journal = Arc::new(Journal::open(&dir.path().join("app.log"), 1 << 20).unwrap());
+        let journal = Arc::new(Journal::open(&dir.path().join("app.log"), 1 << 20, Arc::default()).unwrap());
         journal.append("next").unwrap();
         assert_eq!(journal.tail(9, |_| true).unwrap(), ["whole", "hal", "next"]);
         let mut follower = journal.follow(From::Start).unwrap();

@@ -29,13 +29,19 @@ use crate::domain::{AppKey, BuildId, Moment, Release, ReleaseNo};
 use anyhow::Context;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use voice::Voice;
 
 /// An app's log keeps between one and two times this many bytes.
 const APP_LOG_BYTES: u64 = 8 << 20;
 /// A transcript stops growing here; builds are stopped well before.
 const TRANSCRIPT_BYTES: u64 = 64 << 20;
+/// How long lines that wait in a queue may take to be written before another process does.
+const LAST_LINES: Duration = Duration::from_millis(20);
+/// How often what another process writes is looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 /// What a transcript tells: a push from its build on, or a release that no push made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,11 +66,42 @@ pub struct Logs {
     /// Apps that are gone: what is still said of them must not bring their folders back.
     forgotten: Arc<Mutex<HashSet<PathBuf>>>,
     voices: Arc<Mutex<HashMap<AppKey, Arc<Mutex<Voice>>>>>,
+    /// Set when another process has begun to write them.
+    is_watched: Arc<AtomicBool>,
 }
 
 impl Logs {
     pub fn new(dir: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self { dir: Arc::new(dir), clock, open: Arc::default(), forgotten: Arc::default(), voices: Arc::default() }
+        Self {
+            dir: Arc::new(dir),
+            clock,
+            open: Arc::default(),
+            forgotten: Arc::default(),
+            voices: Arc::default(),
+            is_watched: Arc::default(),
+        }
+    }
+
+    /// From now on another process writes: what is still said here is dropped.
+    pub async fn end_writing(&self) {
+        // What is on its way through a queue.
+        tokio::time::sleep(LAST_LINES).await;
+        self.is_watched.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets who follows read what the other process writes, for as long as this future runs.
+    pub async fn watch(&self) {
+        loop {
+            let journals: Vec<Arc<Journal>> = {
+                let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                open.values().filter_map(Weak::upgrade).collect()
+            };
+            for journal in journals {
+                // A log that is gone is its app's end; what cannot be read now may be at the next look.
+                let _ = journal.look();
+            }
+            tokio::time::sleep(WATCH_EVERY).await;
+        }
     }
 
     /// The app's log: what its instances, the router and the platform say.
@@ -127,7 +164,7 @@ impl Logs {
         }
         drop(forgotten);
         open.retain(|_, journal| journal.strong_count() > 0);
-        let journal = Arc::new(Journal::open(file, limit_bytes)?);
+        let journal = Arc::new(Journal::open(file, limit_bytes, Arc::clone(&self.is_watched))?);
         open.insert(file.to_owned(), Arc::downgrade(&journal));
         Ok(journal)
     }

@@ -128,7 +128,7 @@ mod tests {
 
     fn journal(limit_bytes: u64) -> (Arc<Journal>, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        (Arc::new(Journal::open(&dir.path().join("a/app.log"), limit_bytes).unwrap()), dir)
+        (Arc::new(Journal::open(&dir.path().join("a/app.log"), limit_bytes, Arc::default()).unwrap()), dir)
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! The registry has a lock; requests never take it.
 use super::held::{HoldReport, Holds};
-use super::limits::{INSTANCES_MAX, Spans};
+use super::limits::{ELDER_LAG, INSTANCES_MAX, Spans};
 use super::rules::{Pace, Standing, hold_limits};
 use super::snapshot::{App, Destination, Serving, Snapshot};
 use super::target::{Birth, Target};
@@ -12,9 +12,10 @@ use crate::clock::Clock;
 use crate::domain::instance::Traffic;
 use crate::domain::route::{AppRoute, Backend, Backends, RouteTable};
 use crate::domain::{AppId, Cidr, ContainerId, Hostname};
+use crate::generation::Elders;
 use crate::visit::Visit;
 use arc_swap::ArcSwap;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     /// Without it nobody comes by HTTPS.
     pub(super) tls: Option<Tls>,
     pub(super) https_port: Option<u16>,
+    pub(super) elders: Elders,
     registry: Mutex<Registry>,
 }
 
@@ -90,6 +92,7 @@ impl Shared {
             dashboard: settings.dashboard,
             tls: None,
             https_port: None,
+            elders: settings.elders,
             registry: Mutex::default(),
         };
         shared.set_routes(&RouteTable::default());
@@ -195,8 +198,25 @@ impl Shared {
         target
     }
 
+    /// What is quiet here is so only when no earlier server sends there either. It hears of a table a little later than
+    /// we publish it, so what has just left one waits.
     pub(super) fn traffic(&self, id: &ContainerId) -> Traffic {
-        self.registry().targets.get(id).map_or(Traffic::Quiet, |target| target.traffic())
+        let target = self.registry().targets.get(id).cloned();
+        let ours = target.as_ref().map_or(Traffic::Quiet, |target| target.traffic());
+        if ours != Traffic::Quiet || !self.elders.are_there() {
+            return ours;
+        }
+        let closed = target.and_then(|target| target.closed_tick());
+        let lag = self.spans.ticks(ELDER_LAG);
+        let has_just_left = closed.is_some_and(|closed| self.tick().saturating_sub(closed) < lag);
+        if has_just_left || self.elders.use_instance(id) { Traffic::Draining } else { Traffic::Quiet }
+    }
+
+    /// Instances that anything is or may be sent to by this proxy.
+    pub(super) fn in_use(&self) -> BTreeSet<ContainerId> {
+        let registry = self.registry();
+        let used = registry.targets.values().filter(|target| target.traffic() != Traffic::Quiet);
+        used.map(|target| target.id.clone()).collect()
     }
 
     pub(super) fn drained(&self, id: &ContainerId) -> Option<DrainReport> {

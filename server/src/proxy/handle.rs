@@ -10,6 +10,8 @@ use crate::clock::Clock;
 use crate::domain::instance::Traffic;
 use crate::domain::route::RouteTable;
 use crate::domain::{AppId, CertificateTable, ChallengeTable, ContainerId};
+use crate::generation::Elders;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -94,6 +96,16 @@ impl ProxyHandle {
     /// Whether anything is or may be sent to the instance. One that was never in a table is quiet.
     pub fn traffic(&self, id: &ContainerId) -> Traffic {
         self.shared.traffic(id)
+    }
+
+    /// Instances that anything is or may be sent to by this proxy, for whoever is in charge of them.
+    pub fn in_use(&self) -> BTreeSet<ContainerId> {
+        self.shared.in_use()
+    }
+
+    /// Earlier servers that still send to instances of ours.
+    pub fn elders(&self) -> &Elders {
+        &self.shared.elders
     }
 
     /// How its drain went; `None` until it ended, and after [`Self::forget`].

@@ -57,6 +57,9 @@ pub(super) const IDLE_LANES_MAX: usize = 256;
 pub(super) const WAITING_BYTES: u64 = 8 * 1024;
 /// TLS sessions remembered for clients that resume them by id; tickets are kept by the clients.
 pub(super) const SESSIONS_MAX: usize = 4096;
+/// An earlier server knows a table that we published by then: it looks five times a second, and when it cannot, it says that
+/// it may send to everything.
+pub(super) const ELDER_LAG: Duration = Duration::from_secs(2);
 /// Instances remembered after they left the table; drained ones beyond that are forgotten.
 pub(super) const INSTANCES_MAX: usize = 10_000;
 /// Times a claim is tried again because the table changed under it.

@@ -75,6 +75,7 @@ mod sync {
 
 use crate::domain::route::RouteTable;
 use crate::domain::{AppId, CertificateTable, Cidr, Hostname};
+use crate::generation::Elders;
 use crate::visit::Visit;
 use std::net::TcpListener;
 use tokio::sync::mpsc;
@@ -99,6 +100,8 @@ pub struct ProxySettings {
     pub https: Option<(TcpListener, CertificateTable)>,
     /// The table to begin with: visitors may wait at a listener that was handed over, and are answered at once.
     pub routes: RouteTable,
+    /// Earlier servers that still send to instances of ours.
+    pub elders: Elders,
 }
 
 /// Whether every connection begins with who it is from, in the PROXY protocol.

@@ -76,10 +76,10 @@ enum Collected {
 }
 
 /// Looks at all repositories, again and again.
-pub(super) async fn collect_by_and_by(room: Arc<Room>) {
+pub(super) async fn collect_by_and_by(room: Arc<Room>, stop: CancellationToken) {
     loop {
         tokio::select! {
-            () = room.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(room.settings.limits.collection.look_every) => {}
         }
         let apps = match room.neighbours.store.apps().await {
@@ -90,17 +90,17 @@ pub(super) async fn collect_by_and_by(room: Arc<Room>) {
             }
         };
         for app in apps.iter().filter(|app| !app.destroying) {
-            if room.stop.is_cancelled() {
+            if stop.is_cancelled() {
                 return;
             }
-            if let Err(error) = look_at(&room, app).await {
+            if let Err(error) = look_at(&room, app, &stop).await {
                 tracing::warn!(app.name = %app.name, "cannot collect the repository of {}: {error:#}", app.name);
             }
         }
     }
 }
 
-async fn look_at(room: &Room, app: &App) -> anyhow::Result<()> {
+async fn look_at(room: &Room, app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
     let (limits, now) = (&room.settings.limits.collection, room.neighbours.clock.now());
     let repo = room.neighbours.repos.path(&app.key);
     let pushes = room.tally.pushes(app.id);
@@ -108,7 +108,7 @@ async fn look_at(room: &Room, app: &App) -> anyhow::Result<()> {
     let facts = tokio::task::spawn_blocking(move || (collected_at(&looked), is_untidy(&looked))).await?;
     if is_due(limits, pushes, facts, now) {
         let what = format!("{pushes} pushes after the last collection");
-        if collect(room, &app.key, (app.id, &what)).await? == Collected::Done {
+        if collect(room, &app.key, (app.id, &what), stop).await? == Collected::Done {
             room.tally.forget(app.id);
         }
     }
@@ -141,7 +141,12 @@ fn is_untidy(repo: &Path) -> bool {
 }
 
 /// Collects one repository, unless somebody uses it.
-async fn collect(room: &Room, key: &AppKey, (app, why): (AppId, &str)) -> anyhow::Result<Collected> {
+async fn collect(
+    room: &Room,
+    key: &AppKey,
+    (app, why): (AppId, &str),
+    stop: &CancellationToken,
+) -> anyhow::Result<Collected> {
     let neighbours = &room.neighbours;
     let Some(alone) = neighbours.repos.alone(key) else { return Ok(Collected::GaveWay) };
     let repo = neighbours.repos.path(key);
@@ -158,7 +163,7 @@ async fn collect(room: &Room, key: &AppKey, (app, why): (AppId, &str)) -> anyhow
     .await??;
     let limits = &room.settings.limits.collection;
     let (begun, mut git) = (tokio::time::Instant::now(), child::collect(&room.settings, &repo, limits.age)?);
-    match run(&mut git, &alone.wanted, &room.stop, limits.time).await? {
+    match run(&mut git, &alone.wanted, stop, limits.time).await? {
         Collected::GaveWay => return Ok(Collected::GaveWay),
         Collected::Done => {}
     }

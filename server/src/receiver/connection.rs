@@ -9,6 +9,7 @@ use super::{Room, console, transport};
 use crate::console::Terminal;
 use crate::domain::terminal::WindowSize;
 use crate::domain::{Key, Pusher};
+use crate::generation::{Phase, Relieved};
 use russh::keys::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
@@ -78,6 +79,10 @@ impl Connection {
             places,
             backlog: Backlog::default(),
         }
+    }
+
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.places)
     }
 
     /// The stored key, as it is now. What cannot be looked up is not let in.
@@ -200,6 +205,10 @@ impl Handler for Connection {
     async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), Self::Error> {
         let Some(call) = self.call(id) else { return session.channel_failure(id) };
         session.channel_success(id)?;
+        if self.room.neighbours.duty.phase() == Phase::Relieved {
+            self.room.tracker.spawn(call.client.refuse(format!("paas: {Relieved}; connect again\n"), 1));
+            return Ok(());
+        }
         let (tracker, parsed) = (self.room.tracker.clone(), exec_line::parse(line));
         match parsed {
             Ok(ExecLine::Receive(app)) => tracker.spawn(transport::receive(call, app)),

@@ -5,11 +5,12 @@ use super::pushes::{Checked, Outcome, Push};
 use super::ref_rules::{Ruling, rule};
 use super::{ReceiverSettings, Room, deploy, hook};
 use crate::domain::RefMove;
+use crate::files::remove_if_there;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -43,15 +44,6 @@ pub(super) fn open(settings: &ReceiverSettings) -> anyhow::Result<UnixListener> 
     let listener = UnixListener::bind(&socket).with_context(|| format!("open the hook socket {}", socket.display()))?;
     std::fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-fn remove_if_there(path: &Path) -> anyhow::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("replace {}", path.display()))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 pub(super) async fn serve(room: Arc<Room>, listener: UnixListener) {

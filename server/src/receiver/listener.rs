@@ -3,6 +3,7 @@ use super::Room;
 use super::connection::Connection;
 use super::limits::{DISCONNECT_GRACE, Limits, REJECTION, STOP_GRACE, WINDOW_BYTES};
 use super::quick_ack::QuickAck;
+use crate::generation::Phase;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::server::{Config, RunningSession};
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
@@ -13,10 +14,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// How long to rest when the system gives no more connections (too many open files, mostly).
 const ACCEPT_REST: Duration = Duration::from_millis(200);
+/// How often a connection to a server that was replaced is looked at: is it still of use?
+const IDLE_LOOK: Duration = Duration::from_millis(200);
+/// How many times in a row it must be idle: the exit code of what ran last is still on its way at first.
+const IDLE_LOOKS: usize = 10;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVES_UNANSWERED_MAX: usize = 3;
 
@@ -61,10 +67,17 @@ pub(super) fn config(host_key: PrivateKey, limits: &Limits) -> Arc<Config> {
 
 pub(super) async fn accept(room: Arc<Room>, listener: TcpListener, config: Arc<Config>) {
     let gate = Arc::new(Gate::default());
+    let duty = &room.neighbours.duty;
     loop {
+        let (phase, changed) = (duty.phase(), duty.changes());
+        if phase == Phase::Relieved {
+            return;
+        }
         let accepted = tokio::select! {
             () = room.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            // While this server prepares to leave, who comes waits for the next one, or for this one to stay.
+            () = changed => continue,
+            accepted = listener.accept(), if phase == Phase::InCharge => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -75,7 +88,8 @@ pub(super) async fn accept(room: Arc<Room>, listener: TcpListener, config: Arc<C
             }
         };
         if let Some(pass) = Gate::enter(&gate, peer, &room.settings.limits) {
-            room.tracker.spawn(serve(Arc::clone(&room), Arc::clone(&config), stream, pass));
+            let connection = serve(Arc::clone(&room), Arc::clone(&config), stream, pass);
+            room.tracker.spawn(room.connections.track_future(connection));
         } else {
             tracing::debug!(peer.address = %peer, "too many connections: closed one from {peer}");
         }
@@ -91,10 +105,11 @@ async fn serve(room: Arc<Room>, config: Arc<Config>, stream: TcpStream, pass: Pa
     let (over, removed, known) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let deadline = tokio::time::Instant::now() + room.settings.limits.handshake;
     let connection = Connection::new(Arc::clone(&room), peer, over.clone(), removed.clone(), known.clone());
+    let places = connection.places();
     let greeted =
         tokio::time::timeout_at(deadline, russh::server::run_stream(config, QuickAck::new(stream), connection)).await;
     if let Ok(Ok(session)) = greeted {
-        follow(&room, session, Watch { pass, deadline, removed, known }).await;
+        follow(&room, session, Watch { pass, deadline, removed, known, places }).await;
     }
     close(&socket);
     over.cancel();
@@ -107,6 +122,8 @@ struct Watch {
     deadline: tokio::time::Instant,
     removed: CancellationToken,
     known: CancellationToken,
+    /// One is taken for every channel on which something runs.
+    places: Arc<Semaphore>,
 }
 
 async fn follow(room: &Room, mut session: RunningSession<Connection>, mut watch: Watch) {
@@ -120,14 +137,14 @@ async fn follow(room: &Room, mut session: RunningSession<Connection>, mut watch:
             watch.pass.logged_in();
             tokio::select! {
                 _ = &mut session => return,
-                parting = parting(room, &watch.removed) => parting,
+                parting = parting(room, &watch.removed, &watch.places) => parting,
             }
         }
         () = watch.known.cancelled() => {
             watch.pass.logged_in();
             tokio::select! {
                 _ = &mut session => return,
-                parting = parting(room, &watch.removed) => parting,
+                parting = parting(room, &watch.removed, &watch.places) => parting,
             }
         }
     };
@@ -137,9 +154,10 @@ async fn follow(room: &Room, mut session: RunningSession<Connection>, mut watch:
 }
 
 /// Waits for a reason to end a session that has logged in, and gives it.
-async fn parting(room: &Room, removed: &CancellationToken) -> &'static str {
+async fn parting(room: &Room, removed: &CancellationToken, places: &Semaphore) -> &'static str {
     tokio::select! {
         () = removed.cancelled() => "this key was removed",
+        () = idle_and_relieved(room, places) => "the server was replaced, connect again",
         () = room.stop.cancelled() => {
             tokio::select! {
                 () = removed.cancelled() => {}
@@ -147,6 +165,17 @@ async fn parting(room: &Room, removed: &CancellationToken) -> &'static str {
             }
             "the server stops"
         }
+    }
+}
+
+/// Waits until another server is in charge and nothing runs on the connection any more.
+async fn idle_and_relieved(room: &Room, places: &Semaphore) {
+    room.neighbours.duty.until_relieved().await;
+    let mut idle_looks = 0;
+    while idle_looks < IDLE_LOOKS {
+        tokio::time::sleep(IDLE_LOOK).await;
+        let is_idle = places.available_permits() == room.settings.limits.channels;
+        idle_looks = if is_idle { idle_looks + 1 } else { 0 };
     }
 }
 

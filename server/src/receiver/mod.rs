@@ -38,6 +38,7 @@ use crate::builder::{Builder, Repos, Ticket};
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::domain::{App, AppId, BuildId, Failure, KeyId, Pusher, RefMove, Site};
+use crate::generation::Duty;
 use crate::logs::Logs;
 use crate::store::Store;
 use anyhow::Context;
@@ -83,6 +84,7 @@ pub struct Neighbours {
     pub repos: Repos,
     pub clock: Arc<dyn Clock>,
     pub runner: Arc<dyn CommandRunner>,
+    pub duty: Duty,
 }
 
 /// Who takes pushes in: the builder.
@@ -127,6 +129,8 @@ struct Room {
     pushes: pushes::Pushes,
     tally: collection::Tally,
     tracker: TaskTracker,
+    /// The connections among the tasks.
+    connections: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -160,11 +164,11 @@ pub async fn start(
         pushes: pushes::Pushes::default(),
         tally: collection::Tally::default(),
         tracker,
+        connections: TaskTracker::new(),
         stop,
     });
     room.tracker.spawn(hook_socket::serve(Arc::clone(&room), hooks));
     room.tracker.spawn(sessions::end_those_of_removed_keys(Arc::clone(&room)));
-    room.tracker.spawn(collection::collect_by_and_by(Arc::clone(&room)));
     room.tracker.spawn(listener::accept(
         Arc::clone(&room),
         listener,
@@ -182,6 +186,17 @@ impl Receiver {
     /// `SHA256:…`, what a client shows at its first connection.
     pub fn host_key_fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// Collects repositories by and by, until `stop`: only the server in charge does.
+    pub fn collect_repositories(&self, tracker: &TaskTracker, stop: CancellationToken) {
+        tracker.spawn(collection::collect_by_and_by(Arc::clone(&self.room), stop));
+    }
+
+    /// After the hand-over: waits until the last connection has ended.
+    pub async fn until_all_left(&self) {
+        self.room.connections.close();
+        self.room.connections.wait().await;
     }
 
     /// Ends every session that logged in with this key.

@@ -28,6 +28,10 @@ pub(super) async fn receive(call: Call, name: AppName) {
         let error = NameError::AppReserved(name.to_string());
         return client.refuse(format!("paas: cannot push to `{name}`: {error}\n"), FAILED).await;
     }
+    let _under_way = match room.neighbours.duty.begin(&format!("the push to {name}")).await {
+        Ok(task) => task,
+        Err(relieved) => return client.refuse(format!("paas: {relieved}; push again\n"), FAILED).await,
+    };
     // Said before the pack comes, and not when it has filled the disk.
     if let Err(failure) = room.neighbours.intake.make_room(room.neighbours.repos.dir()).await {
         let advice = failure.advice().map(|advice| format!("paas: {advice}\n")).unwrap_or_default();

@@ -70,6 +70,7 @@ pub(super) fn spawn_for(
     let (key, id, source, since) = (app.key.clone(), o.id.clone(), format!("app[{}]", o.slot), o.created_at);
     // Held open while the instance runs: whoever says something about the app finds it open.
     let journal = house.tools.logs.app(&key);
+    let stop = house.tools.stop.clone();
     house.tools.tracker.clone().spawn(async move {
         let _journal = journal;
         let mut collector = Collector::new(house, key, id, source, mask);
@@ -84,6 +85,8 @@ pub(super) fn spawn_for(
         tokio::select! {
             () = collector.run() => {}
             () = deadline => {}
+            // What it has not read yet the next server reads: it begins where the log ends.
+            () = stop.cancelled() => {}
         }
     })
 }

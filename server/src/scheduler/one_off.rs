@@ -11,7 +11,7 @@ use crate::domain::{App, AppId, ContainerId, ProcessType};
 use crate::engine::{Attachment, EngineError, Keep, OneOffSeen, OneOffSpec, Stdio, WindowSize};
 use crate::logs::Mask;
 use anyhow::Context;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -244,6 +244,13 @@ impl House {
         let place = Place { house: house(), app: seen.app, name: seen.name.clone() };
         let (name, id, keep) = (seen.name.clone(), seen.id.clone(), seen.keep);
         Some(OneOff { house: house(), name, id, keep, memory_bytes: 0, place: Some(place) })
+    }
+}
+
+impl Scheduler {
+    /// One-offs that somebody here looks after.
+    pub fn one_offs_in_hand(&self) -> BTreeSet<(AppId, Slot)> {
+        self.0.one_offs.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 

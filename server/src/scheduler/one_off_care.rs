@@ -76,7 +76,9 @@ impl House {
 
     /// Puts away what an earlier server has left, and takes up what is to go on.
     pub(super) async fn sweep_one_offs(self: &Arc<Self>, all: &[OneOffSeen]) {
-        for seen in all.iter().filter(|seen| !self.one_offs.has(seen.app, &seen.name)) {
+        let elders = self.tools.proxy.elders();
+        let is_strange = |seen: &&OneOffSeen| !self.one_offs.has(seen.app, &seen.name);
+        for seen in all.iter().filter(is_strange).filter(|seen| !elders.hold_one_off(seen.app, &seen.name)) {
             if let Err(error) = self.sweep_one_off(seen).await {
                 tracing::warn!("cannot take care of {}: {error:#}", seen.name);
             }

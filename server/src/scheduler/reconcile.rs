@@ -205,6 +205,8 @@ impl House {
     ) {
         let is_moving = !actions.is_empty()
             || self.is_getting_ready(sheet)
+            // No waker tells when an earlier server has drained.
+            || (self.tools.proxy.elders().are_there() && seen.iter().any(|s| s.traffic == Traffic::Draining))
             || seen.iter().any(|s| matches!(s.state, State::Starting { .. }));
         let live = sheet.live.as_ref().map(|r| r.no);
         let next_start = crashes

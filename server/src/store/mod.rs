@@ -13,11 +13,13 @@ mod cron;
 mod destroying;
 mod images;
 mod keys;
+mod lease;
 mod names;
 mod protocols;
 mod releases;
 mod router;
 mod routes;
+pub mod schema;
 mod seal;
 mod sessions;
 mod settings;
@@ -55,6 +57,8 @@ pub struct Store {
     seal: Arc<SealKey>,
     changed: watch::Sender<u64>,
     certificates_changed: watch::Sender<u64>,
+    /// What the pool is made of, and made of again once the lease is taken.
+    options: SqliteConnectOptions,
 }
 
 /// What can go wrong with a question to the store that is the asker's matter.
@@ -71,6 +75,8 @@ pub enum StoreError {
     /// Nothing is made or changed any more.
     #[error("{app} is being destroyed; its name is free again when that is done")]
     Destroying { app: String },
+    #[error("this server was replaced by a newer one meanwhile; do it again")]
+    Replaced,
     #[error("{trouble}")]
     Troubled {
         trouble: Trouble,
@@ -96,28 +102,13 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let place = file.to_owned();
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .after_connect(move |connection, _| {
-                let is_writable = access(&place, Access::WRITE_OK).is_ok();
-                Box::pin(async move { if is_writable { Ok(()) } else { mark_read_only(connection).await } })
-            })
-            .after_release(|connection, _| Box::pin(async move { is_reusable(connection).await }))
-            .connect_with(options)
+        let pool = pool(options.clone(), None)
             .await
             .map_err(StoreError::from)
             .with_context(|| format!("open the database {}", file.display()))?;
-        sqlx::migrate!("../migrations")
-            .run(&pool)
-            .await
-            .map_err(|error| match Trouble::within(&error) {
-                Some(trouble) => anyhow::Error::new(error).context(trouble.to_string()),
-                None => error.into(),
-            })
-            .with_context(|| format!("bring the database {} up to date", file.display()))?;
+        schema::migrate(&pool, file).await?;
         let (changed, certificates_changed) = (watch::Sender::new(0), watch::Sender::new(0));
-        Ok(Self { pool, seal: Arc::new(seal), changed, certificates_changed })
+        Ok(Self { pool, seal: Arc::new(seal), changed, certificates_changed, options })
     }
 
     /// The id that everything of ours carries in the engine; made at the first start, from the system's randomness.
@@ -178,6 +169,26 @@ impl Store {
 /// written again. The mark is SQLite's own, and means the same to who writes.
 async fn mark_read_only(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query("PRAGMA query_only = ON").execute(connection).await.map(drop)
+}
+
+/// Connections of a server that took the lease write only while it is theirs.
+async fn pool(options: SqliteConnectOptions, generation: Option<i64>) -> sqlx::Result<SqlitePool> {
+    let place = options.get_filename().to_owned();
+    SqlitePoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .after_connect(move |connection, _| {
+            let is_writable = access(&place, Access::WRITE_OK).is_ok();
+            Box::pin(async move {
+                // Before the mark: a connection that only reads makes no trigger either.
+                if let Some(generation) = generation {
+                    lease::fence(connection, generation).await?;
+                }
+                if is_writable { Ok(()) } else { mark_read_only(connection).await }
+            })
+        })
+        .after_release(|connection, _| Box::pin(async move { is_reusable(connection).await }))
+        .connect_with(options)
+        .await
 }
 
 /// SQLite ends a transaction by itself when its disk is full, which the connection's count of open transactions never

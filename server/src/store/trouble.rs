@@ -58,6 +58,9 @@ impl fmt::Display for Trouble {
 
 impl From<sqlx::Error> for StoreError {
     fn from(source: sqlx::Error) -> Self {
+        if super::lease::is_fenced(&source) {
+            return Self::Replaced;
+        }
         match Trouble::of(&source) {
             Some(trouble) => Self::Troubled { trouble, source },
             None => Self::Database(source),

@@ -96,7 +96,8 @@ impl From<StoreError> for Problem {
             StoreError::Taken { .. }
             | StoreError::FormerName { .. }
             | StoreError::TooMany { .. }
-            | StoreError::Destroying { .. } => Self::said(StatusCode::CONFLICT, error.to_string()),
+            | StoreError::Destroying { .. }
+            | StoreError::Replaced => Self::said(StatusCode::CONFLICT, error.to_string()),
             StoreError::Troubled { .. } | StoreError::Database(_) | StoreError::Other(_) => Self::Broken(error.into()),
         }
     }

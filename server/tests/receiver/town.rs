@@ -69,10 +69,12 @@ impl Town {
             repos: repos.clone(),
             clock,
             runner: Arc::clone(&runner) as Arc<dyn CommandRunner>,
+            duty: paas::generation::Duty::default(),
         };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let receiver = start(listener, settings, neighbours, tracker.clone(), stop.clone()).await.unwrap();
+        receiver.collect_repositories(&tracker, stop.clone());
         Self { dir, store, repos, receiver, builder, runner, tracker, stop }
     }
 
