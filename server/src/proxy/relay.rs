@@ -2,7 +2,7 @@
 //! (1012) between two frames of the other, and has a moment to answer it.
 use super::flight::Flight;
 use super::frames::{FrameScan, close_for_app, close_for_client};
-use super::limits::TUNNEL_BUFFER_BYTES;
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,12 +24,21 @@ where
     .await
 }
 
+/// Read at once, in bytes.
+const PIECE_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// What is read passes through here, one direction at a time: a WebSocket that is idle holds no room for it.
+    static PIECE: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE_BYTES].into_boxed_slice());
+}
+
 /// One direction.
 struct Half {
-    buffer: Box<[u8]>,
-    /// What of the buffer is still to be written.
+    /// What could not be written at once; usually nothing.
+    left: Vec<u8>,
+    /// How much of it was written since.
     start: usize,
-    end: usize,
+    is_flushed: bool,
     frames: FrameScan,
     farewell: Vec<u8>,
     stage: Stage,
@@ -39,7 +48,7 @@ struct Half {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Open,
-    /// The farewell stands in the buffer, or was written: what still comes is dropped, until the other end closes too.
+    /// The farewell is left to be written, or was written: what still comes is dropped, until the other end closes too.
     Closing,
     /// The reader has ended; the writer hears of it.
     Ending,
@@ -48,9 +57,8 @@ enum Stage {
 
 impl Half {
     fn new(farewell: Vec<u8>) -> Self {
-        let buffer = vec![0; TUNNEL_BUFFER_BYTES].into_boxed_slice();
-        let frames = FrameScan::default();
-        Self { buffer, start: 0, end: 0, frames, farewell, stage: Stage::Open, sent_bytes: 0 }
+        let (left, frames) = (Vec::new(), FrameScan::default());
+        Self { left, start: 0, is_flushed: true, frames, farewell, stage: Stage::Open, sent_bytes: 0 }
     }
 
     fn poll<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
@@ -61,11 +69,11 @@ impl Half {
         flight: &Flight,
     ) -> io::Result<Poll<()>> {
         loop {
-            if self.write(cx, to)?.is_pending() {
+            if self.write_left(cx, to)?.is_pending() {
                 return Ok(Poll::Pending);
             }
             if flight.is_closing() && self.stage == Stage::Open && self.frames.is_at_boundary() {
-                self.bid_farewell(0);
+                self.bid_farewell();
                 continue;
             }
             match self.stage {
@@ -78,7 +86,8 @@ impl Half {
                 }
                 Stage::Closing if self.frames.has_closed() => self.stage = Stage::Ending,
                 Stage::Open | Stage::Closing => {
-                    if self.read(cx, from, flight)?.is_pending() {
+                    let passed = PIECE.with_borrow_mut(|piece| self.pass(cx, piece, from, to, flight))?;
+                    if passed.is_pending() {
                         return Ok(Poll::Pending);
                     }
                 }
@@ -86,64 +95,83 @@ impl Half {
         }
     }
 
-    fn write<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> io::Result<Poll<()>> {
-        while self.start < self.end {
-            let written = match Pin::new(&mut *to).poll_write(cx, &self.buffer[self.start..self.end])? {
-                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(written) => written,
-                Poll::Pending => return Ok(Poll::Pending),
-            };
-            self.start += written;
-            self.sent_bytes += written as u64;
+    fn write_left<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> io::Result<Poll<()>> {
+        let left = std::mem::take(&mut self.left);
+        let written = self.write(cx, to, &left[self.start..])?;
+        self.start += written;
+        if self.start < left.len() {
+            self.left = left;
+            return Ok(Poll::Pending);
         }
-        if self.end > 0 {
+        self.start = 0;
+        if !self.is_flushed {
             if Pin::new(&mut *to).poll_flush(cx)?.is_pending() {
                 return Ok(Poll::Pending);
             }
-            (self.start, self.end) = (0, 0);
+            self.is_flushed = true;
         }
         Ok(Poll::Ready(()))
     }
 
-    fn read<R: AsyncRead + Unpin>(
+    /// Writes as much as is taken now.
+    fn write<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match Pin::new(&mut *to).poll_write(cx, &bytes[written..])? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(count) => written += count,
+                Poll::Pending => break,
+            }
+            self.is_flushed = false;
+        }
+        self.sent_bytes += written as u64;
+        Ok(written)
+    }
+
+    /// Reads what is there and writes it; what is not taken is left for later.
+    fn pass<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
+        piece: &mut [u8],
         from: &mut R,
+        to: &mut W,
         flight: &Flight,
     ) -> io::Result<Poll<()>> {
-        // Room for the farewell behind what is read.
-        let room = self.buffer.len() - self.farewell.len();
-        let mut piece = ReadBuf::new(&mut self.buffer[..room]);
-        match Pin::new(from).poll_read(cx, &mut piece) {
+        let mut read = ReadBuf::new(piece);
+        match Pin::new(from).poll_read(cx, &mut read) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(read) => read?,
         }
-        let came = piece.filled().len();
-        if came == 0 {
+        let came = read.filled();
+        if came.is_empty() {
             self.stage = Stage::Ending;
         } else if self.stage == Stage::Closing {
-            self.frames.follow(&self.buffer[..came]);
+            self.frames.follow(came);
         } else if !flight.is_closing() {
-            self.frames.follow(&self.buffer[..came]);
-            self.end = came;
-        } else if let Some(boundary) = self.frames.follow_to_boundary(&self.buffer[..came]) {
-            let rest = self.buffer[boundary..came].to_vec();
-            self.bid_farewell(boundary);
-            self.frames.follow(&rest);
+            self.frames.follow(came);
+            self.send(cx, to, came)?;
+        } else if let Some(boundary) = self.frames.follow_to_boundary(came) {
+            self.send(cx, to, &came[..boundary])?;
+            self.bid_farewell();
+            self.frames.follow(&came[boundary..]);
         } else {
-            self.end = came;
+            self.send(cx, to, came)?;
         }
         Ok(Poll::Ready(()))
     }
 
+    fn send<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W, bytes: &[u8]) -> io::Result<()> {
+        let written = self.write(cx, to, bytes)?;
+        self.left.extend_from_slice(&bytes[written..]);
+        Ok(())
+    }
+
     /// Puts the farewell behind what is still to be written.
-    fn bid_farewell(&mut self, at: usize) {
+    fn bid_farewell(&mut self) {
         self.stage = Stage::Closing;
-        self.end = at;
         // One that closed by itself needs none.
         if !self.frames.has_closed() {
-            self.end = at + self.farewell.len();
-            self.buffer[at..self.end].copy_from_slice(&self.farewell);
+            self.left.append(&mut self.farewell);
         }
     }
 }
