@@ -201,7 +201,7 @@ async fn stay(ground: Ground, mut estate: Estate, rest: Rest, mut orders: mpsc::
             tell_systemd(NotifyState::Stopping);
             tracing::info!("stopping: requests under way end first, apps go on");
             ground.stop.cancel();
-            rest.proxy.shut_down(DRAIN).await;
+            rest.proxy.shut_down(DRAIN, DRAIN).await;
         }
         End::Relieved => {
             finish::finish(&ground.logs, &rest, &mut signals).await;

@@ -64,12 +64,12 @@ pub(super) fn begin(life: Afterlife, parting: Parting, lines: mpsc::Receiver<(Ap
 /// Returns when all has ended, when its time is over, or when a signal asks for the end.
 pub(super) async fn finish(logs: &Logs, rest: &Rest, signals: &mut Signals) {
     let all_over =
-        async { tokio::join!(rest.proxy.shut_down(FINISH_LIMIT), timeout(FINISH_LIMIT, sessions_end(rest))) };
+        async { tokio::join!(rest.proxy.shut_down(FINISH_LIMIT, DRAIN), timeout(FINISH_LIMIT, sessions_end(rest))) };
     tokio::select! {
         _ = all_over => tracing::info!("what was under way in this server has ended"),
         () = signals.next() => {
             tracing::info!("stopping before all that was under way has ended");
-            rest.proxy.shut_down(DRAIN).await;
+            rest.proxy.shut_down(DRAIN, DRAIN).await;
         }
         () = logs.watch() => {}
     }

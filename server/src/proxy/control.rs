@@ -56,6 +56,8 @@ pub(super) enum Stop {
     Lingering,
     /// Idle connections are closed too.
     Closing,
+    /// WebSockets are told to come again.
+    Parting,
     /// Everything is cut.
     Cut,
 }

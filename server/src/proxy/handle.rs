@@ -153,16 +153,18 @@ impl ProxyHandle {
         self.shared.tls.as_ref().is_some_and(|tls| tls.has_certificate(host, self.shared.clock.now()))
     }
 
-    /// Stops accepting, lets answers close their connections, waits at most `grace` for the rest, then cuts it.
-    pub async fn shut_down(&self, grace: Duration) {
+    /// Stops accepting, lets answers close their connections, waits at most `grace` for the rest, then cuts it. WebSockets are
+    /// told to come again when no more than `parting` of that is left.
+    pub async fn shut_down(&self, grace: Duration, parting: Duration) {
         let linger = self.shared.spans.linger.min(grace / 2);
-        self.say(Stop::Lingering);
-        if tokio::time::timeout(linger, self.threads.closed()).await.is_ok() {
-            return;
-        }
-        self.say(Stop::Closing);
-        if tokio::time::timeout(grace.saturating_sub(linger), self.threads.closed()).await.is_ok() {
-            return;
+        let parting = parting.min(grace - linger);
+        for (stop, limit) in
+            [(Stop::Lingering, linger), (Stop::Closing, grace - linger - parting), (Stop::Parting, parting)]
+        {
+            self.say(stop);
+            if tokio::time::timeout(limit, self.threads.closed()).await.is_ok() {
+                return;
+            }
         }
         self.say(Stop::Cut);
         if tokio::time::timeout(CUT_TIME_MAX, self.threads.closed()).await.is_err() {

@@ -94,14 +94,28 @@ impl Limits {
         let (begin, end) = if target.is_hurried() {
             (self.drain_hold / 2, self.drain_hold)
         } else {
-            let stagger = u64::from(self.ws_stagger) * u64::from(lot) / 256;
-            let begin = flight.pace.ws_drain.saturating_add(u32::try_from(stagger).unwrap_or(u32::MAX));
+            let begin = flight.pace.ws_drain.saturating_add(self.turn(lot));
             (begin, begin.saturating_add(self.ws_close))
         };
         if drained_ticks > begin {
             flight.ask_to_close();
         }
         drained_ticks > end
+    }
+
+    /// The same on our own way out, which began so many ticks ago.
+    pub(super) fn part(&self, flight: &Flight, parting_ticks: u32) {
+        if let Class::WebSocket { lot } = flight.class()
+            && parting_ticks >= self.turn(lot)
+        {
+            flight.ask_to_close();
+        }
+    }
+
+    /// When it is a WebSocket's turn, in ticks: all at once would all come again at once.
+    fn turn(&self, lot: u8) -> u32 {
+        let ticks = u64::from(self.ws_stagger) * u64::from(lot) / 256;
+        u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 }
 

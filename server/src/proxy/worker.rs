@@ -65,6 +65,8 @@ pub(super) struct Worker {
     /// Of http and of https.
     forwarded_ports: [HeaderValue; 2],
     pub(super) stop: Cell<Stop>,
+    /// The tick at which WebSockets began to be told to come again.
+    parting_since: Cell<Option<u32>>,
     limits: Limits,
     wires: RefCell<Vec<Watched>>,
     http: http1::Builder,
@@ -173,6 +175,7 @@ impl Worker {
             http_port: local_addr.port(),
             forwarded_ports: [local_addr.port(), shared.https_port.unwrap_or_default()].map(HeaderValue::from),
             stop: Cell::default(),
+            parting_since: Cell::new(None),
             limits: Limits::new(&shared.spans),
             wires: RefCell::default(),
             http,
@@ -246,7 +249,8 @@ impl Worker {
         let io = TokioIo::new(GatedIo::new(stream, wire));
         let service = service_fn(move |request| {
             let client = client.clone();
-            async move { Ok::<_, Infallible>(answer::answer(client, request).await) }
+            // hyper keeps room for it as long as the connection lives: what is boxed takes room only while it is answered.
+            Box::pin(async move { Ok::<_, Infallible>(answer::answer(client, request).await) })
         });
         let connection = worker.http.serve_connection(io, service).with_upgrades();
         async move {
@@ -286,7 +290,7 @@ impl Worker {
             watched.check(&self.limits, now);
             !watched.wire.is_gone()
         });
-        if self.stop.get() == Stop::Closing {
+        if matches!(self.stop.get(), Stop::Closing | Stop::Parting) {
             wires.iter().for_each(Watched::close_if_idle);
         }
         drop(wires);
@@ -296,7 +300,13 @@ impl Worker {
 
     fn check_flights(&self) {
         let now = self.ticks.get();
-        self.flights.borrow().iter().for_each(|(_, flight)| self.limits.check(flight, now));
+        let parting_ticks = self.parting_since.get().map(|since| now.saturating_sub(since));
+        for (_, flight) in self.flights.borrow().iter() {
+            self.limits.check(flight, now);
+            if let Some(ticks) = parting_ticks {
+                self.limits.part(flight, ticks);
+            }
+        }
     }
 
     /// The snapshot changed, an instance was forgotten, or we are to stop.
@@ -304,12 +314,15 @@ impl Worker {
         self.stop.set(stop);
         self.pool.prune(self.ticks.get());
         self.trunks.prune(self.ticks.get());
+        if stop == Stop::Parting && self.parting_since.get().is_none() {
+            self.parting_since.set(Some(self.ticks.get()));
+        }
         self.check_flights();
         self.routes_changed.notify_waiters();
         match stop {
             Stop::Running => {}
             Stop::Lingering => self.wires.borrow().iter().for_each(Watched::take_leave),
-            Stop::Closing => {
+            Stop::Closing | Stop::Parting => {
                 self.pool.clear();
                 self.trunks.clear();
                 self.wires.borrow().iter().for_each(Watched::close_if_idle);
@@ -321,7 +334,7 @@ impl Worker {
     pub(super) fn is_done(&self) -> bool {
         match self.stop.get() {
             Stop::Running => false,
-            Stop::Lingering | Stop::Closing => {
+            Stop::Lingering | Stop::Closing | Stop::Parting => {
                 let has_clients = self.wires.borrow().iter().any(|watched| !watched.wire.is_gone());
                 !has_clients && self.flights.borrow().is_empty()
             }

@@ -231,7 +231,7 @@ fn shutting_down_finishes_what_is_under_way_and_then_refuses() {
     eventually("the request", || app.count() == 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| runtime.block_on(town.proxy.shut_down(PATIENCE)));
+        scope.spawn(|| runtime.block_on(town.proxy.shut_down(PATIENCE, PATIENCE)));
         let answer = busy.answer();
         assert_eq!(answer.text(), "slow");
         assert_eq!(answer.header("connection").as_deref(), Some("close"));
@@ -250,7 +250,7 @@ fn shutting_down_cuts_what_outlives_its_grace() {
     eventually("the request", || app.count() == 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let since = Instant::now();
-    runtime.block_on(town.proxy.shut_down(Duration::from_millis(200)));
+    runtime.block_on(town.proxy.shut_down(Duration::from_millis(200), Duration::ZERO));
     assert!(since.elapsed() < Duration::from_secs(2));
     assert!(busy.is_ended());
 }

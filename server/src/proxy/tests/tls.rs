@@ -470,7 +470,7 @@ fn a_stop_ends_handshakes_and_idle_connections() {
     shaking.send([22, 3, 1]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let begun = Instant::now();
-    runtime.block_on(town.proxy.shut_down(Duration::from_secs(5)));
+    runtime.block_on(town.proxy.shut_down(Duration::from_secs(5), Duration::from_secs(5)));
     assert!(begun.elapsed() < Duration::from_secs(4), "nobody was waited for");
     assert!(shaking.is_ended());
     assert_eq!(idle.stream.read(&mut [0; 1]).unwrap(), 0, "a clean end, with close_notify");

@@ -157,3 +157,64 @@ fn many_are_closed_one_after_the_other_and_the_app_says_how_long_they_stay() {
     eventually("quiet", || town.proxy.traffic(&app.container()) == Traffic::Quiet);
     assert_eq!(town.proxy.drained(&app.container()).unwrap().forced, 0);
 }
+
+#[test]
+fn on_our_own_way_out_they_are_told_to_come_again_before_anything_is_cut() {
+    let (app, heard) = listening("websocket", b"\x81\x02hi");
+    let town = Town::with(Spans { linger: Duration::from_millis(20), ..quick() });
+    town.route_to(&app);
+    let mut client = upgrade(&town, "websocket");
+    let mut hi = [0; 4];
+    client.stream.read_exact(&mut hi).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let since = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| runtime.block_on(town.proxy.shut_down(PATIENCE, PATIENCE - Duration::from_millis(300))));
+        let mut close = [0; 4 + 15];
+        client.stream.read_exact(&mut close).unwrap();
+        assert_eq!(&close[..4], &[0x88, 17, 0x03, 0xf4]);
+        assert!(
+            since.elapsed() >= Duration::from_millis(250),
+            "it stayed as long as it was let: {:?}",
+            since.elapsed()
+        );
+        client.send(b"\x88\x82\0\0\0\0\x03\xf4");
+        assert_eq!(rest(&mut client), b"");
+    });
+    assert!(since.elapsed() < PATIENCE / 2, "nobody waited for the end of the grace");
+    assert!(heard.recv_timeout(PATIENCE).unwrap().len() >= CLOSE_FROM_US);
+}
+
+#[test]
+fn what_a_slow_end_does_not_take_waits_for_it_whole() {
+    let (begin, may_read) = mpsc::channel::<()>();
+    let may_read = std::sync::Mutex::new(may_read);
+    let (tell, heard) = mpsc::channel();
+    let app = Instance::new("ws", move |_, stream| {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        let _ = may_read.lock().unwrap().recv();
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+        let _ = tell.send(all);
+        Then::Close
+    });
+    let town = Town::with(quick());
+    town.route_to(&app);
+    let client = upgrade(&town, "websocket");
+    let payload: Vec<u8> = (0..8_000_000_u32).flat_map(u32::to_be_bytes).collect();
+    let mut sent = [&[0x82, 0xff][..], &(payload.len() as u64).to_be_bytes(), &[0; 4]].concat();
+    sent.extend(&payload);
+    thread::scope(|scope| {
+        let stream = client.stream.get_ref().try_clone().unwrap();
+        let sent = &sent;
+        scope.spawn(move || {
+            let mut stream = stream;
+            stream.write_all(sent).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        thread::sleep(Duration::from_millis(100));
+        begin.send(()).unwrap();
+        assert!(heard.recv_timeout(PATIENCE).unwrap() == *sent);
+    });
+}

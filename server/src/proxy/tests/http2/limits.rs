@@ -164,7 +164,7 @@ fn shutting_down_says_so_and_finishes_what_is_under_way() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let since = Instant::now();
     thread::scope(|scope| {
-        scope.spawn(|| runtime.block_on(town.proxy.shut_down(PATIENCE)));
+        scope.spawn(|| runtime.block_on(town.proxy.shut_down(PATIENCE, PATIENCE)));
         assert!(idle.end().is_ok());
         let reply = busy.reply(answer);
         assert_eq!((reply.text().as_str(), reply.broken.is_none()), ("slow", true));
