@@ -82,6 +82,10 @@ def run(words, cwd=None, env=None, given=None):
 class House:
     """A `paas` that runs from `with` to its end, and everything it made is removed then, but for the stack images."""
 
+    # Words before the program, such as those of taskset; and where it listens for HTTPS.
+    BEFORE = []
+    HTTPS = "off"
+
     def __init__(self, paas):
         self.paas = pathlib.Path(paas).resolve()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="paas-bench-"))
@@ -111,11 +115,11 @@ class House:
 
     def launch(self, http, ssh):
         """Starts the server and reads its ready line."""
-        words = ["server", "--data-dir", self.data, "--http-listen", http, "--https-listen", "off", "--ssh-listen", ssh]
+        words = ["server", "--data-dir", self.data, "--http-listen", http, "--https-listen", self.HTTPS, "--ssh-listen", ssh]
         if os.path.exists(CA_BUNDLE):
             words += ["--ca-bundle", CA_BUNDLE]
         with open(self.folder / "server.log", "ab") as log:
-            command = [str(word) for word in [self.paas, *words]]
+            command = [str(word) for word in [*self.BEFORE, self.paas, *words]]
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         line = self.process.stdout.readline()
         if not line:
@@ -123,15 +127,19 @@ class House:
         ready = json.loads(line)
         self.http = int(ready["http"].rsplit(":", 1)[1])
         self.ssh = int(ready["ssh"].rsplit(":", 1)[1])
+        self.https = int(ready["https"].rsplit(":", 1)[1]) if ready.get("https") else None
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def __exit__(self, *_):
         if self.process:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            self.stop()
         for repository in self.data.glob("repos/*.git"):
             self.engine.remove_labelled(f"paas.app-key={repository.stem}")
         shutil.rmtree(self.folder, ignore_errors=True)
