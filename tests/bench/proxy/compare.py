@@ -9,12 +9,14 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import machine
+from hosts import Hosts
 from house import run, say_machine
 from peers import PEERS, check_installed
 from rows import ROWS
 from world import World
 
 ALL = ROWS | {
+    "hosts": Hosts(),
 }
 
 
