@@ -14,12 +14,14 @@ from house import run, say_machine
 from memory import Idle
 from peers import PEERS, check_installed
 from rows import ROWS
+from swap import Swap
 from world import World
 
 ALL = ROWS | {
     "hosts": Hosts(),
     "idle": Idle("an idle connection, kept alive", is_websocket=False, kib_stretch=4),
     "websocket": Idle("an idle WebSocket", is_websocket=True, kib_stretch=6),
+    "swap": Swap(),
 }
 
 
