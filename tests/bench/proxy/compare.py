@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import machine
+from build import Build
 from hosts import Hosts
 from house import run, say_machine
 from memory import Idle
@@ -22,6 +23,7 @@ ALL = ROWS | {
     "idle": Idle("an idle connection, kept alive", is_websocket=False, kib_stretch=4),
     "websocket": Idle("an idle WebSocket", is_websocket=True, kib_stretch=6),
     "swap": Swap(),
+    "build": Build(),
 }
 
 
