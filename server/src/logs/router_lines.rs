@@ -4,13 +4,14 @@ use crate::domain::{AppId, AppKey};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Lines that may wait for the writer.
 const QUEUE_LINES: usize = 8192;
-/// Lines that are written at a time.
-const BATCH_LINES: usize = 512;
+/// Lines are written together that come within this time: each wake of the writer costs the proxy's thread a system call.
+const GATHERING: Duration = Duration::from_millis(20);
 
 /// The proxy's end. Never blocks.
 #[derive(Clone)]
@@ -53,11 +54,11 @@ async fn write(
     logs: Logs,
     stop: CancellationToken,
 ) {
-    let mut batch = Vec::with_capacity(BATCH_LINES);
+    let mut batch = Vec::new();
     loop {
         tokio::select! {
             biased;
-            count = from.recv_many(&mut batch, BATCH_LINES) => if count == 0 { return },
+            count = from.recv_many(&mut batch, QUEUE_LINES) => if count == 0 { return },
             () = stop.cancelled() => return,
         }
         let mut by_app: HashMap<AppId, Vec<String>> = HashMap::new();
@@ -74,6 +75,10 @@ async fn write(
                 logs.say(&key, "paas[router]", &text);
             }
             logs.say_of_router(&key, &lines);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(GATHERING) => {}
+            () = stop.cancelled() => {}
         }
     }
 }
