@@ -9,10 +9,10 @@ pub enum PlanError {
     EmptyTree,
 
     #[error(
-        "no language detected; looked at the root of the repository for Dockerfile, package.json (Node.js), requirements.txt (Python), index.html or Staticfile (static site) and Procfile (anything else){}",
-        listed(.hints)
+        "no language detected; looked at the root of the repository for {}{}",
+        .sought.join(", "), listed(.hints)
     )]
-    NothingDetected { hints: Vec<String> },
+    NothingDetected { sought: Vec<String>, hints: Vec<String> },
 
     #[error(
         "{file} is a symlink, and files that steer the build must be regular files: replace it with a copy of what it points to"

@@ -1,34 +1,43 @@
 //! Names that are nearly right. `requirement.txt` is not read by anything, and says nothing about it.
 
+use crate::language::Language;
 use crate::text::visible;
 use crate::tree::{SourceTree, has};
 
-/// The names we look for at the root of a tree.
-const KNOWN: &[&str] = &[
-    "Dockerfile",
-    "Procfile",
-    "Staticfile",
-    "package.json",
-    "package-lock.json",
-    "requirements.txt",
-    "runtime.txt",
-    "index.html",
-    ".dockerignore",
-    ".slugignore",
-];
+/// What steers a push whatever the language.
+const COMMON: &[&str] = &["Procfile", ".dockerignore", ".slugignore", "app.json"];
 
 /// Enough to help; a tree of a thousand near misses is not a list to read.
 const HINTS_MAX: usize = 5;
 
 /// Files at the root which look like a known name that is absent.
 pub(crate) fn misspelt(tree: &dyn SourceTree) -> Vec<String> {
+    let known = known_names();
+    let is_known = |name: &str| known.contains(&name);
     let roots = tree.files().iter().filter(|file| !file.path.contains('/'));
     let near = roots.filter_map(|file| {
-        let known = KNOWN.iter().find(|known| is_near(&file.path, known))?;
-        (!KNOWN.contains(&file.path.as_str()) && !has(tree, known))
+        let known = known.iter().find(|known| is_near(&file.path, known))?;
+        (!is_known(&file.path) && !has(tree, known))
             .then(|| format!("{} is not read: did you mean {known}? rename it: `git mv {0} {known}`", file.path))
     });
     near.take(HINTS_MAX).collect()
+}
+
+/// The names we look for at the root of a tree.
+fn known_names() -> Vec<&'static str> {
+    let abouts = Language::ALL.iter().map(|language| language.rules().about());
+    let of_languages = abouts.flat_map(|about| about.triggers.iter().chain(&about.reads)).map(String::as_str);
+    of_languages.chain(COMMON.iter().copied()).collect()
+}
+
+/// Every language with the files that would have given it away.
+pub(crate) fn sought() -> Vec<String> {
+    let abouts = Language::ALL.iter().map(|language| language.rules().about());
+    let shown = abouts.map(|about| match about.triggers.as_slice() {
+        [only] if *only == about.name => only.clone(),
+        triggers => format!("{} ({})", triggers.join(" or "), about.name),
+    });
+    shown.collect()
 }
 
 /// What to say when no language was found.
@@ -52,8 +61,10 @@ pub(crate) fn for_nothing_detected(tree: &dyn SourceTree) -> Vec<String> {
 
 /// The first app one folder down.
 fn nested_app(tree: &dyn SourceTree) -> Option<(&str, &str)> {
-    let languages = ["Dockerfile", "package.json", "requirements.txt", "Procfile"];
-    tree.files().iter().filter_map(|file| file.path.split_once('/')).find(|(_, name)| languages.contains(name))
+    let installs = |language: &&Language| !matches!(language, Language::Static);
+    let abouts = Language::ALL.iter().filter(installs).map(|language| language.rules().about());
+    let names: Vec<&str> = abouts.flat_map(|about| &about.triggers).map(String::as_str).collect();
+    tree.files().iter().filter_map(|file| file.path.split_once('/')).find(|(_, name)| names.contains(name))
 }
 
 /// Another case, or one slip of the finger: a letter lost, added, changed or swapped.

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::app_json::CronEntry;
-use crate::detect::{Detection, Language, detect};
+use crate::detect::{Detection, detect};
 use crate::ignore::IgnoreRules;
+use crate::language::{App, Language};
 use crate::procfile::{self, Procfile};
 use crate::recipe::{EnvScope, Stage, Step};
 use crate::stack::StackImage;
 use crate::tree::{SourceTree, config_file, config_text};
-use crate::{PlanError, app_json, command, dockerfile, hints, node, python, shell, static_site, text};
+use crate::{PlanError, app_json, command, hints, text};
 
 /// Config vars, by name.
 pub type BuildEnv = BTreeMap<String, String>;
@@ -131,7 +132,7 @@ impl BuildPlan {
             self.install_env = env
                 .keys()
                 .filter(given)
-                .filter(|name| steers_installer(name) || named.contains(name))
+                .filter(|name| steers_installer(name, self.language) || named.contains(name))
                 .cloned()
                 .collect();
         } else {
@@ -152,7 +153,7 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
     }
     let detections = detect(tree);
     let Some(chosen) = detections.first() else {
-        return Err(PlanError::NothingDetected { hints: hints::for_nothing_detected(tree) });
+        return Err(PlanError::NothingDetected { sought: hints::sought(), hints: hints::for_nothing_detected(tree) });
     };
     for ignore_file in [".dockerignore", ".slugignore"] {
         config_file(tree, ignore_file)?;
@@ -163,13 +164,8 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
     let once: Vec<&str> = release.into_iter().chain(app_json.cron.iter().map(|entry| entry.command.as_str())).collect();
     // A Procfile that says only what runs once leaves the rest to the language.
     let processes = procfile.as_ref().filter(|procfile| procfile.has_processes());
-    let mut plan = match chosen.language {
-        Language::Dockerfile => dockerfile::plan(chosen, tree, env, processes),
-        Language::Node => node::plan(chosen, tree, processes, &once),
-        Language::Python => python::plan(chosen, tree, processes),
-        Language::Static => static_site::plan(chosen, tree, processes),
-        Language::Shell => Ok(shell::plan(chosen, processes)),
-    }?;
+    let app = App { detection: chosen, tree, env, procfile: processes, once: &once };
+    let mut plan = chosen.language.rules().plan(&app)?;
     plan.release_command = release.map(command::executable);
     plan.warnings.extend(app_json.warning());
     plan.cron = app_json.cron;
@@ -184,17 +180,18 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
 
 /// What the tree holds beside the chosen language, where that is likely to surprise.
 fn warn_of_the_rest(plan: &mut BuildPlan, detections: &[Detection], procfile: Option<&Procfile>) {
-    let both = |language| detections.iter().any(|found| found.language == language);
-    if both(Language::Node) && both(Language::Python) && plan.language != Language::Dockerfile {
-        let (chosen, other) = match plan.language {
-            Language::Python => ("Python (requirements.txt)", "package.json"),
-            Language::Node | Language::Dockerfile | Language::Static | Language::Shell => {
-                ("Node.js (package.json)", "requirements.txt")
-            }
-        };
-        plan.warnings.push(format!(
-            "built as {chosen}; {other} is not installed: this version builds one language, add a Dockerfile to build both"
-        ));
+    let installs = |language| !matches!(language, Language::Dockerfile | Language::Static | Language::Shell);
+    if let [chosen, rest @ ..] = detections
+        && installs(chosen.language)
+    {
+        for other in rest.iter().filter(|other| installs(other.language)) {
+            let shown = |found: &Detection| format!("{} ({})", found.language.name(), found.because.join(", "));
+            plan.warnings.push(format!(
+                "built as {}; {} is not installed: this version builds one language, add a Dockerfile to build both",
+                shown(chosen),
+                shown(other)
+            ));
+        }
     }
     if procfile.is_some() && !plan.processes.contains_key("web") {
         plan.warnings.push("Procfile has no `web` line: nothing will answer requests until one is added".to_owned());
@@ -209,9 +206,9 @@ fn is_given(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn steers_installer(name: &str) -> bool {
+fn steers_installer(name: &str, language: Language) -> bool {
     let upper = name.to_ascii_uppercase();
-    let prefixes = ["NPM_", "NODE_", "PIP_"];
     let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
-    prefixes.iter().any(|prefix| upper.starts_with(prefix)) || proxies.contains(&upper.as_str())
+    let prefixes = &language.rules().about().env_prefixes;
+    prefixes.iter().any(|prefix| upper.starts_with(prefix.as_str())) || proxies.contains(&upper.as_str())
 }

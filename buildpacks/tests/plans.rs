@@ -46,7 +46,7 @@ fn shown(plan: &BuildPlan, env: &BuildEnv) -> String {
 fn every_good_app_gets_this_plan() {
     let env = fixtures::env();
     for (name, tree) in fixtures::good() {
-        let plan = plan(&tree, &env).unwrap();
+        let plan = plan(&tree, &env).unwrap_or_else(|error| panic!("{name}: {error}"));
         insta::assert_snapshot!(name, shown(&plan, &env));
     }
 }
@@ -59,6 +59,16 @@ fn every_bad_app_gets_this_sentence() {
         let _ = writeln!(text, "{name}\n    {error}");
     }
     insta::assert_snapshot!("errors", text);
+
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    for case in fixtures::cases::all().into_iter().filter(|case| !case.is_good) {
+        let Err(error) = plan(&case.tree, &BuildEnv::new()) else { panic!("{}: {} is planned", case.file, case.name) };
+        let text = texts.entry(case.file).or_default();
+        let _ = writeln!(text, "{}\n    {error}", case.name);
+    }
+    for (file, text) in texts {
+        insta::assert_snapshot!(format!("errors_{file}"), text);
+    }
 }
 
 #[test]

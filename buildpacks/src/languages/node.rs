@@ -17,20 +17,28 @@ use package::Package;
 
 use crate::PlanError;
 use crate::command;
-use crate::detect::Detection;
+use crate::language::{About, App, Rules};
 use crate::plan::{BuildPlan, Start};
 use crate::procfile::Procfile;
 use crate::tree::{SourceTree, config_text};
 
-pub(crate) fn plan(
-    detection: &Detection,
-    tree: &dyn SourceTree,
-    procfile: Option<&Procfile>,
-    once: &[&str],
-) -> Result<BuildPlan, PlanError> {
+pub(crate) struct Node;
+
+impl Rules for Node {
+    fn about(&self) -> &'static About {
+        &version::AVAILABLE.language
+    }
+
+    fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
+        plan(app)
+    }
+}
+
+fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
+    let tree = app.tree;
     let text = config_text(tree, "package.json")?.unwrap_or_default();
     let package = Package::parse(&text)?;
-    let mut plan = BuildPlan::new(detection);
+    let mut plan = BuildPlan::new(app.detection);
     let (node, node_note) = version::choose(tree, &package)?;
     let install = Install::decide(tree, &package, &mut plan)?;
     plan.notes.push(format!("{node_note}, {}", install.summary()));
@@ -38,7 +46,7 @@ pub(crate) fn plan(
         plan.notes.push(format!("npm run {name}"));
     }
     let uses_npm =
-        set_processes(&mut plan, tree, &package, procfile)? || once.iter().any(|line| start::needs_npm(line));
+        set_processes(&mut plan, tree, &package, app.procfile)? || app.once.iter().any(|line| start::needs_npm(line));
     stages::lay_out(&mut plan, &install, node, uses_npm);
     Ok(plan)
 }

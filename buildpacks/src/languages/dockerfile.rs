@@ -1,24 +1,41 @@
 //! The app brings its own Dockerfile: it is built as it is.
 
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
 use crate::PlanError;
-use crate::detect::Detection;
-use crate::plan::{BuildEnv, BuildPlan, DockerfileSource, Start};
-use crate::procfile::Procfile;
-use crate::tree::{SourceTree, config_text};
+use crate::language::{About, App, Rules, table};
+use crate::plan::{BuildPlan, DockerfileSource, Start};
+use crate::tree::config_text;
 
 const PATH: &str = "Dockerfile";
 
-pub(crate) fn plan(
-    detection: &Detection,
-    tree: &dyn SourceTree,
-    env: &BuildEnv,
-    procfile: Option<&Procfile>,
-) -> Result<BuildPlan, PlanError> {
-    let text = config_text(tree, PATH)?.unwrap_or_default();
-    let mut plan = BuildPlan::new(detection);
+static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("dockerfile.toml")));
+
+#[derive(Debug, Deserialize)]
+struct Table {
+    language: About,
+}
+
+pub(crate) struct Dockerfile;
+
+impl Rules for Dockerfile {
+    fn about(&self) -> &'static About {
+        &TABLE.language
+    }
+
+    fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
+        plan(app)
+    }
+}
+
+fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
+    let text = config_text(app.tree, PATH)?.unwrap_or_default();
+    let mut plan = BuildPlan::new(app.detection);
     plan.dockerfile = DockerfileSource::Users { path: PATH.to_owned() };
     plan.needs = vec![PATH.to_owned(), ".dockerignore".to_owned()];
-    if let Some(procfile) = procfile {
+    if let Some(procfile) = app.procfile {
         plan.set_processes(procfile);
         plan.notes.push("process types from Procfile".to_owned());
     } else {
@@ -31,7 +48,7 @@ pub(crate) fn plan(
         ));
     }
     for name in declared_args(&text) {
-        if env.contains_key(&name) && name != "GIT_REV" {
+        if app.env.contains_key(&name) && name != "GIT_REV" {
             plan.warnings.push(format!(
                 "Dockerfile declares `ARG {name}`, and a config var has that name: config vars are not given to the build of a Dockerfile, since its history would show them; {name} is set when the app runs"
             ));

@@ -13,9 +13,9 @@ use requirements::{REQUIREMENTS, Requirements};
 use serde::Deserialize;
 
 use crate::PlanError;
-use crate::detect::Detection;
+use crate::detect::{Detection, present};
+use crate::language::{About, App, Rules, table};
 use crate::plan::{BuildPlan, Start};
-use crate::procfile::Procfile;
 use crate::recipe::{EnvScope, Mount, Stage, Step};
 use crate::stack::{self, StackImage};
 use crate::text::excerpt;
@@ -23,25 +23,53 @@ use crate::tree::{SourceTree, config_text, has};
 
 const VENV: &str = "/opt/venv";
 
-static AVAILABLE: LazyLock<Available> =
-    LazyLock::new(|| toml::from_str(include_str!("python/versions.toml")).expect("every test of Python reads it"));
+static AVAILABLE: LazyLock<Available> = LazyLock::new(|| table(include_str!("python.toml")));
 
 #[derive(Debug, Deserialize)]
 struct Available {
-    version: String,
+    language: About,
+    debian: Debian,
     /// From a project that needs a compiler to one that does not.
     wheels: BTreeMap<String, String>,
 }
 
-pub(crate) fn plan(
-    detection: &Detection,
-    tree: &dyn SourceTree,
-    procfile: Option<&Procfile>,
-) -> Result<BuildPlan, PlanError> {
-    if !has(tree, REQUIREMENTS) {
-        return Err(other_manager(detection));
+#[derive(Debug, Deserialize)]
+struct Debian {
+    version: String,
+}
+
+pub(crate) struct Python;
+
+impl Rules for Python {
+    fn about(&self) -> &'static About {
+        &AVAILABLE.language
     }
-    let mut plan = BuildPlan::new(detection);
+
+    /// A pyproject.toml often holds nothing but the settings of a linter: then it says nothing about the app.
+    fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
+        if has(tree, REQUIREMENTS) {
+            return vec![REQUIREMENTS.to_owned()];
+        }
+        let mut found = present(tree, &self.about().triggers);
+        let project = tree.read("pyproject.toml").unwrap_or_default();
+        let project = String::from_utf8_lossy(&project);
+        if !["[project]", "[tool.poetry]"].iter().any(|table| project.contains(table)) {
+            found.retain(|file| file != "pyproject.toml");
+        }
+        found
+    }
+
+    fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
+        plan(app)
+    }
+}
+
+fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
+    let tree = app.tree;
+    if !has(tree, REQUIREMENTS) {
+        return Err(other_manager(app.detection));
+    }
+    let mut plan = BuildPlan::new(app.detection);
     let requirements = Requirements::read(tree)?;
     let version_note = check_version(tree, &mut plan)?;
     let action = match (requirements.is_empty(), requirements.needs_source) {
@@ -50,7 +78,7 @@ pub(crate) fn plan(
         (false, true) => "pip install -r requirements.txt at every change (it installs a folder of the app)",
     };
     plan.notes.push(format!("{version_note}, {action}"));
-    if let Some(procfile) = procfile {
+    if let Some(procfile) = app.procfile {
         plan.set_processes(procfile);
     } else {
         let (command, origin) = start::web(tree, &requirements)?;
@@ -78,7 +106,7 @@ fn other_manager(detection: &Detection) -> PlanError {
 
 /// .python-version, then runtime.txt. There is one Python; a request for it or none is fine.
 fn check_version(tree: &dyn SourceTree, plan: &mut BuildPlan) -> Result<String, PlanError> {
-    let available = AVAILABLE.version.as_str();
+    let available = AVAILABLE.debian.version.as_str();
     for file in [".python-version", "runtime.txt"] {
         let text = config_text(tree, file)?.unwrap_or_default();
         let mut lines = text.lines().map(str::trim);

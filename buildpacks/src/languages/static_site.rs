@@ -1,9 +1,12 @@
 //! A folder of files, served by nginx. A Staticfile says which folder, and whether unknown paths get
 //! the start page (`pushstate: enabled`, for apps that route in the browser).
 
-use crate::detect::Detection;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use crate::language::{About, App, Rules, table};
 use crate::plan::BuildPlan;
-use crate::procfile::Procfile;
 use crate::recipe::{Stage, Step};
 use crate::stack::{self, StackImage};
 use crate::tree::{SourceTree, config_text, has};
@@ -13,6 +16,25 @@ const STATICFILE: &str = "Staticfile";
 
 /// Runs in the stack image: the port is known only when an instance starts.
 const SERVE: &str = include_str!("static_serve.sh");
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("static_site.toml")));
+
+#[derive(Debug, Deserialize)]
+struct Table {
+    language: About,
+}
+
+pub(crate) struct StaticSite;
+
+impl Rules for StaticSite {
+    fn about(&self) -> &'static About {
+        &TABLE.language
+    }
+
+    fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
+        plan(app)
+    }
+}
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Settings {
@@ -28,19 +50,16 @@ enum UnknownPaths {
     StartPage,
 }
 
-pub(crate) fn plan(
-    detection: &Detection,
-    tree: &dyn SourceTree,
-    procfile: Option<&Procfile>,
-) -> Result<BuildPlan, PlanError> {
+fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
+    let tree = app.tree;
     let settings = match config_text(tree, STATICFILE)? {
         Some(text) => parse(&text)?,
         None => Settings::default(),
     };
     check_root(tree, &settings.root)?;
-    let mut plan = BuildPlan::new(detection);
+    let mut plan = BuildPlan::new(app.detection);
     plan.notes.push(note(&settings));
-    match procfile {
+    match app.procfile {
         Some(procfile) => plan.set_processes(procfile),
         None => plan.set_web(&serve_command(&settings)),
     }

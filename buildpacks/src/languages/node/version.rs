@@ -7,15 +7,16 @@ use serde::Deserialize;
 use super::package::Package;
 use super::range::{Range, Version};
 use crate::PlanError;
+use crate::language::{About, table};
 use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text};
 
 /// What there is; see the table for where the figures come from.
-pub(super) static AVAILABLE: LazyLock<Available> =
-    LazyLock::new(|| toml::from_str(include_str!("versions.toml")).expect("a test reads the embedded table"));
+pub(super) static AVAILABLE: LazyLock<Available> = LazyLock::new(|| table(include_str!("../node.toml")));
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Available {
+    pub(super) language: About,
     pub(super) npm: Tarball,
     debian: DebianNode,
     registry: Vec<RegistryNode>,

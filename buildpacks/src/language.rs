@@ -1,0 +1,119 @@
+//! The seam between the crate and its languages: what a language has to tell, and the list of all of them.
+//!
+//! A language is one file below `languages/` and one table (TOML) beside it. The table holds what changes with time or is
+//! plain data: the names of its files, where a version may be asked for, what versions there are. The file implements
+//! [`Rules`]. Adding a language is that file, that table, its `mod` line and its line in the list below.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::PlanError;
+use crate::detect::{Detection, present};
+use crate::languages::{dockerfile, node, python, shell, static_site};
+use crate::plan::{BuildEnv, BuildPlan};
+use crate::procfile::Procfile;
+use crate::tree::SourceTree;
+
+/// What a language can do. Pure: the tree and the config vars are all it sees.
+pub(crate) trait Rules {
+    fn about(&self) -> &'static About;
+
+    /// The files that give it away; none when the tree is not written in it.
+    fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
+        present(tree, &self.about().triggers)
+    }
+
+    fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError>;
+}
+
+/// The part of a language's table that every language has.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct About {
+    pub(crate) id: String,
+    /// How it is called in sentences: `Node.js app detected`.
+    pub(crate) name: String,
+    /// Files at the root that give it away.
+    pub(crate) triggers: Vec<String>,
+    /// What else it reads at the root: a name that is nearly one of these is told.
+    #[serde(default)]
+    pub(crate) reads: Vec<String>,
+    /// Programs which, in a Procfile's `web` line, say that this language does the serving.
+    #[serde(default)]
+    pub(crate) programs: Vec<String>,
+    /// How the names of config vars begin that steer its installers.
+    #[serde(default)]
+    pub(crate) env_prefixes: Vec<String>,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy)]
+pub(crate) struct App<'a> {
+    pub(crate) detection: &'a Detection,
+    pub(crate) tree: &'a dyn SourceTree,
+    pub(crate) env: &'a BuildEnv,
+    /// The Procfile, when it names any process.
+    pub(crate) procfile: Option<&'a Procfile>,
+    /// Command lines that run once: `release:` and cron.
+    pub(crate) once: &'a [&'a str],
+}
+
+/// Reads an embedded table. A test reads every one of them.
+pub(crate) fn table<T: DeserializeOwned>(text: &str) -> T {
+    toml::from_str(text).unwrap_or_else(|error| panic!("an embedded table is broken: {error}"))
+}
+
+macro_rules! languages {
+    ($($name:ident => $rules:path,)+) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        pub enum Language {
+            $($name,)+
+        }
+
+        impl Language {
+            /// Where a tree is written in several, the first of them is built.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            pub(crate) fn rules(self) -> &'static dyn Rules {
+                match self {
+                    $(Self::$name => &$rules,)+
+                }
+            }
+        }
+    };
+}
+
+languages! {
+    Dockerfile => dockerfile::Dockerfile,
+    Node => node::Node,
+    Python => python::Python,
+    Static => static_site::StaticSite,
+    Shell => shell::Shell,
+}
+
+impl Language {
+    pub fn id(self) -> &'static str {
+        &self.rules().about().id
+    }
+
+    /// How it is called in sentences: `Node.js app detected`.
+    pub fn name(self) -> &'static str {
+        &self.rules().about().name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_whole_and_goes_by_the_name_of_its_language() {
+        for language in Language::ALL {
+            let about = language.rules().about();
+            let id = serde_json::to_string(language).unwrap();
+            assert_eq!(id, format!("\"{}\"", about.id));
+            assert!(!about.triggers.is_empty() && !about.name.is_empty(), "{id}");
+        }
+    }
+}
