@@ -64,6 +64,18 @@ pub enum PlanError {
     #[error("{file} line {line}: {included} is not in the commit: add it (`git add {included}`) or remove the line")]
     RequirementsInclude { file: String, line: usize, included: String },
 
+    /// A manifest that cannot be read, or says what cannot be.
+    #[error("{file} line {line}: {reason}")]
+    Manifest { file: String, line: usize, reason: String },
+
+    /// A version that cannot be had.
+    #[error("{place} asks for {what} \"{request}\", {fix}")]
+    Version { place: String, what: String, request: String, fix: String },
+
+    /// Anything else that its author has to decide or mend.
+    #[error("{0}")]
+    Unclear(String),
+
     #[error("no start command: {fix}")]
     NoStartCommand { fix: String },
 

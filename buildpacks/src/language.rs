@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
 use crate::detect::{Detection, present};
-use crate::languages::{dockerfile, node, python, shell, static_site};
+use crate::languages::{dockerfile, go, node, python, shell, static_site};
 use crate::plan::{BuildEnv, BuildPlan};
 use crate::procfile::Procfile;
 use crate::tree::SourceTree;
+use crate::versions::Place;
 
 /// What a language can do. Pure: the tree and the config vars are all it sees.
 pub(crate) trait Rules {
@@ -44,6 +45,9 @@ pub(crate) struct About {
     /// How the names of config vars begin that steer its installers.
     #[serde(default)]
     pub(crate) env_prefixes: Vec<String>,
+    /// Where a version may be asked for; the first that says something counts.
+    #[serde(default)]
+    pub(crate) versions: Vec<Place>,
 }
 
 /// What a plan is made from.
@@ -86,6 +90,7 @@ macro_rules! languages {
 
 languages! {
     Dockerfile => dockerfile::Dockerfile,
+    Go => go::Go,
     Node => node::Node,
     Python => python::Python,
     Static => static_site::StaticSite,

@@ -1,6 +1,7 @@
 //! The languages, each a file (or folder) with its table beside it. The list that orders them is in `language.rs`.
 
 pub(crate) mod dockerfile;
+pub(crate) mod go;
 pub(crate) mod node;
 pub(crate) mod python;
 pub(crate) mod shell;

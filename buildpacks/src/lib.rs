@@ -8,6 +8,7 @@
 //! it, with what is data or changes with time (file names, versions, hashes). `language` is the seam between them and us.
 
 mod app_json;
+mod binaries;
 pub mod command;
 mod detect;
 mod error;
@@ -18,11 +19,13 @@ mod language;
 mod languages;
 mod plan;
 pub mod procfile;
+mod range;
 mod recipe;
 mod render;
 mod stack;
 mod text;
 mod tree;
+mod versions;
 
 pub use app_json::{AppJsonError, CronEntry};
 pub use detect::{Detection, detect};
@@ -30,7 +33,7 @@ pub use error::PlanError;
 pub use fingerprint::fingerprint;
 pub use language::Language;
 pub use plan::{BuildEnv, BuildPlan, DockerfileSource, ProcessTypes, Start, plan};
-pub use recipe::{EnvScope, Mount, Stage, Step};
+pub use recipe::{EnvScope, Mount, Sharing, Stage, Step};
 pub use render::{MetaFile, RenderContext, Rendered, render};
 pub use stack::StackImage;
 pub use text::excerpt;

@@ -33,7 +33,16 @@ pub enum Mount {
     /// A folder of an earlier stage in its place; what is written there is forgotten.
     StageFolder { stage: String, path: String },
     /// A folder which outlives the build; `name` is made the app's own by its secret id.
-    Cache { name: String, path: String },
+    Cache { name: String, path: String, sharing: Sharing },
+}
+
+/// Whether two builds may write to a cache at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    Shared,
+    /// The second waits for the first.
+    Locked,
 }
 
 /// Which config vars a step is given. Less is more: a value that changes runs the step again.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::command::quote;
 use crate::plan::{BuildEnv, BuildPlan, DockerfileSource};
-use crate::recipe::{EnvScope, Mount, Stage, Step};
+use crate::recipe::{EnvScope, Mount, Sharing, Stage, Step};
 
 /// uid and gid of the user `app` of the stack images: looking the name up costs a moment per COPY.
 const OWNER: &str = "1000:1000";
@@ -97,9 +97,13 @@ fn mount_options(mount: &Mount, ctx: &RenderContext) -> String {
         Mount::StageFolder { stage, path } => {
             format!("type=bind,from={stage},source={path},target={path},rw")
         }
-        Mount::Cache { name, path } => {
+        Mount::Cache { name, path, sharing } => {
             let id: String = ctx.cache_id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-            format!("type=cache,id={id}-{name},target={path}")
+            let sharing = match sharing {
+                Sharing::Shared => "",
+                Sharing::Locked => ",sharing=locked",
+            };
+            format!("type=cache,id={id}-{name},target={path}{sharing}")
         }
     }
 }

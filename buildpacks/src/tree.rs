@@ -40,6 +40,12 @@ pub(crate) fn has(tree: &dyn SourceTree, path: &str) -> bool {
     entry(tree, path).is_some()
 }
 
+/// What stands behind the last dot of a file's name; empty where there is none.
+pub(crate) fn ending(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').map_or("", |(_, ending)| ending)
+}
+
 /// Whether any file lies below `folder`.
 pub(crate) fn has_folder(tree: &dyn SourceTree, folder: &str) -> bool {
     let prefix = format!("{folder}/");

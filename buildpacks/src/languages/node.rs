@@ -7,7 +7,7 @@
 mod images;
 mod install;
 mod package;
-mod range;
+
 mod stages;
 mod start;
 mod version;

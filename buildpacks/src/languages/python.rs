@@ -16,7 +16,7 @@ use crate::PlanError;
 use crate::detect::{Detection, present};
 use crate::language::{About, App, Rules, table};
 use crate::plan::{BuildPlan, Start};
-use crate::recipe::{EnvScope, Mount, Stage, Step};
+use crate::recipe::{EnvScope, Mount, Sharing, Stage, Step};
 use crate::stack::{self, StackImage};
 use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text, has};
@@ -191,7 +191,7 @@ fn lay_out(plan: &mut BuildPlan, requirements: &Requirements) {
 }
 
 fn dependencies(requirements: &Requirements, build: &StackImage) -> Stage {
-    let cache = Mount::Cache { name: "pip".to_owned(), path: "/root/.cache/pip".to_owned() };
+    let cache = Mount::Cache { name: "pip".to_owned(), path: "/root/.cache/pip".to_owned(), sharing: Sharing::Shared };
     let install = |mounts: Vec<Mount>, env| Step::Run {
         command: format!(
             "python3 -m venv --without-pip {VENV} && pip --python {VENV}/bin/python install -r {REQUIREMENTS}"

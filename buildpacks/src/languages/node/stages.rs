@@ -4,7 +4,7 @@ use super::images;
 use super::install::{Install, Packages};
 use super::version::Node;
 use crate::plan::BuildPlan;
-use crate::recipe::{EnvScope, Mount, Stage, Step};
+use crate::recipe::{EnvScope, Mount, Sharing, Stage, Step};
 use crate::stack;
 
 const MODULES: &str = "/app/node_modules";
@@ -49,7 +49,7 @@ fn copy_folder(stage: &str, path: &str) -> Step {
 }
 
 fn cache() -> Mount {
-    Mount::Cache { name: "npm".to_owned(), path: "/root/.npm".to_owned() }
+    Mount::Cache { name: "npm".to_owned(), path: "/root/.npm".to_owned(), sharing: Sharing::Shared }
 }
 
 /// Adds the stages that install, and returns the step that takes the packages into the image.

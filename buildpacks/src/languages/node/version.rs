@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::package::Package;
-use super::range::{Range, Version};
 use crate::PlanError;
 use crate::language::{About, table};
+use crate::range::{Range, Version};
 use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text};
 

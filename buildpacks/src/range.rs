@@ -2,14 +2,14 @@
 //! are not offered, so they are not read either.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version {
+pub(crate) struct Version {
     major: u64,
     minor: u64,
     patch: u64,
 }
 
 impl Version {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         match Partial::parse(text)? {
             Partial { major: Some(major), minor: Some(minor), patch: Some(patch) } => {
                 Some(Self { major, minor, patch })
@@ -18,14 +18,14 @@ impl Version {
         }
     }
 
-    pub(super) fn major(self) -> u64 {
+    pub(crate) fn major(self) -> u64 {
         self.major
     }
 }
 
 /// Alternatives, each from its first version up to one before its second.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Range(Vec<Span>);
+pub(crate) struct Range(Vec<Span>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
@@ -42,12 +42,12 @@ const fn version(major: u64, minor: u64, patch: u64) -> Version {
 }
 
 impl Range {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let spans: Option<Vec<Span>> = text.split("||").map(parse_span).collect();
         spans.map(Self)
     }
 
-    pub(super) fn holds(&self, version: Version) -> bool {
+    pub(crate) fn holds(&self, version: Version) -> bool {
         let inside = |span: &Span| span.from <= version && version < span.before;
         self.0.iter().any(inside)
     }
