@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
 use crate::detect::{Detection, present};
-use crate::languages::{dockerfile, go, node, python, shell, static_site};
+use crate::languages::{dockerfile, go, node, python, rust, shell, static_site};
 use crate::plan::{BuildEnv, BuildPlan};
 use crate::procfile::Procfile;
 use crate::tree::SourceTree;
@@ -45,6 +45,9 @@ pub(crate) struct About {
     /// How the names of config vars begin that steer its installers.
     #[serde(default)]
     pub(crate) env_prefixes: Vec<String>,
+    /// The names under which its tools look for certificate authorities.
+    #[serde(default)]
+    pub(crate) ca_vars: Vec<String>,
     /// Where a version may be asked for; the first that says something counts.
     #[serde(default)]
     pub(crate) versions: Vec<Place>,
@@ -91,6 +94,7 @@ macro_rules! languages {
 languages! {
     Dockerfile => dockerfile::Dockerfile,
     Go => go::Go,
+    Rust => rust::Rust,
     Node => node::Node,
     Python => python::Python,
     Static => static_site::StaticSite,

@@ -112,6 +112,24 @@ impl BuildPlan {
         self.processes.insert("web".to_owned(), Start::Command(command::executable(line)));
     }
 
+    /// Changes what runs, beside what runs once.
+    pub(crate) fn map_commands(&mut self, change: impl Fn(&str) -> String) {
+        for start in self.processes.values_mut() {
+            if let Start::Command(line) = start {
+                *line = change(line);
+            }
+        }
+    }
+
+    /// Lists the images that the stages stand on, each once and behind its base.
+    pub(crate) fn add_stack(&mut self, images: impl IntoIterator<Item = StackImage>) {
+        for image in images {
+            if !self.stack.contains(&image) {
+                self.stack.push(image);
+            }
+        }
+    }
+
     fn scopes(&self) -> impl Iterator<Item = EnvScope> {
         let steps = self.stages.iter().flat_map(|stage| &stage.steps);
         steps.filter_map(|step| match step {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::command::quote;
+use crate::language::Language;
 use crate::plan::{BuildEnv, BuildPlan, DockerfileSource};
 use crate::recipe::{EnvScope, Mount, Sharing, Stage, Step};
 
@@ -15,8 +16,8 @@ const OWNER: &str = "1000:1000";
 /// Where a step finds the values it is given.
 const META: &str = "/tmp/paas-meta";
 
-/// The names under which the tools look for certificate authorities.
-const CA_NAMES: &[&str] = &["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+/// The names under which most tools look for certificate authorities; a language's own stand in its table.
+const CA_NAMES: [&str; 3] = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"];
 
 /// No Debug here and below: these hold the values of config vars.
 #[derive(Clone, Copy)]
@@ -163,7 +164,9 @@ fn meta_file(path: String, contents: Vec<u8>) -> MetaFile {
 fn env_script(names: &[String], ctx: &RenderContext) -> String {
     let mut lines = Vec::new();
     if ctx.ca_bundle.is_some() {
-        lines.extend(CA_NAMES.iter().map(|name| format!("export {name}={META}/ca.crt\n")));
+        let of_languages = Language::ALL.iter().flat_map(|language| &language.rules().about().ca_vars);
+        let names = CA_NAMES.into_iter().chain(of_languages.map(String::as_str));
+        lines.extend(names.map(|name| format!("export {name}={META}/ca.crt\n")));
     }
     let given = names.iter().filter_map(|name| ctx.env.get_key_value(name.as_str()));
     lines.extend(given.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', r"'\''"))));

@@ -4,6 +4,8 @@
 //! The context of a stack build holds the recipe and a folder `meta`, with `ca.crt` in it when the
 //! network wants a certificate authority of its own.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -34,6 +36,22 @@ impl StackImage {
         let dockerfile = format!("FROM {from}\n{}\n", lines.join("\n"));
         let hash = hex(&Sha256::digest(format!("{name}\n{dockerfile}")));
         Self { name: format!("paas-stack/{name}"), tag: hash.chars().take(12).collect(), base, dockerfile }
+    }
+}
+
+impl StackImage {
+    /// The same with more of Debian's packages; itself for none. The tag tells such images apart.
+    pub(crate) fn with_packages(&self, packages: &BTreeSet<&str>) -> Self {
+        if packages.is_empty() {
+            return self.clone();
+        }
+        let packages: Vec<&str> = packages.iter().copied().collect();
+        let mut lines = vec!["USER root".to_owned(), run(&apt_install(&packages))];
+        let user = self.dockerfile.lines().rfind(|line| line.starts_with("USER "));
+        // An image that says nothing has the user of the base.
+        lines.push(user.unwrap_or("USER app").to_owned());
+        let name = self.name.strip_prefix("paas-stack/").unwrap_or(&self.name);
+        Self::new(&format!("{name}-with-packages"), Some(self), &lines)
     }
 }
 

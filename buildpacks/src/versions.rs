@@ -32,6 +32,8 @@ pub(crate) enum Reader {
     /// mise's `[tools]`.
     Mise,
     Toml,
+    /// rust-toolchain has been both.
+    LineOrToml,
     Json,
 }
 
@@ -70,13 +72,14 @@ pub(crate) fn find(tree: &dyn SourceTree, places: &[Place]) -> Result<Option<Req
             Reader::Word => place.keys.iter().find_map(|key| after_word(&text, key)),
             Reader::ToolVersions => place.keys.iter().find_map(|key| after_word(&text, key)),
             Reader::Mise => in_mise(place, &text)?,
-            Reader::Toml => in_toml(place, &text)?,
+            Reader::LineOrToml if !text.contains('[') => first_line(&text),
+            Reader::Toml | Reader::LineOrToml => in_toml(place, &text)?,
             Reader::Json => in_json(place, &text),
         };
         let Some((version, line)) = found.filter(|(version, _)| !version.is_empty()) else { continue };
         let name = match place.read {
             Reader::Toml | Reader::Json => place.keys.first().unwrap_or(&place.file),
-            Reader::Line | Reader::Word | Reader::ToolVersions | Reader::Mise => &place.file,
+            Reader::Line | Reader::LineOrToml | Reader::Word | Reader::ToolVersions | Reader::Mise => &place.file,
         };
         return Ok(Some(Request { text: version, file: place.file.clone(), line, place: name.clone() }));
     }
