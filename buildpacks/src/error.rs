@@ -44,14 +44,6 @@ pub enum PlanError {
     PackageField { field: String, wanted: &'static str },
 
     #[error(
-        "{lockfile} belongs to {manager}, and this version installs with npm only: run `npm install`, commit package-lock.json and remove {lockfile}, or add a Dockerfile"
-    )]
-    OtherPackageManager { lockfile: &'static str, manager: &'static str },
-
-    #[error("{file} asks for node \"{request}\", and there are {available}: write \"{suggestion}\" there")]
-    NodeVersion { request: String, file: &'static str, available: String, suggestion: String },
-
-    #[error(
         "{file} asks for Python \"{request}\", and this version has Python {available} only: write \"{suggestion}\" or remove {file}; for another Python add a Dockerfile"
     )]
     PythonVersion { request: String, file: &'static str, available: String, suggestion: String },

@@ -88,12 +88,15 @@ pub(crate) fn apt_install(packages: &[&str]) -> Vec<String> {
     ]
 }
 
+/// Sets `ca` to the certificate authorities that the network of a stack build wants.
+pub(crate) const CA: &str =
+    "ca=/etc/ssl/certs/ca-certificates.crt && if [ -f /tmp/paas-meta/ca.crt ]; then ca=/tmp/paas-meta/ca.crt; fi";
+
 /// Downloads a file with apt's own helper, which every Debian has: it follows redirects and checks the
 /// hash before anything reads the file.
 pub(crate) fn download(url: &str, sha512: &str, to: &str) -> Vec<String> {
     vec![
-        "ca=/etc/ssl/certs/ca-certificates.crt".to_owned(),
-        "if [ -f /tmp/paas-meta/ca.crt ]; then ca=/tmp/paas-meta/ca.crt; fi".to_owned(),
+        CA.to_owned(),
         format!("/usr/lib/apt/apt-helper -o Acquire::https::CAInfo=$ca download-file {url} {to} SHA512:{sha512}"),
     ]
 }

@@ -1,25 +1,30 @@
-//! Node.js with npm.
+//! Node.js with npm, pnpm, Yarn or Bun.
 //!
 //! Dependencies are installed from the manifests alone, so that a change of the app's own code rebuilds
 //! one COPY. A build script sees them through a mount. Where an installer wants to see the code (its
 //! own hooks, workspaces, local packages), everything happens in one stage instead.
 
+mod commands;
 mod images;
 mod install;
+mod lock;
+mod manager;
 mod package;
-
+mod pages;
 mod stages;
 mod start;
 mod version;
 
 use install::Install;
 use package::Package;
+use pages::Pages;
+use stages::Runs;
 
 use crate::PlanError;
 use crate::command;
 use crate::language::{About, App, Rules};
+use crate::languages::static_site;
 use crate::plan::{BuildPlan, Start};
-use crate::procfile::Procfile;
 use crate::tree::{SourceTree, config_text};
 
 pub(crate) struct Node;
@@ -39,15 +44,14 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     let text = config_text(tree, "package.json")?.unwrap_or_default();
     let package = Package::parse(&text)?;
     let mut plan = BuildPlan::new(app.detection);
-    let (node, node_note) = version::choose(tree, &package)?;
+    let (node, node_note) = version::choose(tree)?;
     let install = Install::decide(tree, &package, &mut plan)?;
     plan.notes.push(format!("{node_note}, {}", install.summary()));
     if let Some((name, _)) = &install.build {
-        plan.notes.push(format!("npm run {name}"));
+        plan.notes.push(install.manager.run(name));
     }
-    let uses_npm =
-        set_processes(&mut plan, tree, &package, app.procfile)? || app.once.iter().any(|line| start::needs_npm(line));
-    stages::lay_out(&mut plan, &install, node, uses_npm);
+    let runs = set_processes(&mut plan, app, &package)?;
+    stages::lay_out(&mut plan, &install, node, &runs);
     Ok(plan)
 }
 
@@ -64,31 +68,36 @@ pub(crate) fn looks_runnable(tree: &dyn SourceTree) -> bool {
     builds || looks_startable(tree)
 }
 
-/// Sets what runs; true when some of it calls npm.
-fn set_processes(
-    plan: &mut BuildPlan,
-    tree: &dyn SourceTree,
-    package: &Package,
-    procfile: Option<&Procfile>,
-) -> Result<bool, PlanError> {
-    let lines: Vec<(String, String)> = if let Some(procfile) = procfile {
+/// Sets what runs, and says what that needs.
+fn set_processes(plan: &mut BuildPlan, app: &App<'_>, package: &Package) -> Result<Runs, PlanError> {
+    let lines: Vec<(String, String)> = if let Some(procfile) = app.procfile {
         let spelled = |(name, line): (&str, &str)| (name.to_owned(), start::spell_out(line, package));
         procfile.iter().map(spelled).collect()
     } else {
-        let (command, origin) = start::web(tree, package)?;
-        plan.notes.push(format!("web: {command} ({origin})"));
-        vec![("web".to_owned(), command)]
+        match start::web(app.tree, package) {
+            Ok((command, origin)) => {
+                plan.notes.push(format!("web: {command} ({origin})"));
+                vec![("web".to_owned(), command)]
+            }
+            Err(nothing) => {
+                let Some(Pages { settings, why }) = pages::find(app.tree, package)? else { return Err(nothing) };
+                plan.notes.push(format!("{} ({why})", static_site::note(&settings)));
+                plan.set_web(&static_site::serve_command(&settings));
+                return Ok(Runs::Pages(settings));
+            }
+        }
     };
-    let calls_npm = lines.iter().find(|(_, line)| start::needs_npm(line));
-    if let Some((name, line)) = calls_npm {
+    let calls_manager = lines.iter().find(|(_, line)| start::needs_manager(line));
+    if let Some((name, line)) = calls_manager.filter(|(_, line)| !start::runs_by_bun(line)) {
+        let tool = line.split_whitespace().find(|word| start::needs_manager(word)).unwrap_or("npm");
         plan.warnings.push(format!(
-            "`{name}` is started through npm (`{line}`), which costs memory and delays SIGTERM: name the program itself in the Procfile"
+            "`{name}` is started through {tool} (`{line}`), which costs memory and delays SIGTERM: name the program itself in the Procfile"
         ));
     }
-    let uses_npm = calls_npm.is_some();
+    let needs_manager = calls_manager.is_some() || app.once.iter().any(|line| start::needs_manager(line));
     for (name, line) in lines {
         let start = Start::Command(command::executable(&line));
         plan.processes.insert(name, start);
     }
-    Ok(uses_npm)
+    Ok(if needs_manager { Runs::Manager } else { Runs::Node })
 }

@@ -37,14 +37,14 @@ impl Rules for StaticSite {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Settings {
+pub(crate) struct Settings {
     /// The folder to serve; empty for the root of the tree.
-    root: String,
-    unknown_paths: UnknownPaths,
+    pub(crate) root: String,
+    pub(crate) unknown_paths: UnknownPaths,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum UnknownPaths {
+pub(crate) enum UnknownPaths {
     #[default]
     NotFound,
     StartPage,
@@ -52,10 +52,7 @@ enum UnknownPaths {
 
 fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     let tree = app.tree;
-    let settings = match config_text(tree, STATICFILE)? {
-        Some(text) => parse(&text)?,
-        None => Settings::default(),
-    };
+    let settings = settings(tree)?.unwrap_or_default();
     check_root(tree, &settings.root)?;
     let mut plan = BuildPlan::new(app.detection);
     plan.notes.push(note(&settings));
@@ -68,6 +65,11 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     plan.stages = vec![Stage { name: "app".to_owned(), from: nginx.reference(), steps: vec![Step::CopySource] }];
     plan.stack = vec![base, nginx];
     Ok(plan)
+}
+
+/// What the Staticfile says, when there is one.
+pub(crate) fn settings(tree: &dyn SourceTree) -> Result<Option<Settings>, PlanError> {
+    config_text(tree, STATICFILE)?.map(|text| parse(&text)).transpose()
 }
 
 fn parse(text: &str) -> Result<Settings, PlanError> {
@@ -121,12 +123,8 @@ fn check_root(tree: &dyn SourceTree, root: &str) -> Result<(), PlanError> {
     found.then_some(()).ok_or_else(|| PlanError::StaticFolder { folder: root.to_owned() })
 }
 
-fn note(settings: &Settings) -> String {
-    let folder = if settings.root.is_empty() {
-        "the repository's root".to_owned()
-    } else {
-        format!("{} (root of Staticfile)", settings.root)
-    };
+pub(crate) fn note(settings: &Settings) -> String {
+    let folder = if settings.root.is_empty() { "the repository's root".to_owned() } else { settings.root.clone() };
     match settings.unknown_paths {
         UnknownPaths::NotFound => format!("nginx serves {folder}"),
         UnknownPaths::StartPage => {
@@ -135,7 +133,7 @@ fn note(settings: &Settings) -> String {
     }
 }
 
-fn serve_command(settings: &Settings) -> String {
+pub(crate) fn serve_command(settings: &Settings) -> String {
     let folder = if settings.root.is_empty() { "/app".to_owned() } else { format!("/app/{}", settings.root) };
     let folder = command::quote(&folder);
     match settings.unknown_paths {
@@ -144,7 +142,7 @@ fn serve_command(settings: &Settings) -> String {
     }
 }
 
-fn nginx(base: &StackImage) -> StackImage {
+pub(crate) fn nginx(base: &StackImage) -> StackImage {
     StackImage::new(
         "nginx",
         Some(base),

@@ -1,25 +1,29 @@
-//! What npm has to do, decided from package.json and the lockfile.
+//! What the package manager has to do, decided from package.json and the lockfile.
 
+use super::manager::{Kind, Manager};
 use super::package::Package;
+use super::{lock, pages};
 use crate::PlanError;
 use crate::plan::BuildPlan;
-use crate::tree::{SourceTree, config_file, config_text, has, has_folder};
+use crate::tree::{SourceTree, config_text, has, has_folder};
 
-/// The scripts that npm runs when it installs.
+/// The scripts that managers run when they install.
 const INSTALL_HOOKS: [&str; 4] = ["preinstall", "install", "postinstall", "prepare"];
 
-/// What npm has to do.
+/// What the package manager has to do.
 #[derive(Debug)]
 pub(super) struct Install {
-    pub(super) lockfile: Option<&'static str>,
-    /// Files npm reads, all at the root.
+    pub(super) manager: Manager,
+    /// Files it reads, all at the root.
     pub(super) manifests: Vec<String>,
     /// Whether any package is installed at all, and what is left of them when the app runs.
     pub(super) packages: Packages,
     /// Name and text of the build script.
     pub(super) build: Option<(&'static str, String)>,
-    /// npm has to see the app's own files.
+    /// It has to see the app's own files.
     pub(super) needs_source: Option<&'static str>,
+    /// Packages of the workspace have folders of packages of their own, which not every manager can prune.
+    pub(super) has_workspaces: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,23 +39,28 @@ pub(super) enum Packages {
 
 impl Install {
     pub(super) fn decide(tree: &dyn SourceTree, package: &Package, plan: &mut BuildPlan) -> Result<Self, PlanError> {
-        let lockfile = find_lockfile(tree, plan)?;
+        let manager = Manager::decide(tree, package)?;
+        lock::check(tree, package, &manager)?;
         let build =
             ["heroku-postbuild", "build"].into_iter().find_map(|name| Some((name, package.script(name)?.to_owned())));
+        let has_workspaces = package.has_workspaces || has(tree, "pnpm-workspace.yaml");
         let mut install = Self {
-            lockfile,
             manifests: vec!["package.json".to_owned()],
             packages: packages(package, build.is_some()),
             build,
-            needs_source: needs_source(package),
+            needs_source: needs_source(tree, package, &manager),
+            manager,
+            has_workspaces,
         };
         if install.packages == Packages::None && install.needs_source.is_some() {
             install.packages = Packages::AllThenProduction;
         }
-        install.manifests.extend(lockfile.map(str::to_owned));
-        if let Some(settings) = config_text(tree, ".npmrc")? {
-            install.manifests.push(".npmrc".to_owned());
-            plan.install_env.extend(named_vars(&settings));
+        install.manifests.extend(install.manager.lockfile.clone());
+        for file in [".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", "bunfig.toml"] {
+            if let Some(settings) = config_text(tree, file)? {
+                install.manifests.push(file.to_owned());
+                plan.install_env.extend(named_vars(&settings));
+            }
         }
         plan.needs.clone_from(&install.manifests);
         if install.packages != Packages::None {
@@ -61,22 +70,26 @@ impl Install {
     }
 
     fn warn(&self, tree: &dyn SourceTree, package: &Package, plan: &mut BuildPlan) {
-        if self.lockfile.is_none() {
-            plan.warnings.push(
-                "no package-lock.json: every build may install other versions; run `npm install` and commit package-lock.json".to_owned(),
-            );
+        if self.manager.lockfile.is_none() {
+            let tool = self.manager.kind.tool();
+            let lockfile = match self.manager.kind {
+                Kind::Npm => "package-lock.json",
+                Kind::Pnpm | Kind::Yarn | Kind::Berry | Kind::Bun => &self.manager.kind.facts().lockfiles[0],
+            };
+            plan.warnings.push(format!(
+                "no {lockfile}: every build may install other versions; run `{tool} install` and commit {lockfile}"
+            ));
         }
         if has_folder(tree, "node_modules") {
             plan.warnings.push(
-                "node_modules is committed and may hide what npm installs: `git rm -r --cached node_modules`, add `node_modules/` to .gitignore and commit".to_owned(),
+                "node_modules is committed and may hide what is installed: `git rm -r --cached node_modules`, add `node_modules/` to .gitignore and commit".to_owned(),
             );
         }
-        if let Some(name) = package.dev_dependencies.keys().find(|name| {
-            let words = package.script("start").unwrap_or_default().split_whitespace();
-            words.into_iter().next() == Some(name.as_str())
-        }) {
+        let start = package.script("start").filter(|script| !pages::is_for_the_desk(script, package));
+        let program = start.and_then(|script| script.split_whitespace().next()).unwrap_or_default();
+        if package.dev_dependencies.contains_key(program) {
             plan.warnings.push(format!(
-                "scripts.start runs {name}, a devDependency, and those are removed before the app runs: `npm install --save-prod {name}`"
+                "scripts.start runs {program}, a devDependency, and those are removed before the app runs: `npm install --save-prod {program}`"
             ));
         }
     }
@@ -85,24 +98,11 @@ impl Install {
         if self.packages == Packages::None {
             return "no dependencies".to_owned();
         }
-        let tool = if self.lockfile.is_some() { "npm ci" } else { "npm install" };
+        let tool = self.manager.summary();
         match self.needs_source {
             Some(reason) => format!("{tool} at every change ({reason})"),
-            None => tool.to_owned(),
+            None => tool,
         }
-    }
-
-    pub(super) fn command(&self) -> String {
-        let tool = match self.lockfile {
-            Some(_) => "npm ci",
-            // The manifests are mounted and cannot be written.
-            None => "npm install --no-save --no-package-lock",
-        };
-        let include = match self.packages {
-            Packages::None | Packages::Production => "--omit=dev",
-            Packages::AllThenProduction | Packages::BuildOnly => "--include=dev",
-        };
-        format!("{tool} {include}")
     }
 }
 
@@ -125,9 +125,15 @@ fn install_hook(package: &Package) -> Option<&'static str> {
     INSTALL_HOOKS.into_iter().find(|hook| package.script(hook).is_some())
 }
 
-fn needs_source(package: &Package) -> Option<&'static str> {
-    if package.has_workspaces {
+fn needs_source(tree: &dyn SourceTree, package: &Package, manager: &Manager) -> Option<&'static str> {
+    if package.has_workspaces || (manager.kind == Kind::Pnpm && has(tree, "pnpm-workspace.yaml")) {
         return Some("workspaces");
+    }
+    if manager.kind == Kind::Berry && [".yarn/plugins", ".yarn/patches"].iter().any(|f| has_folder(tree, f)) {
+        return Some("yarn reads files in .yarn");
+    }
+    if has_folder(tree, "patches") || has(tree, ".pnpmfile.cjs") {
+        return Some("dependencies are patched");
     }
     if package.has_local_dependencies() {
         return Some("a dependency is a folder of the app");
@@ -147,37 +153,9 @@ fn is_husky_alone(script: &str) -> bool {
     script.contains("husky") && !script.contains(['&', ';'])
 }
 
-fn find_lockfile(tree: &dyn SourceTree, plan: &mut BuildPlan) -> Result<Option<&'static str>, PlanError> {
-    let mut found = None;
-    for lockfile in ["npm-shrinkwrap.json", "package-lock.json"] {
-        if found.is_none() && lock_is_regular(tree, lockfile)? {
-            found = Some(lockfile);
-        }
-    }
-    let others = [("yarn.lock", "Yarn"), ("pnpm-lock.yaml", "pnpm"), ("bun.lock", "Bun"), ("bun.lockb", "Bun")];
-    for (lockfile, manager) in others.into_iter().filter(|(name, _)| has(tree, name)) {
-        match found {
-            Some(ours) => plan
-                .warnings
-                .push(format!("both {ours} and {lockfile} are here and npm installs from {ours}: remove {lockfile}")),
-            None => return Err(PlanError::OtherPackageManager { lockfile, manager }),
-        }
-    }
-    Ok(found)
-}
-
-/// Lockfiles are npm's to read, and longer than what we would.
-fn lock_is_regular(tree: &dyn SourceTree, path: &str) -> Result<bool, PlanError> {
-    match config_file(tree, path) {
-        Ok(found) => Ok(found.is_some()),
-        Err(PlanError::ConfigTooLarge { .. }) => Ok(true),
-        Err(other) => Err(other),
-    }
-}
-
-/// The variables that .npmrc names: `${NPM_TOKEN}`.
+/// The variables that a file of settings names: `${NPM_TOKEN}`, `${NPM_TOKEN:-none}`.
 fn named_vars(settings: &str) -> Vec<String> {
     let parts = settings.split("${").skip(1);
     let names = parts.filter_map(|part| part.split_once('}'));
-    names.map(|(name, _)| name.trim_end_matches('?').to_owned()).collect()
+    names.map(|(name, _)| name.split([':', '-']).next().unwrap_or(name).trim_end_matches('?').to_owned()).collect()
 }

@@ -1,6 +1,6 @@
 //! What package.json says, as far as it matters here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -10,13 +10,18 @@ use crate::text::excerpt;
 #[derive(Debug, Default)]
 pub(super) struct Package {
     pub(super) main: Option<String>,
-    /// engines.node
-    pub(super) node_range: Option<String>,
+    /// What `engines` says of node and of package managers.
+    pub(super) engines: BTreeMap<String, String>,
+    /// packageManager
+    pub(super) manager: Option<String>,
     pub(super) scripts: BTreeMap<String, String>,
     /// What runs in production: dependencies, optional and peer ones.
     pub(super) dependencies: BTreeMap<String, String>,
     pub(super) dev_dependencies: BTreeMap<String, String>,
     pub(super) has_workspaces: bool,
+    /// Peer dependencies and optional ones, which a lockfile need not know.
+    unlocked: BTreeSet<String>,
+    text: String,
 }
 
 impl Package {
@@ -30,22 +35,48 @@ impl Package {
             return Err(wrong("the file", "an object: `{ … }`"));
         };
         let mut dependencies = BTreeMap::new();
+        let mut unlocked = BTreeSet::new();
         for field in ["dependencies", "optionalDependencies", "peerDependencies"] {
-            dependencies.extend(texts(&fields, field)?);
+            let named = texts(&fields, field)?;
+            if field != "dependencies" {
+                unlocked.extend(named.keys().cloned());
+            }
+            dependencies.extend(named);
         }
         Ok(Self {
             main: text_of(&fields, "main", "main")?,
-            node_range: node_range(&fields)?,
+            engines: engines(&fields)?,
+            manager: text_of(&fields, "packageManager", "packageManager")?,
             scripts: texts(&fields, "scripts")?,
             dependencies,
             dev_dependencies: texts(&fields, "devDependencies")?,
             has_workspaces: fields.contains_key("workspaces"),
+            unlocked,
+            text: text.to_owned(),
         })
     }
 
     pub(super) fn script(&self, name: &str) -> Option<&str> {
         let script = self.scripts.get(name)?.trim();
         (!script.is_empty()).then_some(script)
+    }
+
+    /// Whether a package is asked for, to run or to build with.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.dependencies.contains_key(name) || self.dev_dependencies.contains_key(name)
+    }
+
+    /// The packages which an up-to-date lockfile must know.
+    pub(super) fn locked_dependencies(&self) -> impl Iterator<Item = &str> {
+        let all = self.dependencies.iter().chain(&self.dev_dependencies);
+        let plain = all.filter(|(name, wanted)| !self.unlocked.contains(*name) && !wanted.contains(':'));
+        plain.map(|(name, _)| name.as_str())
+    }
+
+    /// The first line that has this word in quotes; 1 when none has.
+    pub(super) fn line_of(&self, word: &str) -> usize {
+        let quoted = format!("\"{word}\"");
+        self.text.lines().position(|line| line.contains(&quoted)).map_or(1, |at| at + 1)
     }
 
     /// Dependencies which are files of this very tree.
@@ -70,11 +101,11 @@ fn wrong(field: &str, wanted: &'static str) -> PlanError {
     PlanError::PackageField { field: excerpt(field), wanted }
 }
 
-fn node_range(fields: &Map<String, Value>) -> Result<Option<String>, PlanError> {
+fn engines(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, PlanError> {
     match fields.get("engines") {
         // A list, from long ago, says nothing to npm either.
-        None | Some(Value::Null | Value::Array(_)) => Ok(None),
-        Some(Value::Object(engines)) => text_of(engines, "node", "engines.node"),
+        None | Some(Value::Null | Value::Array(_)) => Ok(BTreeMap::new()),
+        Some(Value::Object(_)) => texts(fields, "engines"),
         Some(_) => Err(wrong("engines", "an object such as `{ \"node\": \"20.x\" }`")),
     }
 }

@@ -1,43 +1,72 @@
 //! The stages of a Node.js image, and the stack images they stand on.
 
+use super::commands::Include;
 use super::images;
 use super::install::{Install, Packages};
+use super::manager::Kind;
 use super::version::Node;
+use crate::languages::static_site::{self, Settings};
 use crate::plan::BuildPlan;
 use crate::recipe::{EnvScope, Mount, Sharing, Stage, Step};
 use crate::stack;
 
 const MODULES: &str = "/app/node_modules";
 
+/// What the last stage is.
+pub(super) enum Runs {
+    /// Node alone starts everything.
+    Node,
+    /// Some command needs the package manager.
+    Manager,
+    /// No program at all: these files.
+    Pages(Settings),
+}
+
 /// Writes the stages, and lists the images they stand on.
-pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, uses_npm: bool) {
+pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, runs: &Runs) {
     let base = stack::base();
     let run = images::run(&base, node);
-    let build = images::build(&run, node);
-    let (builder, runtime) = (build.reference(), run.reference());
-    let builds = install.packages != Packages::None || install.build.is_some();
-    let runtime = if uses_npm { builder.clone() } else { runtime };
+    let builds = images::build(&run, node, &install.manager);
+    let builder = builds.last().unwrap_or(&run).reference();
+    let with = Builder { install, image: builder, npm_major: major(&node.npm().version) };
     let mut stages = Vec::new();
     let mut app = Vec::new();
     if install.packages != Packages::None && install.needs_source.is_some() {
-        stages.push(all_in_one(install, &builder));
+        stages.push(with.all_in_one());
         app.push(copy_folder("build", "/app"));
     } else {
-        app.extend(install_stages(&mut stages, install, &builder));
+        app.extend(with.install_stages(&mut stages));
         app.push(match install.build {
             Some((name, _)) => {
-                stages.push(build_stage(name, install, &builder));
+                stages.push(with.build_stage(name));
                 copy_folder("build", "/app")
             }
             None => Step::CopySource,
         });
     }
+    let is_built = install.packages != Packages::None || install.build.is_some();
+    let (runtime, needs_builder) = match runs {
+        Runs::Node => (run.reference(), is_built),
+        Runs::Manager => (with.image.clone(), true),
+        Runs::Pages(settings) => {
+            let nginx = static_site::nginx(&base);
+            let reference = nginx.reference();
+            plan.add_stack([base.clone(), nginx]);
+            let folder = if settings.root.is_empty() { "/app".to_owned() } else { format!("/app/{}", settings.root) };
+            app = vec![copy_folder("build", &folder)];
+            (reference, true)
+        }
+    };
     stages.push(stage("app", &runtime, app));
     plan.stages = stages;
-    plan.stack = vec![base, run];
-    if builds || uses_npm {
-        plan.stack.push(build);
+    plan.add_stack([base, run]);
+    if needs_builder {
+        plan.add_stack(builds);
     }
+}
+
+fn major(version: &str) -> u64 {
+    version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default()
 }
 
 fn stage(name: &str, from: &str, steps: Vec<Step>) -> Stage {
@@ -48,54 +77,79 @@ fn copy_folder(stage: &str, path: &str) -> Step {
     Step::CopyFolder { stage: stage.to_owned(), path: path.to_owned() }
 }
 
-fn cache() -> Mount {
-    Mount::Cache { name: "npm".to_owned(), path: "/root/.npm".to_owned(), sharing: Sharing::Shared }
+/// What the stages that install and build have in common.
+struct Builder<'a> {
+    install: &'a Install,
+    /// The image to build in.
+    image: String,
+    npm_major: u64,
 }
 
-/// Adds the stages that install, and returns the step that takes the packages into the image.
-fn install_stages(stages: &mut Vec<Stage>, install: &Install, builder: &str) -> Option<Step> {
-    if install.packages == Packages::None {
-        return None;
-    }
-    let manifests = install.manifests.iter().map(|path| Mount::SourceFile { path: path.clone() });
-    let mounts: Vec<Mount> = manifests.chain([cache()]).collect();
-    let step = |command: String| Step::Run { command, mounts: mounts.clone(), env: EnvScope::Install };
-    // npm makes no folder when there is nothing to put into it, and the COPY would fail.
-    let all = format!("{} && mkdir -p {MODULES}", install.command());
-    stages.push(stage("dependencies", builder, vec![step(all)]));
-    match install.packages {
-        Packages::None | Packages::BuildOnly => None,
-        Packages::Production => Some(copy_folder("dependencies", MODULES)),
-        Packages::AllThenProduction => {
-            let prune = step(prune_command());
-            stages.push(stage("production", "dependencies", vec![prune]));
-            Some(copy_folder("production", MODULES))
+impl Builder<'_> {
+    /// Adds the stages that install, and returns the step that takes the packages into the image.
+    fn install_stages(&self, stages: &mut Vec<Stage>) -> Option<Step> {
+        if self.install.packages == Packages::None {
+            return None;
+        }
+        let manifests = self.install.manifests.iter().map(|path| Mount::SourceFile { path: path.clone() });
+        let mounts: Vec<Mount> = manifests.chain([self.cache()]).collect();
+        let step = |command: String| Step::Run { command, mounts: mounts.clone(), env: EnvScope::Install };
+        // npm makes no folder when there is nothing to put into it, and the COPY would fail.
+        let all = format!("{} && mkdir -p {MODULES}", self.install_command());
+        stages.push(stage("dependencies", &self.image, vec![step(all)]));
+        match self.install.packages {
+            Packages::None | Packages::BuildOnly => None,
+            Packages::Production => Some(copy_folder("dependencies", MODULES)),
+            Packages::AllThenProduction => match self.prune_command() {
+                Some(prune) => {
+                    stages.push(stage("production", "dependencies", vec![step(prune)]));
+                    Some(copy_folder("production", MODULES))
+                }
+                None => Some(copy_folder("dependencies", MODULES)),
+            },
         }
     }
-}
 
-fn prune_command() -> String {
-    "npm prune --omit=dev --no-save --ignore-scripts".to_owned()
-}
-
-/// The build script, with the packages mounted: what it writes is the app, what it reads is not.
-fn build_stage(script: &str, install: &Install, builder: &str) -> Stage {
-    let mounts = match install.packages {
-        Packages::None => Vec::new(),
-        Packages::Production | Packages::AllThenProduction | Packages::BuildOnly => {
-            vec![Mount::StageFolder { stage: "dependencies".to_owned(), path: MODULES.to_owned() }]
-        }
-    };
-    let run = Step::Run { command: format!("npm run {script}"), mounts, env: EnvScope::Everything };
-    stage("build", builder, vec![Step::CopySource, run])
-}
-
-fn all_in_one(install: &Install, builder: &str) -> Stage {
-    let mut commands = vec![install.command()];
-    commands.extend(install.build.iter().map(|(name, _)| format!("npm run {name}")));
-    if matches!(install.packages, Packages::AllThenProduction | Packages::BuildOnly) {
-        commands.push(prune_command());
+    /// The build script, with the packages mounted: what it writes is the app, what it reads is not.
+    fn build_stage(&self, script: &str) -> Stage {
+        let mounts = match self.install.packages {
+            Packages::None => Vec::new(),
+            Packages::Production | Packages::AllThenProduction | Packages::BuildOnly => {
+                vec![Mount::StageFolder { stage: "dependencies".to_owned(), path: MODULES.to_owned() }]
+            }
+        };
+        let run = Step::Run { command: self.install.manager.run(script), mounts, env: EnvScope::Everything };
+        stage("build", &self.image, vec![Step::CopySource, run])
     }
-    let run = Step::Run { command: commands.join(" && "), mounts: vec![cache()], env: EnvScope::Everything };
-    stage("build", builder, vec![Step::CopySource, run])
+
+    fn all_in_one(&self) -> Stage {
+        let mut commands = vec![self.install_command()];
+        commands.extend(self.install.build.iter().map(|(name, _)| self.install.manager.run(name)));
+        if matches!(self.install.packages, Packages::AllThenProduction | Packages::BuildOnly) {
+            commands.extend(self.prune_command());
+        }
+        let command = commands.join(" && ");
+        let run = Step::Run { command, mounts: vec![self.cache()], env: EnvScope::Everything };
+        stage("build", &self.image, vec![Step::CopySource, run])
+    }
+
+    fn cache(&self) -> Mount {
+        let facts = self.install.manager.kind.facts();
+        let name = self.install.manager.kind.tool().to_owned();
+        Mount::Cache { name, path: facts.cache.clone(), sharing: Sharing::Shared }
+    }
+
+    fn install_command(&self) -> String {
+        let include = match self.install.packages {
+            Packages::None | Packages::Production => Include::Production,
+            Packages::AllThenProduction | Packages::BuildOnly => Include::All,
+        };
+        self.install.manager.install(include, self.npm_major)
+    }
+
+    fn prune_command(&self) -> Option<String> {
+        // pnpm prunes one package, not those of a workspace.
+        let can = !(self.install.has_workspaces && self.install.manager.kind == Kind::Pnpm);
+        can.then(|| self.install.manager.prune(self.npm_major)).flatten()
+    }
 }

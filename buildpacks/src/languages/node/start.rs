@@ -1,18 +1,37 @@
 //! What starts a Node.js app when there is no Procfile, and scripts spelled out instead of started
-//! through npm: npm takes half a second, 60 MB and the signals.
+//! through npm or its like: npm takes half a second, 60 MB and the signals.
+
+use serde::Deserialize;
 
 use super::package::Package;
+use super::pages;
+use super::version::AVAILABLE;
 use crate::PlanError;
 use crate::tree::{SourceTree, has};
+
+/// A framework that brings its own server, as the table has it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Server {
+    package: String,
+    start: String,
+}
+
+/// The package managers, and how each runs a program of a package.
+const TOOLS: [&str; 8] = ["npm", "npx", "pnpm", "pnpx", "yarn", "yarnpkg", "bun", "bunx"];
 
 /// Scripts may run scripts; a ring of them must end somewhere.
 const SCRIPT_DEPTH_MAX: usize = 5;
 
 /// The web command of an app without a Procfile, and where it comes from.
 pub(super) fn web(tree: &dyn SourceTree, package: &Package) -> Result<(String, String), PlanError> {
-    if package.script("start").is_some() {
+    let start = package.script("start").filter(|script| !pages::is_for_the_desk(script, package));
+    if start.is_some() {
         let command = spell_out("npm start", package);
         return Ok((command, "scripts.start".to_owned()));
+    }
+    let builds = package.script("build").is_some();
+    if let Some(server) = AVAILABLE.servers.iter().find(|server| builds && package.asks_for(&server.package)) {
+        return Ok((server.start.clone(), format!("{} is in package.json", server.package)));
     }
     let main = package.main.as_deref().map(|main| main.trim_start_matches("./"));
     let files = ["server.js", "index.js"].into_iter().chain(main);
@@ -25,9 +44,14 @@ pub(super) fn web(tree: &dyn SourceTree, package: &Package) -> Result<(String, S
 fn fix(tree: &dyn SourceTree, package: &Package) -> String {
     let usual =
         "add \"scripts\": { \"start\": \"node server.js\" } to package.json, or a Procfile with `web: node server.js`";
+    if package.has_workspaces {
+        return format!(
+            "{usual}; in a workspace the root's `start` may start a member, such as \"npm start -w apps/web\""
+        );
+    }
     if package.script("build").is_some() {
         return format!(
-            "{usual}; an app that is only files after its build needs a program to serve them, for example `npm install serve` and `web: serve -s dist -l $PORT`"
+            "{usual}; an app that is only files after its build needs no server: commit a file named Staticfile with the line `root: dist`, the folder that the build writes"
         );
     }
     if has(tree, "index.html") {
@@ -42,7 +66,7 @@ fn fix(tree: &dyn SourceTree, package: &Package) -> String {
 pub(super) fn spell_out(command: &str, package: &Package) -> String {
     let mut line = command.trim().to_owned();
     for _ in 0..SCRIPT_DEPTH_MAX {
-        match script_named(&line).and_then(|name| whole_script(name, package)) {
+        match script_named(&line, package).and_then(|name| whole_script(name, package)) {
             Some(next) => line = next,
             None => break,
         }
@@ -50,23 +74,30 @@ pub(super) fn spell_out(command: &str, package: &Package) -> String {
     line
 }
 
-/// Whether a command line cannot do without npm.
-pub(super) fn needs_npm(command: &str) -> bool {
+/// Whether a command line cannot do without a package manager.
+pub(super) fn needs_manager(command: &str) -> bool {
     let mut words = command.split(|c: char| !(c.is_ascii_alphanumeric() || "-_./".contains(c)));
-    words.any(|word| word == "npm" || word == "npx") || command.contains("npm_")
+    words.any(|word| TOOLS.contains(&word)) || command.contains("npm_")
 }
 
-/// The script that `npm start` or `npm run NAME` runs; arguments are npm's business.
-fn script_named(command: &str) -> Option<&str> {
+/// Whether it is Bun that runs the program itself: `bun server.ts`.
+pub(super) fn runs_by_bun(command: &str) -> bool {
+    let mut words = command.split_whitespace().skip_while(|word| word.contains('='));
+    words.next() == Some("bun") && words.any(|word| word.contains('.') && !word.starts_with('-'))
+}
+
+/// The script that `npm start`, `pnpm run NAME` or `yarn NAME` runs; arguments are the manager's business.
+fn script_named<'a>(command: &'a str, package: &Package) -> Option<&'a str> {
     let words: Vec<&str> = command.split_whitespace().collect();
     match words.as_slice() {
-        ["npm", "start"] => Some("start"),
-        ["npm", "run" | "run-script", name] => Some(name),
+        ["npm" | "pnpm" | "yarn" | "bun", "start"] => Some("start"),
+        ["npm" | "pnpm" | "yarn" | "bun", "run" | "run-script", name] => Some(name),
+        ["pnpm" | "yarn", name] if package.script(name).is_some() => Some(name),
         _ => None,
     }
 }
 
-/// The script with its `pre` before it. A `post` script waits for the end of a server: npm alone can.
+/// The script with its `pre` before it. A `post` script waits for the end of a server: a manager alone can.
 fn whole_script(name: &str, package: &Package) -> Option<String> {
     let script = package.script(name)?;
     if script.contains("npm_") || package.script(&format!("post{name}")).is_some() {
@@ -96,14 +127,17 @@ mod tests {
         assert_eq!(spell_out("npm run tail", &package), "npm run tail");
         assert_eq!(spell_out("npm run absent", &package), "npm run absent");
         assert_eq!(spell_out("node x", &package), "node x");
+        assert_eq!(spell_out("yarn serve", &package), "./check && node x");
+        assert_eq!(spell_out("bun run x.ts", &package), "bun run x.ts");
     }
 
     #[test]
-    fn npm_is_needed_only_where_it_is_called() {
-        assert!(needs_npm("npm run a -- --b"));
-        assert!(needs_npm("a && npx b"));
-        assert!(needs_npm("echo $npm_package_version"));
-        assert!(!needs_npm("node npm.js"));
-        assert!(!needs_npm("./npm/run"));
+    fn a_manager_is_needed_only_where_it_is_called() {
+        assert!(needs_manager("npm run a -- --b"));
+        assert!(needs_manager("a && npx b"));
+        assert!(needs_manager("echo $npm_package_version"));
+        assert!(needs_manager("yarn workspace web start"));
+        assert!(!needs_manager("node npm.js"));
+        assert!(!needs_manager("./npm/run"));
     }
 }

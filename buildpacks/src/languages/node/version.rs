@@ -4,12 +4,14 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::package::Package;
+use super::manager::Managers;
+use super::pages::Framework;
+use super::start::Server;
 use crate::PlanError;
 use crate::language::{About, table};
 use crate::range::{Range, Version};
-use crate::text::excerpt;
-use crate::tree::{SourceTree, config_text};
+use crate::tree::SourceTree;
+use crate::versions::{self, Request};
 
 /// What there is; see the table for where the figures come from.
 pub(super) static AVAILABLE: LazyLock<Available> = LazyLock::new(|| table(include_str!("../node.toml")));
@@ -17,15 +19,27 @@ pub(super) static AVAILABLE: LazyLock<Available> = LazyLock::new(|| table(includ
 #[derive(Debug, Deserialize)]
 pub(super) struct Available {
     pub(super) language: About,
-    pub(super) npm: Tarball,
+    pub(super) managers: Managers,
+    pub(super) servers: Vec<Server>,
+    pub(super) pages: Vec<Framework>,
+    npm: Vec<Npm>,
     debian: DebianNode,
     registry: Vec<RegistryNode>,
+    registry_all: AllVersions,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Tarball {
+pub(super) struct Npm {
+    /// The first node that it runs on.
+    node_major: u64,
     pub(super) version: String,
     pub(super) sha512: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct AllVersions {
+    /// Between spaces, oldest first.
+    versions: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +60,8 @@ pub(super) struct RegistryNode {
 pub(super) enum Node {
     Debian(&'static DebianNode),
     Registry(&'static RegistryNode),
+    /// One whose hash is not in the table.
+    Unpinned(&'static str),
 }
 
 impl Node {
@@ -53,6 +69,7 @@ impl Node {
         match self {
             Self::Debian(node) => &node.version,
             Self::Registry(node) => &node.version,
+            Self::Unpinned(version) => version,
         }
     }
 
@@ -60,25 +77,23 @@ impl Node {
         Version::parse(self.version()).map_or(0, Version::major)
     }
 
+    /// The npm that goes with it.
+    pub(super) fn npm(self) -> &'static Npm {
+        let runs = |npm: &&Npm| npm.node_major <= self.major();
+        AVAILABLE.npm.iter().find(runs).expect("the table's last npm runs on every node")
+    }
+
     fn origin(self) -> &'static str {
         match self {
             Self::Debian(_) => "Debian's nodejs",
-            Self::Registry(_) => "the npm registry's node",
+            Self::Registry(_) | Self::Unpinned(_) => "the npm registry's node",
         }
     }
 }
 
-/// A request, and the file it stands in.
-struct Request {
-    text: String,
-    file: &'static str,
-    /// How the note calls it.
-    place: &'static str,
-}
-
 /// The Node.js to build and run with, and a sentence on why.
-pub(super) fn choose(tree: &dyn SourceTree, package: &Package) -> Result<(Node, String), PlanError> {
-    let Some(request) = find_request(tree, package)? else {
+pub(super) fn choose(tree: &dyn SourceTree) -> Result<(Node, String), PlanError> {
+    let Some(request) = versions::find(tree, &AVAILABLE.language.versions)? else {
         let chosen = Node::Debian(&AVAILABLE.debian);
         let why = format!("node {} ({}; package.json has no engines.node)", chosen.version(), chosen.origin());
         return Ok((chosen, why));
@@ -88,31 +103,19 @@ pub(super) fn choose(tree: &dyn SourceTree, package: &Package) -> Result<(Node, 
     let debian = std::iter::once(Node::Debian(&AVAILABLE.debian));
     // The table lists the oldest first.
     let registry = AVAILABLE.registry.iter().rev().map(Node::Registry);
-    let chosen = debian.chain(registry).find(satisfies).ok_or_else(|| unavailable(&request))?;
+    let all = AVAILABLE.registry_all.versions.split_whitespace().rev().map(Node::Unpinned);
+    let chosen = debian.chain(registry).chain(all).find(satisfies).ok_or_else(|| unavailable(&request))?;
     let why =
         format!("node {} ({} satisfies {} \"{}\")", chosen.version(), chosen.origin(), request.place, request.text);
     Ok((chosen, why))
-}
-
-/// engines.node, then .nvmrc, then .node-version: the first that says something.
-fn find_request(tree: &dyn SourceTree, package: &Package) -> Result<Option<Request>, PlanError> {
-    if let Some(text) = &package.node_range {
-        return Ok(Some(Request { text: text.trim().to_owned(), file: "package.json", place: "engines.node" }));
-    }
-    for file in [".nvmrc", ".node-version"] {
-        let text = config_text(tree, file)?.unwrap_or_default();
-        let mut lines = text.lines().map(str::trim);
-        if let Some(line) = lines.find(|line| !line.is_empty() && !line.starts_with('#')) {
-            return Ok(Some(Request { text: line.to_owned(), file, place: file }));
-        }
-    }
-    Ok(None)
 }
 
 /// Ranges, and the names nvm and Heroku know beside them.
 fn range_of(text: &str) -> Option<Range> {
     match text.to_ascii_lowercase().as_str() {
         "node" | "stable" | "latest" | "current" | "lts" | "lts/*" => Range::parse("*"),
+        "lts/fermium" => Range::parse("14"),
+        "lts/gallium" => Range::parse("16"),
         "lts/hydrogen" => Range::parse("18"),
         "lts/iron" => Range::parse("20"),
         "lts/jod" => Range::parse("22"),
@@ -122,22 +125,24 @@ fn range_of(text: &str) -> Option<Range> {
 }
 
 fn unavailable(request: &Request) -> PlanError {
-    let mut versions: Vec<&str> = AVAILABLE.registry.iter().map(|node| node.version.as_str()).collect();
-    versions.push(&AVAILABLE.debian.version);
-    versions.sort_by_key(|version| Version::parse(version));
-    let last = versions.pop().unwrap_or_default();
-    // The same major version as was asked for, when there is one.
+    let majors: Vec<u64> = AVAILABLE
+        .registry_all
+        .versions
+        .split_whitespace()
+        .filter_map(|version| Version::parse(version).map(Version::major))
+        .collect();
+    let newest = majors.last().copied().unwrap_or_default();
     let asked: String =
         request.text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    let is_asked = |version: &&str| version.split('.').next() == Some(asked.as_str());
-    let near = versions.iter().copied().chain([last]).find(is_asked);
-    let major = near.unwrap_or(&AVAILABLE.debian.version).split('.').next().unwrap_or_default();
-    PlanError::NodeVersion {
-        request: excerpt(&request.text),
-        file: request.file,
-        available: format!("{} and {last}", versions.join(", ")),
-        suggestion: format!("{major}.x"),
-    }
+    let is_known = asked.parse().is_ok_and(|major| majors.contains(&major));
+    let fix = if is_known {
+        format!("and no version of node is in that range: write \"{asked}.x\"")
+    } else {
+        let debian = &AVAILABLE.debian.version;
+        let major = debian.split('.').next().unwrap_or(debian);
+        format!("and there is no such version of node (the newest is {newest}): write \"{major}.x\", or remove it")
+    };
+    request.refused("node", fix)
 }
 
 #[cfg(test)]
@@ -146,7 +151,8 @@ mod tests {
 
     #[test]
     fn the_embedded_table_is_whole() {
-        let hashes = AVAILABLE.registry.iter().flat_map(|node| [&node.x64, &node.arm64]).chain([&AVAILABLE.npm.sha512]);
+        let npm = AVAILABLE.npm.iter().map(|npm| &npm.sha512);
+        let hashes = AVAILABLE.registry.iter().flat_map(|node| [&node.x64, &node.arm64]).chain(npm);
         for hash in hashes {
             assert_eq!(hash.len(), 128);
             assert!(hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -155,5 +161,10 @@ mod tests {
             AVAILABLE.registry.iter().map(|node| Version::parse(&node.version).unwrap()).collect();
         assert!(versions.is_sorted());
         assert!(Version::parse(&AVAILABLE.debian.version).is_some());
+        let all: Vec<&str> = AVAILABLE.registry_all.versions.split_whitespace().collect();
+        let parsed: Vec<Version> = all.iter().map(|version| Version::parse(version).unwrap()).collect();
+        assert!(parsed.is_sorted() && parsed.len() > 600);
+        assert!(AVAILABLE.npm.iter().map(|npm| npm.node_major).is_sorted_by(|a, b| a > b));
+        assert_eq!(AVAILABLE.npm.last().map(|npm| npm.node_major), Some(0));
     }
 }
