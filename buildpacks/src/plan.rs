@@ -8,6 +8,7 @@ use crate::app_json::CronEntry;
 use crate::detect::{Detection, detect};
 use crate::ignore::IgnoreRules;
 use crate::language::{App, Language};
+use crate::languages::node;
 use crate::procfile::{self, Procfile};
 use crate::recipe::{EnvScope, Stage, Step};
 use crate::stack::StackImage;
@@ -142,6 +143,16 @@ impl BuildPlan {
         self.scopes().any(|scope| scope == EnvScope::Everything)
     }
 
+    fn steers_installer(&self, name: &str) -> bool {
+        let upper = name.to_ascii_uppercase();
+        let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
+        // Node.js may build the assets of any.
+        let with_assets = self.stages.iter().any(|stage| stage.name == "assets").then_some(Language::Node);
+        let languages = [self.language].into_iter().chain(with_assets);
+        let mut prefixes = languages.flat_map(|language| &language.rules().about().env_prefixes);
+        prefixes.any(|prefix| upper.starts_with(prefix.as_str())) || proxies.contains(&upper.as_str())
+    }
+
     /// Narrows what the installers may see to what there is, and sums up what the build reads.
     fn settle_env(&mut self, env: &BuildEnv) {
         let given = |name: &&String| is_given(name);
@@ -150,7 +161,7 @@ impl BuildPlan {
             self.install_env = env
                 .keys()
                 .filter(given)
-                .filter(|name| steers_installer(name, self.language) || named.contains(name))
+                .filter(|name| self.steers_installer(name) || named.contains(name))
                 .cloned()
                 .collect();
         } else {
@@ -187,7 +198,10 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
     plan.release_command = release.map(command::executable);
     plan.warnings.extend(app_json.warning());
     plan.cron = app_json.cron;
-    warn_of_the_rest(&mut plan, &detections, procfile.as_ref());
+    add_the_rest(&mut plan, &detections, tree)?;
+    if procfile.is_some() && !plan.processes.contains_key("web") {
+        plan.warnings.push("Procfile has no `web` line: nothing will answer requests until one is added".to_owned());
+    }
     plan.warnings.extend(hints::misspelt(tree));
     plan.settle_env(env);
     for line in plan.notes.iter_mut().chain(&mut plan.warnings) {
@@ -196,24 +210,26 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
     Ok(plan)
 }
 
-/// What the tree holds beside the chosen language, where that is likely to surprise.
-fn warn_of_the_rest(plan: &mut BuildPlan, detections: &[Detection], procfile: Option<&Procfile>) {
+/// What the tree holds beside the chosen language: assets that Node.js builds, else what is likely to surprise.
+fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], tree: &dyn SourceTree) -> Result<(), PlanError> {
     let installs = |language| !matches!(language, Language::Dockerfile | Language::Static | Language::Shell);
-    if let [chosen, rest @ ..] = detections
-        && installs(chosen.language)
-    {
-        for other in rest.iter().filter(|other| installs(other.language)) {
-            let shown = |found: &Detection| format!("{} ({})", found.language.name(), found.because.join(", "));
-            plan.warnings.push(format!(
-                "built as {}; {} is not installed: this version builds one language, add a Dockerfile to build both",
-                shown(chosen),
-                shown(other)
-            ));
+    let [chosen, rest @ ..] = detections else { return Ok(()) };
+    if !installs(chosen.language) {
+        return Ok(());
+    }
+    for other in rest.iter().filter(|other| installs(other.language)) {
+        if other.language == Language::Node && node::build_assets(plan, tree)? {
+            continue;
         }
+        let shown = |found: &Detection| format!("{} ({})", found.language.name(), found.because.join(", "));
+        let way_out = if other.language == Language::Node {
+            "give package.json a `build` script if it makes what the app serves"
+        } else {
+            "this version builds one language, add a Dockerfile to build both"
+        };
+        plan.warnings.push(format!("built as {}; {} is not installed: {way_out}", shown(chosen), shown(other)));
     }
-    if procfile.is_some() && !plan.processes.contains_key("web") {
-        plan.warnings.push("Procfile has no `web` line: nothing will answer requests until one is added".to_owned());
-    }
+    Ok(())
 }
 
 /// Values that could only break a build step: they belong to the instance's world, not to the builder's.
@@ -222,11 +238,4 @@ fn is_given(name: &str) -> bool {
     !ours.contains(&name)
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-fn steers_installer(name: &str, language: Language) -> bool {
-    let upper = name.to_ascii_uppercase();
-    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
-    let prefixes = &language.rules().about().env_prefixes;
-    prefixes.iter().any(|prefix| upper.starts_with(prefix.as_str())) || proxies.contains(&upper.as_str())
 }

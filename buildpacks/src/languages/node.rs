@@ -55,6 +55,21 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     Ok(plan)
 }
 
+/// Builds the assets of an app in another language, when package.json has a `build` script for them.
+pub(crate) fn build_assets(plan: &mut BuildPlan, tree: &dyn SourceTree) -> Result<bool, PlanError> {
+    let text = config_text(tree, "package.json")?.unwrap_or_default();
+    let package = Package::parse(&text)?;
+    if package.script("build").is_none() {
+        return Ok(false);
+    }
+    let (node, note) = version::choose(tree)?;
+    let install = Install::decide(tree, &package, plan)?;
+    let Some((script, _)) = install.build else { return Ok(false) };
+    plan.notes.push(format!("assets: {note}, {}, {}", install.summary(), install.manager.run(script)));
+    stages::lay_out_assets(plan, &install, node, script);
+    Ok(true)
+}
+
 /// Whether the app could be started without a Procfile.
 pub(crate) fn looks_startable(tree: &dyn SourceTree) -> bool {
     let text = tree.read("package.json").unwrap_or_default();

@@ -116,7 +116,7 @@ fn as_registry_says(version: &str) -> Vec<String> {
         format!(
             "/usr/lib/apt/apt-helper -o Acquire::https::CAInfo=$ca download-file https://registry.npmjs.org/node-linux-$arch/{version} /tmp/node.json"
         ),
-        "hash=$(grep -o '\"integrity\":\"sha512-[^\"]*' /tmp/node.json | cut -d- -f2 | base64 -d | od -An -v -tx1 | tr -d ' \\n')".to_owned(),
+        "hash=$(grep -o '\"integrity\": *\"sha512-[^\"]*' /tmp/node.json | cut -d- -f2 | base64 -d | od -An -v -tx1 | tr -d ' \\n')".to_owned(),
         "test ${#hash} = 128".to_owned(),
         "rm /tmp/node.json".to_owned(),
     ]

@@ -62,7 +62,7 @@ impl Install {
                 plan.install_env.extend(named_vars(&settings));
             }
         }
-        plan.needs.clone_from(&install.manifests);
+        plan.needs.extend(install.manifests.iter().cloned());
         if install.packages != Packages::None {
             install.warn(tree, package, plan);
         }

@@ -12,6 +12,16 @@ use crate::stack;
 
 const MODULES: &str = "/app/node_modules";
 
+/// What the stages that install and build are called.
+#[derive(Clone, Copy)]
+struct Names {
+    packages: &'static str,
+    build: &'static str,
+}
+
+const APP: Names = Names { packages: "dependencies", build: "build" };
+const ASSETS: Names = Names { packages: "node-packages", build: "assets" };
+
 /// What the last stage is.
 pub(super) enum Runs {
     /// Node alone starts everything.
@@ -28,18 +38,18 @@ pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, runs:
     let run = images::run(&base, node);
     let builds = images::build(&run, node, &install.manager);
     let builder = builds.last().unwrap_or(&run).reference();
-    let with = Builder { install, image: builder, npm_major: major(&node.npm().version) };
+    let with = Builder { install, image: builder, npm_major: major(&node.npm().version), names: APP };
     let mut stages = Vec::new();
     let mut app = Vec::new();
     if install.packages != Packages::None && install.needs_source.is_some() {
         stages.push(with.all_in_one());
-        app.push(copy_folder("build", "/app"));
+        app.push(copy_folder(APP.build, "/app"));
     } else {
         app.extend(with.install_stages(&mut stages));
         app.push(match install.build {
             Some((name, _)) => {
                 stages.push(with.build_stage(name));
-                copy_folder("build", "/app")
+                copy_folder(APP.build, "/app")
             }
             None => Step::CopySource,
         });
@@ -53,7 +63,7 @@ pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, runs:
             let reference = nginx.reference();
             plan.add_stack([base.clone(), nginx]);
             let folder = if settings.root.is_empty() { "/app".to_owned() } else { format!("/app/{}", settings.root) };
-            app = vec![copy_folder("build", &folder)];
+            app = vec![copy_folder(APP.build, &folder)];
             (reference, true)
         }
     };
@@ -63,6 +73,32 @@ pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, runs:
     if needs_builder {
         plan.add_stack(builds);
     }
+}
+
+/// Puts the build of another language's assets first: what that language takes from the tree, it takes from there.
+pub(super) fn lay_out_assets(plan: &mut BuildPlan, install: &Install, node: Node, script: &str) {
+    let base = stack::base();
+    let run = images::run(&base, node);
+    let builds = images::build(&run, node, &install.manager);
+    let image = builds.last().unwrap_or(&run).reference();
+    let with = Builder { install, image, npm_major: major(&node.npm().version), names: ASSETS };
+    let mut stages = Vec::new();
+    if install.packages != Packages::None && install.needs_source.is_some() {
+        stages.push(with.all_in_one());
+    } else {
+        if install.packages != Packages::None {
+            stages.push(with.packages_stage());
+        }
+        stages.push(with.build_stage(script));
+    }
+    let steps = plan.stages.iter_mut().flat_map(|stage| &mut stage.steps);
+    for step in steps.filter(|step| **step == Step::CopySource) {
+        *step = copy_folder(ASSETS.build, "/app");
+    }
+    stages.append(&mut plan.stages);
+    plan.stages = stages;
+    plan.add_stack([base, run]);
+    plan.add_stack(builds);
 }
 
 fn major(version: &str) -> u64 {
@@ -83,6 +119,7 @@ struct Builder<'a> {
     /// The image to build in.
     image: String,
     npm_major: u64,
+    names: Names,
 }
 
 impl Builder<'_> {
@@ -91,23 +128,30 @@ impl Builder<'_> {
         if self.install.packages == Packages::None {
             return None;
         }
-        let manifests = self.install.manifests.iter().map(|path| Mount::SourceFile { path: path.clone() });
-        let mounts: Vec<Mount> = manifests.chain([self.cache()]).collect();
-        let step = |command: String| Step::Run { command, mounts: mounts.clone(), env: EnvScope::Install };
-        // npm makes no folder when there is nothing to put into it, and the COPY would fail.
-        let all = format!("{} && mkdir -p {MODULES}", self.install_command());
-        stages.push(stage("dependencies", &self.image, vec![step(all)]));
+        stages.push(self.packages_stage());
         match self.install.packages {
             Packages::None | Packages::BuildOnly => None,
-            Packages::Production => Some(copy_folder("dependencies", MODULES)),
+            Packages::Production => Some(copy_folder(self.names.packages, MODULES)),
             Packages::AllThenProduction => match self.prune_command() {
                 Some(prune) => {
-                    stages.push(stage("production", "dependencies", vec![step(prune)]));
+                    stages.push(stage("production", self.names.packages, vec![self.by_manifests(prune)]));
                     Some(copy_folder("production", MODULES))
                 }
-                None => Some(copy_folder("dependencies", MODULES)),
+                None => Some(copy_folder(self.names.packages, MODULES)),
             },
         }
+    }
+
+    fn packages_stage(&self) -> Stage {
+        // npm makes no folder when there is nothing to put into it, and the COPY would fail.
+        let all = format!("{} && mkdir -p {MODULES}", self.install_command());
+        stage(self.names.packages, &self.image, vec![self.by_manifests(all)])
+    }
+
+    /// A step that sees the manifests alone, so that a change of the code does not run it again.
+    fn by_manifests(&self, command: String) -> Step {
+        let manifests = self.install.manifests.iter().map(|path| Mount::SourceFile { path: path.clone() });
+        Step::Run { command, mounts: manifests.chain([self.cache()]).collect(), env: EnvScope::Install }
     }
 
     /// The build script, with the packages mounted: what it writes is the app, what it reads is not.
@@ -115,11 +159,11 @@ impl Builder<'_> {
         let mounts = match self.install.packages {
             Packages::None => Vec::new(),
             Packages::Production | Packages::AllThenProduction | Packages::BuildOnly => {
-                vec![Mount::StageFolder { stage: "dependencies".to_owned(), path: MODULES.to_owned() }]
+                vec![Mount::StageFolder { stage: self.names.packages.to_owned(), path: MODULES.to_owned() }]
             }
         };
         let run = Step::Run { command: self.install.manager.run(script), mounts, env: EnvScope::Everything };
-        stage("build", &self.image, vec![Step::CopySource, run])
+        stage(self.names.build, &self.image, vec![Step::CopySource, run])
     }
 
     fn all_in_one(&self) -> Stage {
@@ -130,7 +174,7 @@ impl Builder<'_> {
         }
         let command = commands.join(" && ");
         let run = Step::Run { command, mounts: vec![self.cache()], env: EnvScope::Everything };
-        stage("build", &self.image, vec![Step::CopySource, run])
+        stage(self.names.build, &self.image, vec![Step::CopySource, run])
     }
 
     fn cache(&self) -> Mount {
