@@ -43,16 +43,6 @@ pub enum PlanError {
     #[error("package.json: {field} must be {wanted}")]
     PackageField { field: String, wanted: &'static str },
 
-    #[error(
-        "{file} asks for Python \"{request}\", and this version has Python {available} only: write \"{suggestion}\" or remove {file}; for another Python add a Dockerfile"
-    )]
-    PythonVersion { request: String, file: &'static str, available: String, suggestion: String },
-
-    #[error(
-        "{file} is here without requirements.txt, and this version installs from requirements.txt only: run `{export}` and commit it"
-    )]
-    PythonManager { file: &'static str, export: &'static str },
-
     #[error("{file} line {line}: {included} is not in the commit: add it (`git add {included}`) or remove the line")]
     RequirementsInclude { file: String, line: usize, included: String },
 

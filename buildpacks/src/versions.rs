@@ -63,25 +63,28 @@ impl Request {
     }
 }
 
+/// What a reader found: the version, its line, and the key that it stands behind where there are keys.
+struct Found {
+    version: String,
+    line: usize,
+    key: Option<String>,
+}
+
 /// The first request, in the order of the places.
 pub(crate) fn find(tree: &dyn SourceTree, places: &[Place]) -> Result<Option<Request>, PlanError> {
     for place in places {
         let Some(text) = config_text(tree, &place.file)? else { continue };
         let found = match place.read {
             Reader::Line => first_line(&text),
-            Reader::Word => place.keys.iter().find_map(|key| after_word(&text, key)),
-            Reader::ToolVersions => place.keys.iter().find_map(|key| after_word(&text, key)),
+            Reader::Word | Reader::ToolVersions => place.keys.iter().find_map(|key| after_word(&text, key)),
             Reader::Mise => in_mise(place, &text)?,
             Reader::LineOrToml if !text.contains('[') => first_line(&text),
             Reader::Toml | Reader::LineOrToml => in_toml(place, &text)?,
             Reader::Json => in_json(place, &text),
         };
-        let Some((version, line)) = found.filter(|(version, _)| !version.is_empty()) else { continue };
-        let name = match place.read {
-            Reader::Toml | Reader::Json => place.keys.first().unwrap_or(&place.file),
-            Reader::Line | Reader::LineOrToml | Reader::Word | Reader::ToolVersions | Reader::Mise => &place.file,
-        };
-        return Ok(Some(Request { text: version, file: place.file.clone(), line, place: name.clone() }));
+        let Some(found) = found.filter(|found| !found.version.is_empty()) else { continue };
+        let name = found.key.unwrap_or_else(|| place.file.clone());
+        return Ok(Some(Request { text: found.version, file: place.file.clone(), line: found.line, place: name }));
     }
     Ok(None)
 }
@@ -96,13 +99,13 @@ pub(crate) fn parse_toml(file: &str, text: &str) -> Result<toml::Table, PlanErro
     })
 }
 
-fn first_line(text: &str) -> Option<(String, usize)> {
+fn first_line(text: &str) -> Option<Found> {
     let mut lines = text.lines().enumerate().map(|(at, line)| (line.trim(), at + 1));
     let (line, number) = lines.find(|(line, _)| !line.is_empty() && !line.starts_with('#'))?;
-    Some((line.to_owned(), number))
+    Some(Found { version: line.to_owned(), line: number, key: None })
 }
 
-fn after_word(text: &str, word: &str) -> Option<(String, usize)> {
+fn after_word(text: &str, word: &str) -> Option<Found> {
     text.lines().enumerate().find_map(|(at, line)| {
         let rest = line.trim().strip_prefix(word)?;
         if !rest.starts_with([' ', '\t', '=', ':', '(']) {
@@ -115,12 +118,12 @@ fn after_word(text: &str, word: &str) -> Option<(String, usize)> {
             None => "",
         };
         // Another word with a value of its own, such as Gemfile's `ruby file: ".ruby-version"`.
-        (!version.ends_with(':')).then(|| (version.trim().to_owned(), at + 1))
+        (!version.ends_with(':')).then(|| Found { version: version.trim().to_owned(), line: at + 1, key: None })
     })
 }
 
 /// `node = "22"`, a list of which the first is the default, or a table with the version among other settings.
-fn in_mise(place: &Place, text: &str) -> Result<Option<(String, usize)>, PlanError> {
+fn in_mise(place: &Place, text: &str) -> Result<Option<Found>, PlanError> {
     let table = parse_toml(&place.file, text)?;
     let Some(Toml::Table(tools)) = table.get("tools") else { return Ok(None) };
     Ok(place.keys.iter().find_map(|key| {
@@ -129,7 +132,7 @@ fn in_mise(place: &Place, text: &str) -> Result<Option<(String, usize)>, PlanErr
             one => mise_version(one)?,
         };
         let version = version.strip_prefix("prefix:").unwrap_or(&version).to_owned();
-        Some((version, line_of(text, &[key])))
+        Some(Found { version, line: line_of(text, &[key]), key: None })
     }))
 }
 
@@ -143,22 +146,24 @@ fn mise_version(value: &Toml) -> Option<String> {
     }
 }
 
-fn in_toml(place: &Place, text: &str) -> Result<Option<(String, usize)>, PlanError> {
+fn in_toml(place: &Place, text: &str) -> Result<Option<Found>, PlanError> {
     let table = Toml::Table(parse_toml(&place.file, text)?);
     Ok(place.keys.iter().find_map(|key| {
         let parts: Vec<&str> = key.split('.').collect();
         let value = parts.iter().try_fold(&table, |value, part| value.get(part))?;
-        Some((value.as_str()?.trim().to_owned(), line_of(text, &parts)))
+        let version = value.as_str()?.trim().to_owned();
+        Some(Found { version, line: line_of(text, &parts), key: Some(key.clone()) })
     }))
 }
 
 /// What is no JSON is its language's to refuse.
-fn in_json(place: &Place, text: &str) -> Option<(String, usize)> {
+fn in_json(place: &Place, text: &str) -> Option<Found> {
     let json: Json = serde_json::from_str(text).ok()?;
     place.keys.iter().find_map(|key| {
         let parts: Vec<&str> = key.split('.').collect();
         let value = parts.iter().try_fold(&json, |value, part| value.get(part))?;
-        Some((value.as_str()?.trim().to_owned(), line_of(text, &parts)))
+        let version = value.as_str()?.trim().to_owned();
+        Some(Found { version, line: line_of(text, &parts), key: Some(key.clone()) })
     })
 }
 

@@ -1,7 +1,8 @@
 //! requirements.txt: not to install it, but to know which files it reads and what it asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::manager::names_of;
 use crate::PlanError;
 use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text};
@@ -15,8 +16,8 @@ const FILES_MAX: usize = 50;
 pub(super) struct Requirements {
     /// Every file that pip reads, requirements.txt first.
     pub(super) files: Vec<String>,
-    /// Normalised project names, and the line each stands on.
-    projects: BTreeMap<String, usize>,
+    /// Normalised project names.
+    projects: BTreeSet<String>,
     /// A line installs a folder of the app itself.
     pub(super) needs_source: bool,
     /// The variables that lines name: `${TOKEN}`.
@@ -37,8 +38,8 @@ impl Requirements {
         Ok(found)
     }
 
-    pub(super) fn asks_for(&self, project: &str) -> bool {
-        self.projects.contains_key(project)
+    pub(super) fn projects(&self) -> impl Iterator<Item = &str> {
+        self.projects.iter().map(String::as_str)
     }
 
     /// Nothing to install at all.
@@ -58,7 +59,7 @@ impl Requirements {
         if is_local(line) {
             self.needs_source = true;
         } else if !line.starts_with('-') {
-            self.projects.entry(project_name(line)).or_insert(number);
+            self.projects.extend(names_of(line));
         }
         Ok(())
     }
@@ -108,7 +109,7 @@ fn is_local(line: &str) -> bool {
 }
 
 /// `Flask[async]>=3` is `flask`, as PEP 503 has it.
-fn project_name(line: &str) -> String {
+pub(super) fn project_name(line: &str) -> String {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let end = line.find(|c| !is_name(c)).unwrap_or(line.len());
     line[..end].to_ascii_lowercase().replace(['_', '.'], "-")
@@ -155,7 +156,7 @@ mod tests {
         let found = Requirements::read(&tree).unwrap();
         assert_eq!(found.files, [REQUIREMENTS, "more/base.txt", "constraints.txt"]);
         for project in ["flask", "gunicorn", "my-pkg-x"] {
-            assert!(found.asks_for(project), "{project}");
+            assert!(found.projects().any(|other| other == project), "{project}");
         }
         assert!(!found.needs_source);
         assert!(found.named_vars.contains("PIP_TOKEN"));

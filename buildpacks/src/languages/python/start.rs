@@ -1,11 +1,17 @@
-//! Finds the app object, so that a Flask app needs no Procfile.
+//! Finds the app object, so that a Flask app needs no Procfile; where there is none, the script to run.
 
-use super::requirements::Requirements;
+use super::manager::Install;
 use crate::PlanError;
 use crate::tree::SourceTree;
 
 /// Where the object usually stands, best first; then the packages of the root.
 const FILES: &[&str] = &["wsgi.py", "app.py", "main.py", "application.py", "server.py", "run.py", "asgi.py"];
+
+/// Scripts that are run as they are where there is no app object.
+const SCRIPTS: &[&str] = &["main.py", "app.py", "server.py", "run.py", "bot.py"];
+
+/// Frameworks whose app some server has to run: a script of theirs that was not understood is not run by chance.
+const FRAMEWORKS: &[&str] = &["flask", "django", "fastapi", "starlette", "quart", "bottle"];
 
 /// Source files longer than this are not looked into.
 const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
@@ -28,29 +34,97 @@ struct AppObject {
 }
 
 /// The web command of an app without a Procfile, and where it comes from.
-pub(super) fn web(tree: &dyn SourceTree, requirements: &Requirements) -> Result<(String, String), PlanError> {
-    let Some(object) = find(tree) else {
-        return Err(PlanError::NoStartCommand {
-            fix: "no app object such as `app = Flask(__name__)` was found in app.py, main.py, wsgi.py and the like: add a Procfile with a line such as `web: gunicorn --bind 0.0.0.0:$PORT module:app`".to_owned(),
-        });
-    };
-    let target = format!("{}:{}", module(&object.file), object.name);
-    let (server, command) = match object.interface {
-        Interface::Wsgi => ("gunicorn", format!("gunicorn --bind 0.0.0.0:$PORT {target}")),
-        Interface::Asgi => ("uvicorn", format!("uvicorn --host 0.0.0.0 --port $PORT {target}")),
-    };
-    if !requirements.asks_for(server) {
-        return Err(PlanError::NoStartCommand {
-            fix: format!(
-                "{} holds the app object `{}`, and requirements.txt has no server for it: add a line `{server}` to requirements.txt, or a Procfile with a `web:` line",
-                object.file, object.name
-            ),
-        });
+pub(super) fn web(tree: &dyn SourceTree, install: &Install) -> Result<(String, String), PlanError> {
+    if install.asks_for("streamlit")
+        && let Some(script) = script(tree).filter(|path| reads(tree, path).contains("streamlit"))
+    {
+        let line =
+            format!("streamlit run {script} --server.address 0.0.0.0 --server.port $PORT --server.headless true");
+        return Ok((line, format!("{script} is Streamlit's")));
     }
-    Ok((command, format!("`{}` in {}", object.name, object.file)))
+    let mut first = None;
+    for object in objects(tree) {
+        if let Some(command) = server_command(&object, install) {
+            return Ok((command, format!("`{}` in {}", object.name, object.file)));
+        }
+        // Of Django's two, the one that most are served by.
+        if first.as_ref().is_none_or(|one: &AppObject| one.interface == Interface::Asgi) {
+            first = Some(object);
+        }
+    }
+    match first {
+        Some(object) => Err(no_server(&object, install)),
+        None => without_object(tree, install),
+    }
 }
 
-fn find(tree: &dyn SourceTree) -> Option<AppObject> {
+/// The command of the first server that the app installs.
+fn server_command(object: &AppObject, install: &Install) -> Option<String> {
+    let target = format!("{}:{}", module(&object.file), object.name);
+    let target = if object.name.contains('(') { format!("'{target}'") } else { target };
+    let servers: &[(&str, &str)] = match object.interface {
+        Interface::Wsgi => {
+            &[("gunicorn", "gunicorn --bind 0.0.0.0:$PORT"), ("waitress", "waitress-serve --listen=0.0.0.0:$PORT")]
+        }
+        Interface::Asgi => &[
+            ("uvicorn", "uvicorn --host 0.0.0.0 --port $PORT"),
+            ("hypercorn", "hypercorn --bind 0.0.0.0:$PORT"),
+            ("daphne", "daphne -b 0.0.0.0 -p $PORT"),
+        ],
+    };
+    let (_, line) = servers.iter().find(|(server, _)| install.asks_for(server))?;
+    Some(format!("{line} {target}"))
+}
+
+/// The script at the root that an app of one file has.
+pub(super) fn script(tree: &dyn SourceTree) -> Option<&'static str> {
+    SCRIPTS.iter().copied().find(|script| crate::tree::has(tree, script))
+}
+
+fn no_server(object: &AppObject, install: &Install) -> PlanError {
+    let server = match object.interface {
+        Interface::Wsgi => "gunicorn",
+        Interface::Asgi => "uvicorn",
+    };
+    let file = install.file;
+    let add = match file {
+        "requirements.txt" | "setup.py" | "the app" => format!("add a line `{server}` to requirements.txt"),
+        "Pipfile" | "Pipfile.lock" => format!("run `pipenv install {server}` and commit"),
+        "poetry.lock" => format!("run `poetry add {server}` and commit"),
+        "pdm.lock" => format!("run `pdm add {server}` and commit"),
+        _uv => format!("run `uv add {server}` and commit"),
+    };
+    PlanError::NoStartCommand {
+        fix: format!(
+            "{} holds the app object `{}`, and {file} has no server for it: {add}, or a Procfile with a `web:` line",
+            object.file, object.name
+        ),
+    }
+}
+
+fn without_object(tree: &dyn SourceTree, install: &Install) -> Result<(String, String), PlanError> {
+    let is_served = FRAMEWORKS.iter().any(|framework| install.asks_for(framework));
+    if let Some(script) = script(tree).filter(|script| !is_served || serves_itself(&reads(tree, script))) {
+        return Ok((format!("python {script}"), format!("{script} is here")));
+    }
+    Err(PlanError::NoStartCommand {
+        fix: "no app object such as `app = Flask(__name__)` was found in app.py, main.py, wsgi.py and the like: add a Procfile with a line such as `web: gunicorn --bind 0.0.0.0:$PORT module:app`".to_owned(),
+    })
+}
+
+/// A script that starts its own server.
+fn serves_itself(text: &str) -> bool {
+    ["uvicorn.run(", ".run(", "serve("].iter().any(|call| text.contains(call))
+}
+
+fn reads(tree: &dyn SourceTree, path: &str) -> String {
+    let is_short = |entry: &&crate::TreeEntry| entry.size_bytes <= SOURCE_BYTES_MAX;
+    let bytes = crate::tree::entry(tree, path).filter(is_short).and_then(|_| tree.read(path)).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The app objects of the tree, the likeliest first.
+fn objects(tree: &dyn SourceTree) -> impl Iterator<Item = AppObject> {
     let nested = |is_wanted: fn(&str) -> bool| {
         let paths = tree.files().iter().map(|file| file.path.as_str());
         paths.filter(move |path| is_wanted(path)).take(NESTED_MAX)
@@ -60,7 +134,7 @@ fn find(tree: &dyn SourceTree) -> Option<AppObject> {
         .copied()
         .chain(nested(|path| in_package(path).is_some_and(|file| FILES.contains(&file))))
         .chain(nested(|path| in_package(path) == Some("__init__.py")))
-        .find_map(|path| in_file(tree, path))
+        .filter_map(|path| in_file(tree, path))
 }
 
 /// The `wsgi.py` of `mysite/wsgi.py`: one folder down, in a folder that can be imported.
@@ -70,16 +144,12 @@ fn in_package(path: &str) -> Option<&str> {
 }
 
 fn in_file(tree: &dyn SourceTree, path: &str) -> Option<AppObject> {
-    let entry = crate::tree::entry(tree, path)?;
-    if entry.size_bytes > SOURCE_BYTES_MAX {
-        return None;
-    }
-    let text = tree.read(path)?;
-    let text = String::from_utf8_lossy(&text);
-    text.lines().find_map(|line| {
-        let (name, interface) = assigned_app(line)?;
-        Some(AppObject { file: path.to_owned(), name: name.to_owned(), interface })
-    })
+    let text = reads(tree, path);
+    let assigned = text.lines().find_map(assigned_app);
+    // Flask's documented shape without an object: a function that makes one.
+    let makes = || text.contains("Flask(") && text.lines().any(|line| line.starts_with("def create_app("));
+    let (name, interface) = assigned.or_else(|| makes().then_some(("create_app()", Interface::Wsgi)))?;
+    Some(AppObject { file: path.to_owned(), name: name.to_owned(), interface })
 }
 
 /// `app = Flask(…)` at the left margin. Only a name that is assigned an app will do.
