@@ -58,10 +58,10 @@ struct UvPythons {
 
 #[derive(Debug, Deserialize)]
 struct Tools {
-    uv: String,
-    poetry: String,
-    pipenv: String,
-    pdm: String,
+    uv: Vec<String>,
+    poetry: Vec<String>,
+    pipenv: Vec<String>,
+    pdm: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

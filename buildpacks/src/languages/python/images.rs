@@ -3,6 +3,7 @@
 use super::manager::Kind;
 use super::version::Python;
 use super::{TABLE, VENV};
+use crate::command;
 use crate::stack::{self, StackImage};
 
 /// Debian knows `python3` alone; Procfiles say `python`.
@@ -47,9 +48,8 @@ fn from_suite(minor: &str) -> Vec<String> {
         format!("printf 'Package: *\\nPin: release n={suite}*\\nPin-Priority: 100\\n' > /etc/apt/preferences.d/{suite}"),
     ]
     .into();
-    let packages = format!("python{minor}");
-    let venv = format!("python{minor}-venv");
-    commands.extend(stack::apt_install(&[&packages, &venv]));
+    let package = format!("python{minor}");
+    commands.extend(stack::apt_install(&[&package]));
     commands.push(format!("ln -s /usr/bin/python{minor} /usr/local/bin/python3"));
     commands.push(format!("ln -s /usr/bin/python{minor} /usr/local/bin/python"));
     commands.push("python3 --version".to_owned());
@@ -58,7 +58,7 @@ fn from_suite(minor: &str) -> Vec<String> {
 
 /// uv comes from the package index with Debian's Python, and both leave again.
 fn by_uv(version: &str) -> Vec<String> {
-    let uv = &TABLE.tools.uv;
+    let uv = TABLE.tools.uv.join(" ");
     let sorry = format!(
         "Python {version} cannot be had: Debian has none, and uv does not reach where it is published; write {} in .python-version",
         TABLE.debian.version
@@ -67,7 +67,7 @@ fn by_uv(version: &str) -> Vec<String> {
     commands.extend([
         "if [ -f /tmp/paas-meta/ca.crt ]; then export SSL_CERT_FILE=/tmp/paas-meta/ca.crt PIP_CERT=/tmp/paas-meta/ca.crt; fi".to_owned(),
         "python3 -m venv /tmp/uv".to_owned(),
-        format!("/tmp/uv/bin/pip install --no-cache-dir uv=={uv}"),
+        format!("/tmp/uv/bin/pip install --no-cache-dir {uv}"),
         format!(
             "{{ UV_PYTHON_INSTALL_DIR=/opt/python UV_PYTHON_BIN_DIR=/usr/local/bin /tmp/uv/bin/uv python install {version} || {{ echo '{sorry}' >&2; exit 1; }}; }}"
         ),
@@ -97,12 +97,19 @@ pub(super) fn build(run: &StackImage, python: &Python, kind: Kind) -> Vec<StackI
 /// pip lives in a place of its own, outside of the packages it installs.
 fn with_pip(run: &StackImage, python: &Python) -> StackImage {
     let mut commands = match python {
-        Python::Debian => stack::apt_install(&["python3-venv"]),
-        Python::Suite | Python::Uv(_) => Vec::new(),
+        Python::Debian => [stack::apt_install(&["python3-venv"]), vec!["python3 -m venv /opt/pip".to_owned()]].concat(),
+        Python::Uv(_) => vec!["python3 -m venv /opt/pip".to_owned()],
+        // Its own package of venv wants a distutils that trixie has no more; pip's wheel can install itself.
+        Python::Suite => {
+            let wheels = "/usr/share/python-wheels";
+            let install = format!(
+                "python3 $(echo {wheels}/pip-*.whl)/pip --python /opt/pip/bin/python install --no-index --find-links {wheels} pip"
+            );
+            let venv = "python3 -m venv --without-pip /opt/pip".to_owned();
+            [stack::apt_install(&["python3-pip-whl"]), vec![venv, install]].concat()
+        }
     };
-    commands.extend(
-        ["python3 -m venv /opt/pip", "ln -s /opt/pip/bin/pip /usr/local/bin/pip", "pip --version"].map(str::to_owned),
-    );
+    commands.extend(["ln -s /opt/pip/bin/pip /usr/local/bin/pip", "pip --version"].map(str::to_owned));
     StackImage::new(
         &format!("{}-build", name(python)),
         Some(run),
@@ -114,11 +121,13 @@ fn with_pip(run: &StackImage, python: &Python) -> StackImage {
     )
 }
 
-fn with_tool(pip: &StackImage, python: &Python, (tool, version): (&str, &String)) -> StackImage {
+fn with_tool(pip: &StackImage, python: &Python, (tool, wanted): (&str, &Vec<String>)) -> StackImage {
+    let version = wanted.first().and_then(|first| first.split_once("==")).map_or("", |(_, version)| version);
+    let quoted: Vec<String> = wanted.iter().map(|one| command::quote(one)).collect();
     let commands = [
         "if [ -f /tmp/paas-meta/ca.crt ]; then export PIP_CERT=/tmp/paas-meta/ca.crt; fi".to_owned(),
         format!("python3 -m venv --without-pip /opt/{tool}"),
-        format!("pip --python /opt/{tool}/bin/python install --no-cache-dir {tool}=={version}"),
+        format!("pip --python /opt/{tool}/bin/python install --no-cache-dir {}", quoted.join(" ")),
         format!("ln -s /opt/{tool}/bin/{tool} /usr/local/bin/{tool}"),
         format!("{tool} --version"),
     ];
