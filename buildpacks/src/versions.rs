@@ -73,7 +73,7 @@ struct Found {
 /// The first request, in the order of the places.
 pub(crate) fn find(tree: &dyn SourceTree, places: &[Place]) -> Result<Option<Request>, PlanError> {
     for place in places {
-        let Some(text) = config_text(tree, &place.file)? else { continue };
+        let Some((file, text)) = read(tree, place)? else { continue };
         let found = match place.read {
             Reader::Line => first_line(&text),
             Reader::Word | Reader::ToolVersions => place.keys.iter().find_map(|key| after_word(&text, key)),
@@ -83,8 +83,19 @@ pub(crate) fn find(tree: &dyn SourceTree, places: &[Place]) -> Result<Option<Req
             Reader::Json => in_json(place, &text),
         };
         let Some(found) = found.filter(|found| !found.version.is_empty()) else { continue };
-        let name = found.key.unwrap_or_else(|| place.file.clone());
-        return Ok(Some(Request { text: found.version, file: place.file.clone(), line: found.line, place: name }));
+        let name = found.key.unwrap_or_else(|| file.clone());
+        return Ok(Some(Request { text: found.version, file, line: found.line, place: name }));
+    }
+    Ok(None)
+}
+
+/// The file of a place under the name it has: mise's may begin with a dot.
+fn read(tree: &dyn SourceTree, place: &Place) -> Result<Option<(String, String)>, PlanError> {
+    let hidden = (place.read == Reader::Mise).then(|| format!(".{}", place.file));
+    for file in [place.file.clone()].into_iter().chain(hidden) {
+        if let Some(text) = config_text(tree, &file)? {
+            return Ok(Some((file, text)));
+        }
     }
     Ok(None)
 }
@@ -182,7 +193,7 @@ fn line_of(text: &str, parts: &[&str]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MemoryTree;
+    use crate::{Language, MemoryTree};
 
     fn place(file: &str, read: Reader, keys: &[&str]) -> Place {
         Place { file: file.to_owned(), read, keys: keys.iter().map(|key| (*key).to_owned()).collect() }
@@ -198,15 +209,33 @@ mod tests {
             ("p", Reader::Word, &["java.runtime.version"], "java.runtime.version=21\n", "21", 1),
             (".tool-versions", Reader::ToolVersions, &["nodejs"], "#\nnodejs 22.1.0 20\n", "22.1.0", 2),
             ("mise.toml", Reader::Mise, &["node"], "[tools]\nnode = '22'\n", "22", 2),
+            (".mise.toml", Reader::Mise, &["node"], "[tools]\nnode = '22'\n", "22", 2),
             ("mise.toml", Reader::Mise, &["node"], "[tools]\nnode = ['prefix:20', '18']\n", "20", 2),
             ("mise.toml", Reader::Mise, &["node"], "[tools]\nnode = { version = 22 }\n", "22", 2),
             ("c.toml", Reader::Toml, &["package.rust-version"], "[package]\nrust-version = '1.80'\n", "1.80", 2),
             ("p.json", Reader::Json, &["engines.node"], "{\n\"node\": 1,\n\"engines\": {\n\"node\": \"20\"}}", "20", 4),
         ] {
             let tree = MemoryTree::new().file(file, text);
-            let found = find(&tree, &[place(file, read, keys)]).unwrap().unwrap();
+            let named = if file == ".mise.toml" { "mise.toml" } else { file };
+            let found = find(&tree, &[place(named, read, keys)]).unwrap().unwrap();
             assert_eq!((found.text.as_str(), found.line), (version, line), "{text}");
         }
+    }
+
+    #[test]
+    fn the_paper_shows_every_place_in_its_order() {
+        let mut table = "| Language | Places, first to last |\n|---|---|\n".to_owned();
+        for about in Language::ALL.iter().map(|language| language.rules().about()) {
+            let shown = about.versions.iter().map(|place| match place.keys.as_slice() {
+                [] => format!("`{}`", place.file),
+                keys => format!("`{}` ({})", place.file, keys.join(", ")),
+            });
+            let shown: Vec<String> = shown.collect();
+            if !shown.is_empty() {
+                table = format!("{table}| {} | {} |\n", about.name, shown.join(" · "));
+            }
+        }
+        assert!(include_str!("../VERSIONS.md").contains(&table), "write into VERSIONS.md:\n{table}");
     }
 
     #[test]
