@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
 use crate::detect::{Detection, present};
-use crate::languages::{dockerfile, go, node, python, rust, shell, static_site};
+use crate::languages::{dockerfile, go, node, python, ruby, rust, shell, static_site};
 use crate::plan::{BuildEnv, BuildPlan};
 use crate::procfile::Procfile;
 use crate::tree::SourceTree;
@@ -95,6 +95,7 @@ languages! {
     Dockerfile => dockerfile::Dockerfile,
     Go => go::Go,
     Rust => rust::Rust,
+    Ruby => ruby::Ruby,
     Node => node::Node,
     Python => python::Python,
     Static => static_site::StaticSite,

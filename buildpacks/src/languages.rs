@@ -4,6 +4,7 @@ pub(crate) mod dockerfile;
 pub(crate) mod go;
 pub(crate) mod node;
 pub(crate) mod python;
+pub(crate) mod ruby;
 pub(crate) mod rust;
 pub(crate) mod shell;
 pub(crate) mod static_site;

@@ -53,6 +53,36 @@ impl Range {
     }
 }
 
+/// Rewrites the ranges of Python, Ruby, Elixir and Composer as npm's: `>=3.11,<3.14`, `~=3.12`, `~> 3.3`, `==3.12.*`.
+pub(crate) fn spelled_as_npm(text: &str) -> Option<String> {
+    let alternatives: Option<Vec<String>> =
+        text.split('|').filter(|part| !part.trim().is_empty()).map(comparators).collect();
+    Some(alternatives?.join("||"))
+}
+
+fn comparators(text: &str) -> Option<String> {
+    let mut all = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        if part.starts_with("!=") {
+            continue;
+        }
+        let part = part.trim_start_matches("===").trim_start_matches("==");
+        match part.strip_prefix("~=").or_else(|| part.strip_prefix("~>")) {
+            // The last part may grow, what stands before it may not.
+            Some(version) => {
+                let version = version.trim();
+                let (before, _) = version.rsplit_once('.')?;
+                let (lead, last) =
+                    before.rsplit_once('.').map_or((String::new(), before), |(a, b)| (format!("{a}."), b));
+                let after: u64 = last.parse::<u64>().ok()?.checked_add(1)?;
+                all.push(format!(">={version} <{lead}{after}"));
+            }
+            None => all.push(part.to_owned()),
+        }
+    }
+    Some(all.join(" "))
+}
+
 /// Comparators that must all hold, or `1.2 - 3.4`.
 fn parse_span(text: &str) -> Option<Span> {
     if let Some((from, to)) = text.split_once(" - ") {

@@ -54,3 +54,35 @@ pub enum EnvScope {
     /// All of them: the app's own build script may look at any.
     Everything,
 }
+
+impl Stage {
+    pub(crate) fn new(name: &str, from: &str, steps: Vec<Step>) -> Self {
+        Self { name: name.to_owned(), from: from.to_owned(), steps }
+    }
+}
+
+impl Step {
+    pub(crate) fn copy(stage: &str, path: &str) -> Self {
+        Self::CopyFolder { stage: stage.to_owned(), path: path.to_owned() }
+    }
+
+    /// A step that may look at every config var.
+    pub(crate) fn run(command: String, mounts: Vec<Mount>) -> Self {
+        Self::Run { command, mounts, env: EnvScope::Everything }
+    }
+
+    /// A step that is given what steers installers, and no more.
+    pub(crate) fn install(command: String, mounts: Vec<Mount>) -> Self {
+        Self::Run { command, mounts, env: EnvScope::Install }
+    }
+}
+
+impl Mount {
+    pub(crate) fn cache(name: &str, path: &str, sharing: Sharing) -> Self {
+        Self::Cache { name: name.to_owned(), path: path.to_owned(), sharing }
+    }
+
+    pub(crate) fn file(path: &str) -> Self {
+        Self::SourceFile { path: path.to_owned() }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::TABLE;
 use crate::PlanError;
-use crate::range::{Range, Version};
+use crate::range::{Range, Version, spelled_as_npm};
 use crate::tree::SourceTree;
 use crate::versions::{self, Request};
 
@@ -102,30 +102,7 @@ fn by_range(range: &Range) -> Option<Python> {
 
 /// Python's own way of writing ranges, and Poetry's: `>=3.11,<3.14`, `~=3.12`, `==3.12.*`, `^3.11`.
 fn range_of(text: &str) -> Option<Range> {
-    let alternatives: Option<Vec<String>> = text.split("||").map(comparators).collect();
-    Range::parse(&alternatives?.join("||"))
-}
-
-fn comparators(text: &str) -> Option<String> {
-    let mut all = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        if part.starts_with("!=") {
-            continue;
-        }
-        let part = part.trim_start_matches("===").trim_start_matches("==").replace(' ', "");
-        match part.strip_prefix("~=") {
-            // The last part may grow, what stands before it may not.
-            Some(version) => {
-                let (before, _) = version.rsplit_once('.')?;
-                let (lead, last) =
-                    before.rsplit_once('.').map_or((String::new(), before), |(a, b)| (format!("{a}."), b));
-                let after: u64 = last.parse::<u64>().ok()?.checked_add(1)?;
-                all.push(format!(">={version} <{lead}{after}"));
-            }
-            None => all.push(part),
-        }
-    }
-    Some(all.join(" "))
+    Range::parse(&spelled_as_npm(text)?)
 }
 
 fn unavailable(request: &Request) -> PlanError {
