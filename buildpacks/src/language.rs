@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
 use crate::detect::{Detection, present};
-use crate::languages::{dockerfile, go, node, python, ruby, rust, shell, static_site};
+use crate::languages::{deno, dockerfile, go, node, php, python, ruby, rust, shell, static_site};
 use crate::plan::{BuildEnv, BuildPlan};
 use crate::procfile::Procfile;
 use crate::tree::SourceTree;
@@ -96,6 +96,8 @@ languages! {
     Go => go::Go,
     Rust => rust::Rust,
     Ruby => ruby::Ruby,
+    Php => php::Php,
+    Deno => deno::Deno,
     Node => node::Node,
     Python => python::Python,
     Static => static_site::StaticSite,
