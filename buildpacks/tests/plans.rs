@@ -175,7 +175,7 @@ impl Dice {
 
     /// A fragment of a file that means something to some reader, cut anywhere.
     fn bytes(&mut self) -> Vec<u8> {
-        let pieces: [&[u8]; 16] = [
+        let pieces: [&[u8]; 28] = [
             b"web: node x\n",
             b"{\"scripts\":{\"start\":\"npm run a\"}}",
             b"\xff\xfe",
@@ -191,6 +191,18 @@ impl Dice {
             b"{\"engines\":{\"node\":\">=1\"}}",
             b"\r\n",
             b"ARG A\\\n",
+            b"module x\ngo 1.24\nrequire (\n",
+            b"package main\n",
+            b"[package]\nname = \"a\"\n",
+            b"[workspace]\nmembers = [\"*\"]\n",
+            b"[tools]\nnode = [\"22\"]\n",
+            b"[project]\nrequires-python = \"~=3.\"\n",
+            b"lockfileVersion: '9.0'\n",
+            b"{\"packageManager\":\"yarn@4.1.0\"}",
+            b"{\"scripts\":{\"build\":\"vite build\"},\"devDependencies\":{\"vite\":\"5\"}}",
+            b"ruby \"~> 3\"\n",
+            b"{\"require\":{\"php\":\"~8|\"}}",
+            b"export default { build: { outDir: '",
             "\u{202e}é".as_bytes(),
         ];
         let mut all = Vec::new();
@@ -199,6 +211,21 @@ impl Dice {
             all.extend_from_slice(&piece[..=self.roll(piece.len())]);
         }
         all
+    }
+}
+
+/// Measured, never asserted: run it with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_large_tree_takes() {
+    for name in ["go_single_main", "rust_workspace", "node_pnpm", "python_django", "ruby_rails", "php_laravel"] {
+        let mut tree = fixtures::named(name);
+        for n in 0..10_000 {
+            tree = tree.file(&format!("src/{}/{n}.txt", n % 100), "x");
+        }
+        let started = std::time::Instant::now();
+        let planned = plan(&tree, &BuildEnv::new()).unwrap();
+        println!("{name}: {:?} for {} files, {}", started.elapsed(), tree.files().len(), planned.language.id());
     }
 }
 
@@ -219,9 +246,34 @@ fn no_tree_makes_it_panic_and_every_tree_gets_one_answer() {
         ".dockerignore",
         ".slugignore",
         "a/b.txt",
+        "go.mod",
+        "go.work",
+        "main.go",
+        "cmd/a/main.go",
+        "Cargo.toml",
+        "Cargo.lock",
+        "rust-toolchain",
+        "src/main.rs",
+        "a/Cargo.toml",
+        "yarn.lock",
+        "pnpm-lock.yaml",
+        "vite.config.ts",
+        "angular.json",
+        "pyproject.toml",
+        "uv.lock",
+        "Pipfile",
+        "Pipfile.lock",
+        "main.py",
+        "Gemfile",
+        "Gemfile.lock",
+        "composer.json",
+        "index.php",
+        "deno.json",
+        ".tool-versions",
+        "mise.toml",
     ];
     let mut dice = Dice(0x5eed);
-    for _ in 0..3000 {
+    for _ in 0..6000 {
         let mut tree = MemoryTree::new();
         for _ in 0..dice.roll(6) {
             tree = tree.file(names[dice.roll(names.len())], dice.bytes());
