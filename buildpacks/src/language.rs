@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
 use crate::detect::{Detection, present};
-use crate::languages::{deno, dockerfile, go, node, php, python, ruby, rust, shell, static_site};
+use crate::languages::{deno, dockerfile, go, java, node, php, python, ruby, rust, shell, static_site};
 use crate::plan::{BuildEnv, BuildPlan};
 use crate::procfile::Procfile;
 use crate::tree::SourceTree;
@@ -97,6 +97,7 @@ languages! {
     Rust => rust::Rust,
     Ruby => ruby::Ruby,
     Php => php::Php,
+    Java => java::Java,
     Deno => deno::Deno,
     Node => node::Node,
     Python => python::Python,

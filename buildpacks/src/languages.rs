@@ -3,6 +3,7 @@
 pub(crate) mod deno;
 pub(crate) mod dockerfile;
 pub(crate) mod go;
+pub(crate) mod java;
 pub(crate) mod node;
 pub(crate) mod php;
 pub(crate) mod python;
