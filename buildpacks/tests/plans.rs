@@ -6,7 +6,9 @@ mod fixtures;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use buildpacks::{BuildEnv, BuildPlan, MemoryTree, RenderContext, SourceTree, Start, fingerprint, plan, render};
+use buildpacks::{
+    BuildEnv, BuildPlan, MemoryTree, Mount, RenderContext, SourceTree, Start, Step, fingerprint, plan, render,
+};
 
 /// Plan and Dockerfile as one text, without the tags of stack images: they change with every recipe.
 fn shown(plan: &BuildPlan, env: &BuildEnv) -> String {
@@ -212,6 +214,25 @@ impl Dice {
         }
         all
     }
+}
+
+/// cargo compares file times, and the builder freezes them: a cached target/ would ship the program from before a revert.
+#[test]
+fn a_cached_target_is_never_built_in_before_every_source_is_touched() {
+    let (mut seen, env) = (0, BuildEnv::new());
+    for (name, tree) in fixtures::good() {
+        let steps = plan(&tree, &env).unwrap().stages.into_iter().flat_map(|stage| stage.steps);
+        for step in steps {
+            let Step::Run { command, mounts, .. } = step else { continue };
+            let is_target = |mount: &Mount| matches!(mount, Mount::Cache { path, .. } if path == "/app/target");
+            if mounts.iter().any(is_target) {
+                let touch = command.find("find . -path ./target -prune -o -type f -exec touch {} +").expect(&name);
+                assert!(touch < command.find("cargo build").expect(&name), "{name}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 5, "{seen}");
 }
 
 /// Measured, never asserted: run it with `--release -- --ignored --nocapture`.
