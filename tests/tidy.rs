@@ -21,7 +21,7 @@ const MAY_KNOW: [(&str, &[&str]); 25] = [
     ("scheduler", &["proxy", "domain", "clock", "disk", "engine", "logs", "store", "crash_point"]),
     ("builder", &["scheduler", "domain", "clock", "engine", "logs", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "disk", "files", "generation", "logs", "store"]),
-    ("laptop", &["commands", "domain"]),
+    ("laptop", &["builder", "commands", "domain"]),
     ("upgrade", &["commands", "files"]),
     ("data_dir", &[]),
     ("files", &[]),

@@ -60,13 +60,13 @@ fn ask(mut words: Vec<String>) -> ExitCode {
     if paas::backups::offline::takes(&words) {
         return run_offline(&words, &named.unwrap_or_else(usual_data_dir));
     }
+    if laptop::plan::takes(&words) {
+        return told(laptop::plan::run(&words));
+    }
     if paas::upgrade::takes(&words) {
         let data_dir = named.unwrap_or_else(usual_data_dir);
         return match runtime() {
-            Ok(runtime) => {
-                let (text, code) = runtime.block_on(paas::upgrade::run(&words, &data_dir));
-                if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
-            }
+            Ok(runtime) => told(runtime.block_on(paas::upgrade::run(&words, &data_dir))),
             Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
         };
     }
@@ -92,16 +92,18 @@ fn ask(mut words: Vec<String>) -> ExitCode {
 /// A command that needs no server, and may be all that is left of one.
 fn run_offline(words: &[String], data_dir: &Path) -> ExitCode {
     match runtime() {
-        Ok(runtime) => {
-            let (text, code) = runtime.block_on(paas::backups::offline::run(words, data_dir));
-            if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
-        }
+        Ok(runtime) => told(runtime.block_on(paas::backups::offline::run(words, data_dir))),
         Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
     }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// What went well on standard output, what did not on standard error.
+fn told((text, code): (String, u8)) -> ExitCode {
+    if code == 0 { say(&mut std::io::stdout(), &text, 0) } else { say(&mut std::io::stderr(), &text, code) }
 }
 
 fn say(out: &mut dyn Write, text: &str, code: u8) -> ExitCode {

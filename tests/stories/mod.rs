@@ -15,6 +15,7 @@ mod https;
 mod install;
 mod isolation;
 mod jobs;
+mod languages;
 mod pages;
 mod proof;
 mod raw;

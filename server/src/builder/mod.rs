@@ -13,6 +13,7 @@ mod job;
 mod jobs;
 mod later;
 mod missing;
+mod preview;
 mod queue;
 mod rebuild;
 mod repo_pack;
@@ -24,6 +25,7 @@ mod turns;
 
 pub use heal::heal;
 pub use history::Said;
+pub use preview::{plan_text, preview_commit, preview_folder};
 pub use rebuild::Rebuild;
 pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};

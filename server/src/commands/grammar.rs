@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser};
     version,
     disable_help_subcommand = false,
     about = "Apps by `git push`: build, release, run, route.",
-    after_help = "Commands are written `topic:verb` or `topic verb`; `paas COMMAND --help` explains one."
+    after_help = "Commands are written `topic:verb` or `topic verb`; `paas COMMAND --help` explains one.\nIn a checkout, `paas plan` shows what a push would be built as."
 )]
 pub(super) struct Line {
     #[command(subcommand)]

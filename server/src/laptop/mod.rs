@@ -2,6 +2,7 @@
 //! carries the words there. On the server's own host too, as long as nobody names its folder.
 
 mod browser;
+pub mod plan;
 mod remote;
 mod ssh;
 

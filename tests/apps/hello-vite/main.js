@@ -1,0 +1,3 @@
+import version from './VERSION?raw';
+
+document.body.append(version);
