@@ -153,8 +153,9 @@ mod tests {
     #[test]
     fn what_cannot_be_built_is_told_as_a_push_would_tell_it() {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("notes.txt"), "nothing to run").unwrap();
         let told = preview_folder(dir.path()).unwrap_err().to_string();
-        assert!(told.contains("Dockerfile"), "{told}");
+        assert!(told.contains("Procfile"), "{told}");
         assert!(preview_folder(&dir.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));
     }
 }

@@ -157,10 +157,10 @@ impl ProxyHandle {
     /// told to come again when no more than `parting` of that is left.
     pub async fn shut_down(&self, grace: Duration, parting: Duration) {
         let linger = self.shared.spans.linger.min(grace / 2);
-        let parting = parting.min(grace - linger);
-        for (stop, limit) in
-            [(Stop::Lingering, linger), (Stop::Closing, grace - linger - parting), (Stop::Parting, parting)]
-        {
+        let behind = grace.saturating_sub(linger);
+        let parting = parting.min(behind);
+        let closing = behind.saturating_sub(parting);
+        for (stop, limit) in [(Stop::Lingering, linger), (Stop::Closing, closing), (Stop::Parting, parting)] {
             self.say(stop);
             if tokio::time::timeout(limit, self.threads.closed()).await.is_ok() {
                 return;

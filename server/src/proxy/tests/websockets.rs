@@ -167,9 +167,10 @@ fn on_our_own_way_out_they_are_told_to_come_again_before_anything_is_cut() {
     let mut hi = [0; 4];
     client.stream.read_exact(&mut hi).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let parting = PATIENCE.saturating_sub(Duration::from_millis(300));
     let since = Instant::now();
     thread::scope(|scope| {
-        scope.spawn(|| runtime.block_on(town.proxy.shut_down(PATIENCE, PATIENCE - Duration::from_millis(300))));
+        scope.spawn(|| runtime.block_on(town.proxy.shut_down(PATIENCE, parting)));
         let mut close = [0; 4 + 15];
         client.stream.read_exact(&mut close).unwrap();
         assert_eq!(&close[..4], &[0x88, 17, 0x03, 0xf4]);
