@@ -90,13 +90,10 @@ fn numbers(folder: &Path) -> Vec<i32> {
 }
 
 fn narrowed(mut now: CpuSet, online: &[usize]) -> Option<CpuSet> {
-    let first = *online.first()?;
-    let has_another = online.iter().skip(1).any(|core| now.is_set(*core));
-    if !now.is_set(first) || !has_another {
-        return None;
-    }
-    now.unset(first);
-    Some(now)
+    let (first, others) = online.split_first()?;
+    let may_move = now.is_set(*first) && others.iter().any(|core| now.is_set(*core));
+    now.unset(*first);
+    may_move.then_some(now)
 }
 
 /// Only what `narrowed` makes of all cores is ours to undo.

@@ -102,7 +102,9 @@ impl Guard {
 
     /// Puts everything in its place, and says how that went.
     fn tick(&mut self) -> Report {
-        let report = Report::new(self.apply_rules(), self.limit_builds());
+        // A thread inherits where it may run: only a restart of the engine makes this new work.
+        let limited = self.limit_builds().and_then(|()| self.engine_threads.keep_off_the_first_core());
+        let report = Report::new(self.apply_rules(), limited);
         if let Err(error) = report.write(&self.settings.guard_dir) {
             tracing::error!("{error:#}");
         }
@@ -118,8 +120,7 @@ impl Guard {
 
     fn limit_builds(&self) -> anyhow::Result<()> {
         let limits = BuildLimits::of_machine(Path::new("/"))?;
-        self.groups.limit(&limits)?;
-        self.engine_threads.keep_off_the_first_core()
+        self.groups.limit(&limits)
     }
 
     /// Takes away what it made.
