@@ -77,34 +77,27 @@ def is_well(use, connection):
         return False
 
 
-def get(connection):
-    connection.sendall(GET)
+def asked(connection, said, is_whole):
+    """What comes back; nothing when the other side hangs up before it is whole."""
+    connection.sendall(said)
     answer = b""
-    while not answer.endswith(b"x" * 1024):
+    while not is_whole(answer):
         answer += (part := connection.recv(8192))
         if not part:
-            return False
-    return answer.startswith(b"HTTP/1.1 200 ")
+            return b""
+    return answer
+
+
+def get(connection):
+    return asked(connection, GET, lambda answer: answer.endswith(b"x" * 1024)).startswith(b"HTTP/1.1 200 ")
 
 
 def upgrade(connection):
-    connection.sendall(UPGRADE)
-    answer = b""
-    while not answer.endswith(b"\r\n\r\n"):
-        answer += (part := connection.recv(8192))
-        if not part:
-            return False
-    return answer.startswith(b"HTTP/1.1 101 ")
+    return asked(connection, UPGRADE, lambda answer: answer.endswith(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
 
 
 def say(connection):
-    connection.sendall(SAID)
-    answer = b""
-    while len(answer) < len(ECHO):
-        answer += (part := connection.recv(64))
-        if not part:
-            return False
-    return answer == ECHO
+    return asked(connection, SAID, lambda answer: len(answer) >= len(ECHO)) == ECHO
 
 
 def close(held):
