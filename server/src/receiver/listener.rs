@@ -128,25 +128,15 @@ struct Watch {
 
 async fn follow(room: &Room, mut session: RunningSession<Connection>, mut watch: Watch) {
     let handle = session.handle();
+    tokio::select! {
+        _ = &mut session => return,
+        () = tokio::time::sleep_until(watch.deadline) => if !watch.known.is_cancelled() { return },
+        () = watch.known.cancelled() => {}
+    }
+    watch.pass.logged_in();
     let parting = tokio::select! {
         _ = &mut session => return,
-        () = tokio::time::sleep_until(watch.deadline) => {
-            if !watch.known.is_cancelled() {
-                return;
-            }
-            watch.pass.logged_in();
-            tokio::select! {
-                _ = &mut session => return,
-                parting = parting(room, &watch.removed, &watch.places) => parting,
-            }
-        }
-        () = watch.known.cancelled() => {
-            watch.pass.logged_in();
-            tokio::select! {
-                _ = &mut session => return,
-                parting = parting(room, &watch.removed, &watch.places) => parting,
-            }
-        }
+        parting = parting(room, &watch.removed, &watch.places) => parting,
     };
     let disconnect = handle.disconnect(russh::Disconnect::ByApplication, parting.to_owned(), String::new());
     let _ = tokio::time::timeout(DISCONNECT_GRACE, disconnect).await;
