@@ -58,17 +58,13 @@ fn ask(mut words: Vec<String>) -> ExitCode {
         return say(&mut std::io::stdout(), &text, 0);
     }
     if paas::backups::offline::takes(&words) {
-        return run_offline(&words, &named.unwrap_or_else(usual_data_dir));
+        return told_by(paas::backups::offline::run(&words, &named.unwrap_or_else(usual_data_dir)));
     }
     if laptop::plan::takes(&words) {
         return told(laptop::plan::run(&words));
     }
     if paas::upgrade::takes(&words) {
-        let data_dir = named.unwrap_or_else(usual_data_dir);
-        return match runtime() {
-            Ok(runtime) => told(runtime.block_on(paas::upgrade::run(&words, &data_dir))),
-            Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
-        };
+        return told_by(paas::upgrade::run(&words, &named.unwrap_or_else(usual_data_dir)));
     }
     let here = std::env::current_dir().unwrap_or_default();
     let looked_for = match laptop::choose(&mut words, &here, named.is_some()) {
@@ -89,10 +85,10 @@ fn ask(mut words: Vec<String>) -> ExitCode {
     }
 }
 
-/// A command that needs no server, and may be all that is left of one.
-fn run_offline(words: &[String], data_dir: &Path) -> ExitCode {
+/// A command that is done here and not by a server.
+fn told_by(work: impl Future<Output = (String, u8)>) -> ExitCode {
     match runtime() {
-        Ok(runtime) => told(runtime.block_on(paas::backups::offline::run(words, data_dir))),
+        Ok(runtime) => told(runtime.block_on(work)),
         Err(error) => say(&mut std::io::stderr(), &format!("paas: {error:#}\n"), 1),
     }
 }

@@ -270,7 +270,6 @@ fn shortened(step: &str) -> String {
 }
 
 /// What the planner decided, in the shape of a push.
-/// A plan, for its pusher.
 pub(super) fn told(plan: &BuildPlan) -> Vec<String> {
     let mut lines = vec![format!("-----> {} app detected ({})", plan.language.name(), plan.because.join(", "))];
     lines.extend(plan.notes.iter().map(|note| format!("       {note}")));
