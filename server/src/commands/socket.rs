@@ -6,6 +6,7 @@ use super::Commands;
 use crate::console::{Console, Output, QUEUE_CHUNKS, Terminal};
 use crate::domain::Pusher;
 use crate::domain::terminal::WindowSize;
+use crate::files::listen_alone;
 use crate::generation::Duty;
 use anyhow::Context;
 use base64::Engine as _;
@@ -13,7 +14,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -110,11 +110,7 @@ pub fn serve(
 
 fn open(run_dir: &Path) -> anyhow::Result<UnixListener> {
     let (path, new) = (run_dir.join(SOCKET), run_dir.join("paas.sock.new"));
-    if new.exists() {
-        std::fs::remove_file(&new).with_context(|| format!("replace {}", new.display()))?;
-    }
-    let listener = UnixListener::bind(&new).with_context(|| format!("listen on {}", new.display()))?;
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
+    let listener = listen_alone(&new)?;
     std::fs::rename(&new, &path).with_context(|| format!("replace {}", path.display()))?;
     Ok(listener)
 }

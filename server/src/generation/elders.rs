@@ -3,6 +3,7 @@ use super::Uses;
 use super::letters::{FromElder, Reader, letters};
 use crate::domain::instance::Slot;
 use crate::domain::{AppId, ContainerId};
+use crate::files::remove_if_there;
 use anyhow::Context;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ impl Elders {
         let mut met = Vec::new();
         for socket in sockets(run_dir)? {
             let Ok(stream) = UnixStream::connect(&socket).await else {
-                std::fs::remove_file(&socket).with_context(|| format!("remove {}", socket.display()))?;
+                remove_if_there(&socket)?;
                 continue;
             };
             let (from, _) = letters(stream);

@@ -2,9 +2,8 @@
 use super::letters::{FromElder, Writer, letters};
 use super::{Uses, elders};
 use crate::domain::AppId;
-use anyhow::{Context, bail};
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use crate::files::listen_alone;
+use anyhow::bail;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
@@ -37,11 +36,7 @@ impl Parting {
 
     pub fn open(run_dir: &Path, generation: u64) -> anyhow::Result<Self> {
         let path = run_dir.join(format!("generation-{generation}.sock"));
-        if path.exists() {
-            std::fs::remove_file(&path).with_context(|| format!("replace {}", path.display()))?;
-        }
-        let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        let listener = listen_alone(&path)?;
         Ok(Self { path, listener })
     }
 

@@ -8,6 +8,7 @@ use super::{Control, LineSink};
 use crate::builder::Builder;
 use crate::crash_point;
 use crate::data_dir;
+use crate::files::remove_if_there;
 use crate::generation::{Bequest, Duty, OURSELVES, Order, Parting, Phase, Serving, Successor};
 use crate::logs::Logs;
 use crate::proxy::ProxyHandle;
@@ -193,9 +194,7 @@ impl Estate {
         let copy = self.data_dir.join("backups").join(data_dir::BEFORE_UPGRADE);
         let half = copy.with_extension("partial");
         for file in [&half, &copy.with_extension("db-journal")] {
-            if file.exists() {
-                std::fs::remove_file(file)?;
-            }
+            remove_if_there(file)?;
         }
         self.store.copy_to(&half).await?;
         let file = File::open(&half)?;

@@ -5,11 +5,11 @@ use super::pushes::{Checked, Outcome, Push};
 use super::ref_rules::{Ruling, rule};
 use super::{ReceiverSettings, Room, deploy, hook};
 use crate::domain::RefMove;
-use crate::files::remove_if_there;
+use crate::files::{listen_alone, remove_if_there};
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
-use std::fs::{DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +40,7 @@ pub(super) fn open(settings: &ReceiverSettings) -> anyhow::Result<UnixListener> 
         symlink(&settings.program, &link).with_context(|| format!("make the hook {}", link.display()))?;
     }
     let socket = path(settings);
-    remove_if_there(&socket)?;
-    let listener = UnixListener::bind(&socket).with_context(|| format!("open the hook socket {}", socket.display()))?;
-    std::fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
-    Ok(listener)
+    listen_alone(&socket).context("open the hook socket")
 }
 
 pub(super) async fn serve(room: Arc<Room>, listener: UnixListener) {
