@@ -4,6 +4,8 @@
 //! - cgroupfs: all steps below one group, `docker/buildkit`, which is made ahead and limited as a whole;
 //! - systemd: a scope per step, `system.slice/docker-<25 letters>.scope` (instances have 64 hex digits there). Each is
 //!   limited as it appears; steps that run side by side have the limits each.
+//!
+//! Beside them stand the groups of the instances, which `crowds` looks at.
 use super::build_limits::{BuildLimits, PERIOD_MICROS};
 use super::cores::{all_but_the_first, list};
 use anyhow::Context;
@@ -88,37 +90,65 @@ impl ControlGroups {
 
     /// Those that run beside the builds, one at least.
     fn instances(&self) -> u64 {
-        let controller = if self.is_v2() { self.root.clone() } else { self.root.join("cpu") };
-        let beside = self.group.parent().and_then(|parent| std::fs::read_dir(controller.join(parent)).ok());
-        let is_instance = |name: &str| name.len() == INSTANCE_ID_LENGTH && name.bytes().all(|b| b.is_ascii_hexdigit());
-        let names = beside.into_iter().flatten().flatten().map(|entry| entry.file_name());
-        let count = names.filter(|name| is_instance(&name.to_string_lossy())).count();
+        let beside = self.group.parent().map(|parent| self.controller("cpu").join(parent));
+        let count = beside.map_or(0, |parent| children(&parent, is_instance).len());
         u64::try_from(count).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Where the cores of each instance are set, with either of Docker's drivers.
+    pub(super) fn cpusets_of_instances(&self) -> Vec<PathBuf> {
+        let controller = self.controller("cpuset");
+        let beside = self.group.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut found = beside.map_or_else(Vec::new, |parent| children(&controller.join(parent), is_instance));
+        found.extend(children(&controller.join(SLICE), |name| scope_id(name).is_some_and(is_instance)));
+        found
     }
 
     /// Keeps steps to some of the cores that their parent may use, where the controller is at hand: a share of the time
     /// alone leaves an app waiting for the end of a build's turn, milliseconds each time.
     fn pin(&self, which: fn(&str) -> Option<String>) -> anyhow::Result<()> {
-        let controller = if self.is_v2() { self.root.clone() } else { self.root.join("cpuset") };
-        for group in self.groups_below(&controller) {
-            let Some(parent) = group.parent() else { continue };
-            let of_parent = |file: &str| std::fs::read_to_string(parent.join(file)).unwrap_or_default();
-            let (cores, memories) = if self.is_v2() {
-                (of_parent("cpuset.cpus.effective"), None)
-            } else {
-                (of_parent("cpuset.effective_cpus"), Some(of_parent("cpuset.effective_mems")))
-            };
-            let Some(cores) = which(cores.trim()) else { continue };
-            // The first version gives a group no memory to begin with, and then nothing can run in it.
-            if let Some(memories) = memories {
-                set(&group.join("cpuset.mems"), memories.trim())?;
-            }
-            set(&group.join("cpuset.cpus"), &cores)?;
+        for group in self.groups_below(&self.controller("cpuset")) {
+            self.keep_to_cores(&group, which)?;
         }
         Ok(())
     }
 
-    fn is_v2(&self) -> bool {
+    /// Keeps one group to some of the cores that its parent may use.
+    fn keep_to_cores(&self, group: &Path, which: fn(&str) -> Option<String>) -> anyhow::Result<()> {
+        let Some(parent) = group.parent() else { return Ok(()) };
+        let Some(cores) = which(&self.cores(parent)) else { return Ok(()) };
+        // The first version gives a group no memory to begin with, and then nothing can run in it.
+        if !self.is_v2() {
+            set(&group.join("cpuset.mems"), &trimmed(&parent.join("cpuset.effective_mems")))?;
+        }
+        set(&group.join("cpuset.cpus"), &cores)
+    }
+
+    /// The same for one that is kept to others of them now; where an owner chose its cores, nothing is changed.
+    pub(super) fn exchange_cores(
+        &self,
+        group: &Path,
+        now: fn(&str) -> Option<String>,
+        wanted: fn(&str) -> Option<String>,
+    ) -> anyhow::Result<()> {
+        let Some(parent) = group.parent() else { return Ok(()) };
+        if now(&self.cores(parent)) != list(&self.cores(group)) {
+            return Ok(());
+        }
+        self.keep_to_cores(group, wanted)
+    }
+
+    /// Those that a group may use.
+    fn cores(&self, group: &Path) -> String {
+        trimmed(&group.join(if self.is_v2() { "cpuset.cpus.effective" } else { "cpuset.effective_cpus" }))
+    }
+
+    /// Where a controller's groups are.
+    fn controller(&self, name: &str) -> PathBuf {
+        if self.is_v2() { self.root.clone() } else { self.root.join(name) }
+    }
+
+    pub(super) fn is_v2(&self) -> bool {
         self.root.join("cgroup.controllers").exists()
     }
 
@@ -151,14 +181,28 @@ impl ControlGroups {
 
 /// Scopes of build steps that run now.
 fn scopes(slice: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(slice) else { return Vec::new() };
-    let is_step = |name: &str| {
-        let id = name.strip_prefix("docker-").and_then(|rest| rest.strip_suffix(".scope"));
-        id.is_some_and(|id| {
-            id.len() == STEP_ID_LENGTH && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        })
-    };
-    entries.flatten().filter(|entry| is_step(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
+    let is_step =
+        |id: &str| id.len() == STEP_ID_LENGTH && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    children(slice, |name| scope_id(name).is_some_and(is_step))
+}
+
+fn scope_id(name: &str) -> Option<&str> {
+    name.strip_prefix("docker-")?.strip_suffix(".scope")
+}
+
+fn is_instance(id: &str) -> bool {
+    id.len() == INSTANCE_ID_LENGTH && id.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// What a file says, nothing when it is not there.
+fn trimmed(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// Groups below one, by their names.
+fn children(group: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(group).into_iter().flatten().flatten();
+    entries.filter(|entry| is_wanted(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
 }
 
 /// Writes what differs. A group may end between two looks, and one without this controller has no such file.

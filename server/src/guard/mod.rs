@@ -6,6 +6,7 @@
 mod build_limits;
 mod control_groups;
 mod cores;
+mod crowds;
 mod engine_threads;
 mod firewall;
 mod name_servers;
@@ -21,6 +22,7 @@ pub use watch::GuardWatch;
 
 use build_limits::BuildLimits;
 use control_groups::ControlGroups;
+use crowds::Crowds;
 use engine_threads::EngineThreads;
 use firewall::Firewall;
 use report::Report;
@@ -31,7 +33,7 @@ use std::time::{Duration, Instant};
 
 /// How often the firewall is looked at.
 const FIREWALL_EVERY: Duration = Duration::from_secs(5);
-/// How often new build steps are looked for, where each has a control group of its own.
+/// How often crowds are looked for, and new build steps, where each has a control group of its own.
 const BUILDS_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs it with the words after `paas host-guard`, until it is killed.
@@ -61,6 +63,7 @@ struct Guard {
     settings: Settings,
     firewall: Firewall,
     groups: ControlGroups,
+    crowds: Crowds,
     engine_threads: EngineThreads,
 }
 
@@ -68,7 +71,8 @@ impl Guard {
     fn new(settings: Settings) -> Self {
         let firewall = Firewall::new(settings.nft.clone());
         let groups = ControlGroups::new(&settings.cgroup_root, &settings.build_cgroup);
-        Self { settings, firewall, groups, engine_threads: EngineThreads::new(Path::new("/")) }
+        let root = Path::new("/");
+        Self { settings, firewall, groups, crowds: Crowds::new(root), engine_threads: EngineThreads::new(root) }
     }
 
     fn run(mut self) -> ExitCode {
@@ -120,7 +124,8 @@ impl Guard {
 
     fn limit_builds(&self) -> anyhow::Result<()> {
         let limits = BuildLimits::of_machine(Path::new("/"))?;
-        self.groups.limit(&limits)
+        self.groups.limit(&limits)?;
+        self.crowds.keep_off_the_first_core(&self.groups)
     }
 
     /// Takes away what it made.
@@ -128,6 +133,7 @@ impl Guard {
         let removed = Wanted::read(&self.settings.guard_dir)
             .and_then(|wanted| self.firewall.remove(&rules::table(&wanted)))
             .and_then(|()| self.groups.unlimit())
+            .and_then(|()| Crowds::free(&self.groups))
             .and_then(|()| self.engine_threads.free());
         match removed {
             Ok(()) => ExitCode::SUCCESS,
