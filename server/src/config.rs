@@ -1,8 +1,9 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
-use crate::domain::acme::{Acme, AcmeOff, Challenge, LETS_ENCRYPT, is_public};
+use crate::domain::acme::{Acme, AcmeOff};
 use crate::domain::site::LOCAL_ADMIN_HOST;
 use crate::domain::{Cidr, Hostname, Size, span};
 use anyhow::{Context, bail};
+use authority::{AcmeKeys, ExternalAccountKeys};
 use clap::Parser;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -110,6 +111,10 @@ struct Keys {
     /// The program that sets records in DNS, and its words. In the file alone: no flag, no variable, no command sets it.
     #[arg(skip)]
     acme_dns_program: Option<Vec<String>>,
+    /// The account at a CA that gives certificates to its customers alone, `{ id, key }`. In the file alone: a flag is seen
+    /// by everybody who lists the processes.
+    #[arg(skip)]
+    acme_external_account: Option<ExternalAccountKeys>,
     /// Folder shared with `paas host-guard`; where it is set, `server:doctor` insists that one runs
     #[arg(long, env = "PAAS_GUARD_DIR", value_name = "DIR")]
     guard_dir: Option<PathBuf>,
@@ -156,14 +161,6 @@ pub enum Start {
     Detach,
 }
 
-/// The keys about the CA, as they were given.
-struct AcmeKeys {
-    directory: Option<String>,
-    email: Option<String>,
-    challenge: Option<String>,
-    dns_program: Option<Vec<String>>,
-}
-
 /// Why there is no configuration: help that was asked for, or a mistake.
 #[derive(Debug)]
 pub enum NoConfig {
@@ -201,6 +198,7 @@ impl Config {
             email: keys.acme_email.or(file.acme_email),
             challenge: keys.acme_challenge.or(file.acme_challenge),
             dns_program: file.acme_dns_program,
+            external_account: file.acme_external_account,
         };
         let data_dir = keys.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(DATA_DIR));
         Ok(Self {
@@ -259,44 +257,6 @@ impl Config {
         let suffix = format!(".{}", self.base_domain);
         self.admin_hosts().iter().filter_map(|host| host.as_str().strip_suffix(&suffix)).map(str::to_owned).collect()
     }
-}
-
-impl AcmeKeys {
-    fn check(self, base_domain: &Hostname) -> anyhow::Result<Result<Acme, AcmeOff>> {
-        let challenge = self.challenge.as_deref().map_or(Ok(Challenge::default()), str::parse);
-        let challenge = challenge.map_err(anyhow::Error::msg).context("acme_challenge")?;
-        let dns_program = self.dns_program.filter(|words| !words.is_empty());
-        if let Some(program) = dns_program.as_deref().and_then(<[String]>::first)
-            && !Path::new(program).is_absolute()
-        {
-            bail!(
-                "acme_dns_program: `{program}` is no absolute path; write it like [\"/usr/local/bin/dns\", \"word\"]"
-            );
-        }
-        if challenge == Challenge::Dns && dns_program.is_none() {
-            bail!("acme_challenge: dns-01 needs acme_dns_program in the configuration file");
-        }
-        let directory = match self.directory {
-            Some(text) if text == "off" => return Ok(Err(AcmeOff::SwitchedOff)),
-            Some(text) => text,
-            None if is_public(base_domain) => LETS_ENCRYPT.to_owned(),
-            None => return Ok(Err(AcmeOff::LocalBaseDomain)),
-        };
-        acme_url(&directory)?;
-        let Some(email) = self.email else { return Ok(Err(AcmeOff::NoEmail)) };
-        let is_address =
-            |text: &str| matches!(text.split_once('@'), Some((of, at)) if !of.is_empty() && at.contains('.'));
-        let is_plain = email.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | ',' | '%' | '<' | '>'));
-        if !is_address(&email) || !is_plain {
-            bail!("acme_email: `{email}` is no mail address; write one such as admin@example.com");
-        }
-        Ok(Ok(Acme { directory, email, challenge, dns_program }))
-    }
-}
-
-fn acme_url(directory: &str) -> anyhow::Result<http::Uri> {
-    let uri = directory.parse::<http::Uri>().ok().filter(|uri| uri.scheme() == Some(&http::uri::Scheme::HTTPS));
-    uri.with_context(|| format!("acme_directory: `{directory}` is no https address, nor `off`"))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Keys> {
@@ -423,5 +383,6 @@ fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+mod authority;
 #[cfg(test)]
 mod tests;

@@ -20,11 +20,23 @@ pub(crate) struct Authority {
 impl Authority {
     /// A CA that refuses every second nonce, as `environment` says otherwise.
     pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
-        Self::checking_at(HTTP_PORT, environment)
+        Self::configured(environment, |_| {})
     }
 
     /// The same, which comes to another port than the one where the server answers.
     pub(crate) fn checking_at(port: u16, environment: &[(&str, &str)]) -> Self {
+        Self::configured(environment, |config| config["httpPort"] = port.into())
+    }
+
+    /// The same, which takes only those whom it knows by this id and key.
+    pub(crate) fn of_customers(id: &str, key: &str) -> Self {
+        Self::configured(&[], |config| {
+            config["externalAccountBindingRequired"] = true.into();
+            config["externalAccountMACKeys"] = serde_json::json!({ id: key });
+        })
+    }
+
+    fn configured(environment: &[(&str, &str)], change: impl FnOnce(&mut serde_json::Value)) -> Self {
         // A process is one test: its id makes the address its own.
         let [_, high, middle, low] = std::process::id().to_be_bytes();
         let address = Ipv4Addr::new(127, 64 | (high & 0x3f), middle, low);
@@ -32,7 +44,7 @@ impl Authority {
         std::fs::write(home.path().join("resolv.conf"), format!("nameserver {address}\noptions timeout:1\n"))
             .expect("write resolv.conf");
         make_certificates(home.path(), address);
-        write_config(home.path(), address, port);
+        write_config(home.path(), address, change);
         let dns = start_dns(home.path(), address);
         let mut authority = Self { address, home, dns, pebble: None };
         authority.begin(environment);
@@ -200,16 +212,17 @@ fn make_certificates(home: &Path, address: Ipv4Addr) {
     openssl("x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -out leaf.pem -days 7300 -copy_extensions copyall");
 }
 
-fn write_config(home: &Path, address: Ipv4Addr, http_port: u16) {
-    let config = serde_json::json!({ "pebble": {
+fn write_config(home: &Path, address: Ipv4Addr, change: impl FnOnce(&mut serde_json::Value)) {
+    let mut config = serde_json::json!({ "pebble": {
         "listenAddress": format!("{address}:14000"),
         "managementListenAddress": format!("{address}:15000"),
         "certificate": home.join("leaf.pem"),
         "privateKey": home.join("leaf.key"),
-        "httpPort": http_port,
+        "httpPort": HTTP_PORT,
         "tlsPort": HTTPS_PORT,
         "ocspResponderURL": "",
         "externalAccountBindingRequired": false,
     }});
+    change(&mut config["pebble"]);
     std::fs::write(home.join("pebble.json"), config.to_string()).expect("write pebble.json");
 }

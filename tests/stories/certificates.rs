@@ -120,3 +120,20 @@ fn a_ca_that_is_down_leaves_the_old_certificate_which_is_renewed_when_it_is_back
     becomes(&town, "blog.apps.test", "Live", ISSUED);
     assert_eq!(said(), "", "nothing is in the way any more");
 }
+
+#[test]
+fn a_ca_that_serves_its_customers_alone_takes_us_by_the_account_that_is_named() {
+    let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let authority = Authority::of_customers("kid-1", key);
+    let town = town(&authority, &[]);
+    town.paas(&["apps:create", "blog"]).succeeds();
+    eventually("the CA has refused", ISSUED, || {
+        state(&town, "blog", "blog.apps.test").to_string().contains("acme_external_account")
+    });
+    drop(town);
+    let line = format!("acme_external_account = {{ id = \"kid-1\", key = \"{key}\" }}\n");
+    let config = authority.write("paas.toml", &line);
+    let town = self::town(&authority, &[("PAAS_CONFIG", &config.to_string_lossy())]);
+    town.paas(&["apps:create", "blog"]).succeeds();
+    becomes(&town, "blog.apps.test", "Live", ISSUED);
+}

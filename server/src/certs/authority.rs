@@ -10,7 +10,9 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use instant_acme::{Account, AccountCredentials, BodyWrapper, BytesResponse, Error, HttpClient, NewAccount, Problem};
+use instant_acme::{
+    Account, AccountCredentials, BodyWrapper, BytesResponse, Error, ExternalAccountKey, HttpClient, NewAccount, Problem,
+};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -99,7 +101,9 @@ impl Authority {
         }
         let new = NewAccount { contact: &[&contact], terms_of_service_agreed: true, only_return_existing: false };
         let builder = || Account::builder_with_http(Box::new(errand.clone()));
-        let (_, credentials) = patiently!(builder().create(&new, directory.clone(), None))?;
+        let known = self.acme.external_account.as_ref();
+        let known = known.map(|account| ExternalAccountKey::new(account.id.clone(), account.key.reveal()));
+        let (_, credentials) = patiently!(builder().create(&new, directory.clone(), known.as_ref()))?;
         let credentials = Secret::new(serde_json::to_string(&credentials).context("write our account down")?);
         let account = AcmeAccount { email: self.acme.email.clone(), credentials: credentials.clone() };
         self.store.put_acme_account(directory, &account, self.clock.now()).await?;
@@ -180,8 +184,13 @@ fn words_of(problem: &Problem) -> String {
     let details = problem.subproblems.iter().filter_map(|part| part.detail.as_deref());
     let mut words: Vec<&str> = problem.detail.as_deref().into_iter().chain(details).collect();
     words.dedup();
-    let kind = kind(problem).map(|kind| format!(" ({kind})")).unwrap_or_default();
-    format!("{}{kind}", if words.is_empty() { "the CA refused without a word".to_owned() } else { words.join("; ") })
+    let words = if words.is_empty() { "the CA refused without a word".to_owned() } else { words.join("; ") };
+    let kind = kind(problem);
+    let fix = match kind {
+        Some("externalAccountRequired") => ": set `acme_external_account` in the configuration file",
+        Some(_) | None => "",
+    };
+    format!("{words}{}{fix}", kind.map(|kind| format!(" ({kind})")).unwrap_or_default())
 }
 
 /// It cannot be reached, or speaks nonsense.

@@ -148,6 +148,7 @@ impl Reconciler {
             email: String::new(),
             challenge: crate::domain::acme::Challenge::Http,
             dns_program: None,
+            external_account: None,
         })
     }
 

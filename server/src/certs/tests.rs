@@ -26,6 +26,7 @@ fn tools(store: &Store, port: u16, certificate: Vec<u8>) -> Tools {
         email: "a@example.com".to_owned(),
         challenge: Challenge::Dns,
         dns_program: Some(vec!["/bin/true".to_owned()]),
+        external_account: None,
     };
     Tools {
         store: store.clone(),

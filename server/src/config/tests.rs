@@ -1,5 +1,6 @@
 //! Flags, variables and files, as they are read together.
 use super::*;
+use crate::domain::acme::{Challenge, LETS_ENCRYPT};
 
 fn load(line: &str) -> Result<Config, NoConfig> {
     Config::load(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -53,20 +54,37 @@ fn a_ca_is_asked_where_hosts_are_public_and_its_terms_are_agreed_to() {
     assert_eq!((own.directory.as_str(), own.challenge), ("https://127.0.0.1:14000/dir", Challenge::Http));
 }
 
-#[test]
-fn a_program_for_dns_is_named_by_the_file_alone() {
+/// A public server whose file has one line more.
+fn with_line(line: &str) -> Result<Config, NoConfig> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("paas.toml");
     let public = "base_domain = \"example.com\"\nacme_email = \"a@example.com\"\n";
-    let with = |line: &str| {
-        std::fs::write(&file, format!("{public}{line}\n")).unwrap();
-        load(&format!("--config {}", file.display()))
-    };
+    std::fs::write(&file, format!("{public}{line}\n")).unwrap();
+    load(&format!("--config {}", file.display()))
+}
+
+#[test]
+fn a_program_for_dns_is_named_by_the_file_alone() {
+    let with = with_line;
     let acme = with("acme_dns_program = [\"/usr/bin/dns\", \"zone\"]").unwrap().acme.unwrap();
     assert_eq!(acme.dns_program.unwrap(), ["/usr/bin/dns", "zone"]);
     let Err(NoConfig::Usage(text)) = with("acme_dns_program = [\"dns\"]") else { panic!("a relative path") };
     assert!(text.contains("acme_dns_program"), "{text}");
     assert!(load("--acme-dns-program /usr/bin/dns").is_err(), "there is no such flag");
+}
+
+#[test]
+fn an_account_at_a_ca_is_named_by_the_file_alone_and_its_key_is_never_shown() {
+    let line = |id: &str, key: &str| format!("acme_external_account = {{ id = \"{id}\", key = \"{key}\" }}");
+    let acme = with_line(&line("kid-1", "_-8x")).unwrap().acme.unwrap();
+    let account = acme.external_account.clone().unwrap();
+    assert_eq!((account.id.as_str(), account.key.reveal().as_slice()), ("kid-1", &[0xff, 0xef, 0x31][..]));
+    assert!(!format!("{acme:?}").contains("239"), "{acme:?}");
+    for (id, key) in [("", "_-8x"), ("kid-1", "+/8x"), ("kid-1", "")] {
+        let Err(NoConfig::Usage(text)) = with_line(&line(id, key)) else { panic!("{id} {key}") };
+        assert!(text.contains("acme_external_account") && !text.contains("8x"), "{text}");
+    }
+    assert!(load("--acme-external-account kid-1").is_err(), "there is no such flag");
 }
 
 #[test]

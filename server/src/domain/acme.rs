@@ -1,7 +1,8 @@
 //! Which CA is asked for certificates, in whose name, and how our hosts are shown to be ours (RFC 8555).
 use super::certificate_plan::Proof;
-use super::{AppName, CertificateHost, Hostname, Site};
+use super::{AppName, CertificateHost, Hostname, Secret, Site};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -18,6 +19,15 @@ pub struct Acme {
     pub challenge: Challenge,
     /// The program that sets records in DNS, an absolute path first, then its words.
     pub dns_program: Option<Vec<String>>,
+    /// Where the CA knows us from, if it takes nobody else.
+    pub external_account: Option<ExternalAccount>,
+}
+
+/// An account at the CA that was made elsewhere, to which ours is bound (RFC 8555, section 7.3.4).
+#[derive(Clone, PartialEq, Eq)]
+pub struct ExternalAccount {
+    pub id: String,
+    pub key: Secret<Vec<u8>>,
 }
 
 /// Why no CA is asked.
@@ -49,6 +59,12 @@ impl AcmeOff {
             Self::NoHttps => "`https_listen` is off",
             Self::NoEmail => "`acme_email` is not set; setting it agrees to the CA's terms of service",
         }
+    }
+}
+
+impl fmt::Debug for ExternalAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalAccount").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -130,6 +146,7 @@ mod tests {
             email: "a@example.com".to_owned(),
             challenge: Challenge::Http,
             dns_program: dns_program.map(|program| vec![program.to_owned()]),
+            external_account: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! while, what answers over HTTP. Time can be moved on; nothing sleeps but to look again.
 #![expect(clippy::unwrap_used, reason = "all of this is test code, helpers included")]
 
+mod certificates;
 mod disk;
 mod jobs;
 mod settings;
@@ -12,8 +13,8 @@ use paas::disk::{Allowance, Disk};
 use paas::domain::failure::Exit;
 use paas::domain::instance::{State, Traffic};
 use paas::domain::{
-    App, AppId, Command, ContainerId, Failure, ImageId, Jobs, Moment, Oid, Origin, ReleaseNo, Rollout, Secret, Site,
-    Size, VarName,
+    App, AppId, CertificateTable, Command, ContainerId, Failure, ImageId, Jobs, Moment, Oid, Origin, ReleaseNo,
+    Rollout, Secret, Site, Size, VarName,
 };
 use paas::engine::FakeEngine;
 use paas::logs::{Logs, RouterLines};
@@ -88,7 +89,9 @@ impl Town {
         let engine = FakeEngine::new(clock.clone());
         let bell = Arc::new(Bell::default());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let settings = ProxySettings { threads: 1, ..ProxySettings::default() };
+        let https = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let https = Some((https, CertificateTable::default()));
+        let settings = ProxySettings { threads: 1, https, ..ProxySettings::default() };
         let proxy = paas::proxy::start(listener, settings, clock.clone(), Arc::new(NoLines), bell.clone()).unwrap();
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let parts = (store.clone(), engine.clone(), proxy.clone(), logs.clone(), clock.clone());
