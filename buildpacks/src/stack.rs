@@ -101,6 +101,27 @@ pub(crate) fn download(url: &str, sha512: &str, to: &str) -> Vec<String> {
     ]
 }
 
+/// Sets `arch` as the npm registry calls it, and `hash` to what the table has for it.
+pub(crate) fn npm_hash_pinned(x64: &str, arm64: &str) -> Vec<String> {
+    vec![format!(
+        "case $(dpkg --print-architecture) in amd64) arch=x64 hash={x64};; arm64) arch=arm64 hash={arm64};; *) exit 1;; esac"
+    )]
+}
+
+/// Sets `arch` as the npm registry calls it, and `hash` to what the registry says of a version of a package.
+pub(crate) fn npm_hash(package: &str, version: &str) -> Vec<String> {
+    vec![
+        "case $(dpkg --print-architecture) in amd64) arch=x64;; arm64) arch=arm64;; *) exit 1;; esac".to_owned(),
+        CA.to_owned(),
+        format!(
+            "/usr/lib/apt/apt-helper -o Acquire::https::CAInfo=$ca download-file https://registry.npmjs.org/{package}/{version} /tmp/npm.json"
+        ),
+        "hash=$(grep -o '\"integrity\": *\"sha512-[^\"]*' /tmp/npm.json | cut -d- -f2 | base64 -d | od -An -v -tx1 | tr -d ' \\n')".to_owned(),
+        "test ${#hash} = 128".to_owned(),
+        "rm /tmp/npm.json".to_owned(),
+    ]
+}
+
 /// Writes a script into the image, line by line: heredocs are newer than the engines we build on.
 pub(crate) fn install_script(path: &str, text: &str) -> String {
     let lines: Vec<String> = text.lines().map(|line| format!("'{}'", line.replace('\'', r"'\''"))).collect();

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::PlanError;
+use crate::detect::present;
 use crate::language::{About, App, Rules, table};
 use crate::plan::BuildPlan;
 use crate::range::{Range, Version};
@@ -17,8 +18,20 @@ use crate::versions;
 const TARBALL: &str = "/tmp/deno.tgz";
 /// Where modules stand, in the build and in the image.
 const MODULES: &str = "/opt/deno";
-const ENTRIES: [&str; 8] =
-    ["main.ts", "main.js", "server.ts", "server.js", "mod.ts", "index.ts", "app.ts", "src/main.ts"];
+const ENTRIES: [&str; 10] = [
+    "main.ts",
+    "main.js",
+    "server.ts",
+    "server.js",
+    "mod.ts",
+    "index.ts",
+    "app.ts",
+    "src/main.ts",
+    "src/index.ts",
+    "src/server.ts",
+];
+/// What only Deno reads in a source file.
+const DENO_ALONE: [&str; 4] = ["https://deno.land/", "Deno.serve(", "from \"jsr:", "from \"npm:"];
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("deno.toml")));
 
@@ -33,6 +46,8 @@ struct Registry {
     version: String,
     x64: String,
     arm64: String,
+    /// Every other, between spaces, oldest first: their hash is the registry's own word.
+    versions: String,
 }
 
 pub(crate) struct Deno;
@@ -42,9 +57,24 @@ impl Rules for Deno {
         &TABLE.language
     }
 
+    /// A script needs no configuration: what it imports or calls says whose it is.
+    fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
+        let found = present(tree, &self.about().triggers);
+        if !found.is_empty() || has(tree, "package.json") {
+            return found;
+        }
+        let is_deno = |file: &&str| {
+            let text = tree.read(file).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            DENO_ALONE.iter().any(|mark| text.contains(mark))
+        };
+        ENTRIES.into_iter().find(is_deno).map(str::to_owned).into_iter().collect()
+    }
+
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
-        plan.notes.push(version_note(app.tree)?);
+        let (version, note) = choose(app.tree)?;
+        plan.notes.push(note);
         let tasks = tasks(app.tree)?;
         let entry = ENTRIES.into_iter().find(|file| has(app.tree, file));
         if let Some(procfile) = app.procfile {
@@ -66,21 +96,26 @@ impl Rules for Deno {
         if builds {
             plan.notes.push("deno task build".to_owned());
         }
-        lay_out(&mut plan, entry, builds);
+        lay_out(&mut plan, version, entry, builds);
         Ok(plan)
     }
 }
 
-fn version_note(tree: &dyn SourceTree) -> Result<String, PlanError> {
+/// The pinned one where it will do, else the newest of the registry's that is asked for.
+fn choose(tree: &dyn SourceTree) -> Result<(&'static str, String), PlanError> {
     let ours = TABLE.registry.version.as_str();
     let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
-        return Ok(format!("deno {ours} (the npm registry's deno; no .deno-version)"));
+        return Ok((ours, format!("deno {ours} (the npm registry's deno; no .deno-version)")));
     };
     let range = Range::parse(if request.text == "latest" { "*" } else { &request.text });
-    if range.zip(Version::parse(ours)).is_none_or(|(range, ours)| !range.holds(ours)) {
-        return Err(request.refused("Deno", format!("and there is {ours}: write `2`, or add a Dockerfile")));
-    }
-    Ok(format!("deno {ours} (the npm registry's deno satisfies {} \"{}\")", request.place, request.text))
+    let holds =
+        |version: &&str| range.as_ref().zip(Version::parse(version)).is_some_and(|(range, one)| range.holds(one));
+    let others = TABLE.registry.versions.split_whitespace().rev();
+    let Some(version) = std::iter::once(ours).chain(others).find(holds) else {
+        return Err(request.refused("Deno", format!("and there are 2.0.0 to {ours}: write `2`, or add a Dockerfile")));
+    };
+    let note = format!("deno {version} (the npm registry's deno satisfies {} \"{}\")", request.place, request.text);
+    Ok((version, note))
 }
 
 /// The names of the tasks. Comments of a .jsonc are Deno's to read: there the line that names a task is looked for.
@@ -99,9 +134,9 @@ fn tasks(tree: &dyn SourceTree) -> Result<Vec<String>, PlanError> {
     Ok(tasks.into_iter().flat_map(|tasks| tasks.keys().cloned()).collect())
 }
 
-fn lay_out(plan: &mut BuildPlan, entry: Option<&str>, builds: bool) {
+fn lay_out(plan: &mut BuildPlan, version: &str, entry: Option<&str>, builds: bool) {
     let base = stack::base();
-    let run = image(&base);
+    let run = image(&base, version);
     let mut commands = vec![format!("mkdir -p {MODULES}")];
     commands.push(match entry {
         Some(file) => format!("deno install --entrypoint {file}"),
@@ -118,11 +153,13 @@ fn lay_out(plan: &mut BuildPlan, entry: Option<&str>, builds: bool) {
     plan.add_stack([base, run]);
 }
 
-fn image(base: &StackImage) -> StackImage {
-    let Registry { version, x64, arm64 } = &TABLE.registry;
-    let mut commands = vec![format!(
-        "case $(dpkg --print-architecture) in amd64) arch=x64 hash={x64};; arm64) arch=arm64 hash={arm64};; *) exit 1;; esac"
-    )];
+fn image(base: &StackImage, version: &str) -> StackImage {
+    let Registry { version: pinned, x64, arm64, .. } = &TABLE.registry;
+    let mut commands = if version == pinned {
+        stack::npm_hash_pinned(x64, arm64)
+    } else {
+        stack::npm_hash("@deno/linux-$arch-glibc", version)
+    };
     let url = format!("https://registry.npmjs.org/@deno/linux-$arch-glibc/-/linux-$arch-glibc-{version}.tgz");
     commands.extend(stack::download(&url, "$hash", TARBALL));
     commands.extend([

@@ -13,11 +13,15 @@ pub(super) fn run(base: &StackImage, node: Node) -> StackImage {
         Node::Debian(_) => (format!("node{}", node.major()), stack::run(&stack::apt_install(&["nodejs"]))),
         Node::Registry(registry) => (
             format!("node{}", registry.version),
-            stack::run(&install_from_registry(&registry.version, &pinned(&registry.x64, &registry.arm64))),
+            stack::run(&install_from_registry(
+                &registry.version,
+                &stack::npm_hash_pinned(&registry.x64, &registry.arm64),
+            )),
         ),
-        Node::Unpinned(version) => {
-            (format!("node{version}"), stack::run(&install_from_registry(version, &as_registry_says(version))))
-        }
+        Node::Unpinned(version) => (
+            format!("node{version}"),
+            stack::run(&install_from_registry(version, &stack::npm_hash("node-linux-$arch", version))),
+        ),
     };
     StackImage::new(
         &name,
@@ -99,27 +103,6 @@ fn with_npm(run: &StackImage, node: Node) -> StackImage {
             "ENV NPM_CONFIG_AUDIT=false NPM_CONFIG_FUND=false NPM_CONFIG_UPDATE_NOTIFIER=false HUSKY=0".to_owned(),
         ],
     )
-}
-
-/// Sets `hash` for the architecture, from the table.
-fn pinned(x64: &str, arm64: &str) -> Vec<String> {
-    vec![format!(
-        "case $(dpkg --print-architecture) in amd64) arch=x64 hash={x64};; arm64) arch=arm64 hash={arm64};; *) exit 1;; esac"
-    )]
-}
-
-/// Sets `hash` for the architecture to what the registry says of the version.
-fn as_registry_says(version: &str) -> Vec<String> {
-    vec![
-        "case $(dpkg --print-architecture) in amd64) arch=x64;; arm64) arch=arm64;; *) exit 1;; esac".to_owned(),
-        stack::CA.to_owned(),
-        format!(
-            "/usr/lib/apt/apt-helper -o Acquire::https::CAInfo=$ca download-file https://registry.npmjs.org/node-linux-$arch/{version} /tmp/node.json"
-        ),
-        "hash=$(grep -o '\"integrity\": *\"sha512-[^\"]*' /tmp/node.json | cut -d- -f2 | base64 -d | od -An -v -tx1 | tr -d ' \\n')".to_owned(),
-        "test ${#hash} = 128".to_owned(),
-        "rm /tmp/node.json".to_owned(),
-    ]
 }
 
 fn install_from_registry(version: &str, hash: &[String]) -> Vec<String> {
