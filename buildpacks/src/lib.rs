@@ -17,6 +17,7 @@ mod hints;
 pub mod ignore;
 mod language;
 mod languages;
+mod members;
 mod plan;
 pub mod procfile;
 mod range;

@@ -75,7 +75,7 @@ impl Rules for Rust {
         binaries::set_processes(&mut plan, app, &names, &preferred)?;
         name_bin_folder(&mut plan);
         let crates = locked_crates(app.tree);
-        if app.procfile.is_none() && crates.contains("rocket") {
+        if app.procfile.is_none() && crates.contains_key("rocket") {
             listen_as_rocket(&mut plan);
         }
         let is_locked = has(app.tree, "Cargo.lock");
@@ -84,7 +84,8 @@ impl Rules for Rust {
                 "no Cargo.lock: every build may take other versions; run `cargo generate-lockfile`, then `git add -f Cargo.lock` and commit".to_owned(),
             );
         }
-        lay_out(&mut plan, app, &toolchain, &crates, &build_command(&toolchain, &found.programs, is_locked));
+        let command = build_command(&toolchain, &found.programs, &crates, is_locked);
+        lay_out(&mut plan, app, &toolchain, &crates.into_keys().collect(), &command);
         Ok(plan)
     }
 }
@@ -142,31 +143,43 @@ fn listen_as_rocket(plan: &mut BuildPlan) {
     plan.notes.push("Rocket is told address and port by ROCKET_ADDRESS and ROCKET_PORT".to_owned());
 }
 
-/// The names of the crates that Cargo.lock lists.
-fn locked_crates(tree: &dyn SourceTree) -> BTreeSet<String> {
+/// The names of the crates that Cargo.lock lists, and how many there are of each.
+fn locked_crates(tree: &dyn SourceTree) -> BTreeMap<String, usize> {
     let is_short = |entry: &crate::TreeEntry| entry.size_bytes <= LOCK_BYTES_MAX;
     if !crate::tree::entry(tree, "Cargo.lock").is_some_and(is_short) {
-        return BTreeSet::new();
+        return BTreeMap::new();
     }
     let text = tree.read("Cargo.lock").unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let names = text.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    names.map(str::to_owned).collect()
+    let mut crates = BTreeMap::new();
+    for name in text.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')) {
+        *crates.entry(name.to_owned()).or_default() += 1;
+    }
+    crates
 }
 
-fn build_command(chosen: &Chosen, programs: &[Program], is_locked: bool) -> String {
+/// How cargo is told which package is meant: by its name, unless a dependency has the same one.
+fn package_id(program: &Program, crates: &BTreeMap<String, usize>) -> String {
+    if crates.get(&program.package).is_none_or(|count| *count < 2) {
+        return program.package.clone();
+    }
+    let folder = if program.folder.is_empty() { String::new() } else { format!("/{}", program.folder) };
+    format!("file:///app{folder}#{}", program.package)
+}
+
+fn build_command(chosen: &Chosen, programs: &[Program], crates: &BTreeMap<String, usize>, is_locked: bool) -> String {
     let locked = if is_locked { " --locked" } else { "" };
     let toolchain = match chosen {
         Chosen::Debian => String::new(),
         // Else rustup would look into rust-toolchain.toml and fetch what that lists, at every build.
         Chosen::Rustup(channel) => format!("export RUSTUP_TOOLCHAIN={} && ", command::quote(channel)),
     };
-    let packages: BTreeSet<&str> = programs.iter().map(|program| program.package.as_str()).collect();
+    let packages: BTreeSet<String> = programs.iter().map(|program| package_id(program, crates)).collect();
     let names = || programs.iter().map(|program| program.name.as_str());
     let each = |before: &str, words: Vec<&str>| {
         words.into_iter().flat_map(|word| [before.to_owned(), command::quote(word)]).collect::<String>()
     };
-    let packages = each(" -p ", packages.into_iter().collect());
+    let packages = each(" -p ", packages.iter().map(String::as_str).collect());
     let bins = each(" --bin ", names().collect());
     let built = each(" target/release/", names().collect());
     format!(

@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use crate::PlanError;
+use crate::members::matches_folder;
 use crate::tree::{SourceTree, config_text, has};
 use crate::versions::parse_toml;
 
@@ -13,6 +14,8 @@ pub(super) struct Program {
     pub(super) name: String,
     /// The package it is built from.
     pub(super) package: String,
+    /// Where that stands; empty for the root.
+    pub(super) folder: String,
 }
 
 #[derive(Debug)]
@@ -35,7 +38,7 @@ pub(super) fn find(tree: &dyn SourceTree) -> Result<Found, PlanError> {
     let key = if workspace.contains_key("default-members") { "default-members" } else { "members" };
     let (members, left_out) = (texts(workspace, key), texts(workspace, "exclude"));
     for folder in packages(tree) {
-        let is_named = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, &folder));
+        let is_named = |patterns: &[&str]| patterns.iter().any(|pattern| matches_folder(pattern, &folder));
         if !is_named(&members) || is_named(&left_out) {
             continue;
         }
@@ -59,7 +62,7 @@ impl Found {
         }
         let finds_itself = package.get("autobins").and_then(Value::as_bool) != Some(false);
         for program in programs_of(tree, folder, manifest, name, finds_itself) {
-            self.programs.push(Program { name: program, package: name.to_owned() });
+            self.programs.push(Program { name: program, package: name.to_owned(), folder: folder.to_owned() });
         }
         Ok(())
     }
@@ -132,48 +135,6 @@ fn packages(tree: &dyn SourceTree) -> Vec<String> {
     folders.map(str::to_owned).collect()
 }
 
-/// A member's pattern against a folder: `*` stands for one part of the path, or a piece of it.
-fn matches(pattern: &str, folder: &str) -> bool {
-    let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
-    let (mut wanted, mut parts) = (pattern.split('/'), folder.split('/'));
-    loop {
-        match (wanted.next(), parts.next()) {
-            (None, None) | (Some("**"), Some(_)) => return true,
-            (Some(wanted), Some(part)) if matches_part(wanted, part) => {}
-            (Some(_) | None, Some(_)) | (Some(_), None) => return false,
-        }
-    }
-}
-
-fn matches_part(pattern: &str, part: &str) -> bool {
-    match pattern.split_once('*') {
-        Some((before, after)) => {
-            part.len() >= before.len() + after.len() && part.starts_with(before) && part.ends_with(after)
-        }
-        None => pattern == part,
-    }
-}
-
 fn joined(folder: &str, file: &str) -> String {
     if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_are_matched_part_by_part() {
-        for (pattern, folder, is_match) in [
-            ("crates/*", "crates/web", true),
-            ("crates/*", "crates/web/inner", false),
-            ("./web/", "web", true),
-            ("app-*", "app-web", true),
-            ("app-*", "lib-web", false),
-            ("crates/**", "crates/a/b", true),
-            ("a/b", "a", false),
-        ] {
-            assert_eq!(matches(pattern, folder), is_match, "{pattern} {folder}");
-        }
-    }
 }
