@@ -14,6 +14,7 @@ mod pages;
 mod stages;
 mod start;
 mod version;
+mod workspaces;
 
 use install::Install;
 use package::Package;
@@ -47,9 +48,7 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     let (node, node_note) = version::choose(tree)?;
     let install = Install::decide(tree, &package, &mut plan)?;
     plan.notes.push(format!("{node_note}, {}", install.summary()));
-    if let Some((name, _)) = &install.build {
-        plan.notes.push(install.manager.run(name));
-    }
+    plan.notes.extend(install.build_command());
     let runs = set_processes(&mut plan, app, &package)?;
     stages::lay_out(&mut plan, &install, node, &runs);
     Ok(plan)
@@ -64,9 +63,9 @@ pub(crate) fn build_assets(plan: &mut BuildPlan, tree: &dyn SourceTree) -> Resul
     }
     let (node, note) = version::choose(tree)?;
     let install = Install::decide(tree, &package, plan)?;
-    let Some((script, _)) = install.build else { return Ok(false) };
-    plan.notes.push(format!("assets: {note}, {}, {}", install.summary(), install.manager.run(script)));
-    stages::lay_out_assets(plan, &install, node, script);
+    let Some(command) = install.build_command() else { return Ok(false) };
+    plan.notes.push(format!("assets: {note}, {}, {command}", install.summary()));
+    stages::lay_out_assets(plan, &install, node, command);
     Ok(true)
 }
 

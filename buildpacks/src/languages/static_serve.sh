@@ -39,7 +39,7 @@ http {
         location ^~ /.well-known/ { try_files \$uri =404; }
         location ~ (^|/)\\. { return 404; }
         location ~ ^/(Procfile|Staticfile)\$ { return 404; }
-        location / { try_files \$uri \$uri/ $missing; }
+        location / { try_files \$uri \$uri.html \$uri/ $missing; }
     }
 }
 "

@@ -1,10 +1,11 @@
 //! A folder of files, served by nginx. A Staticfile says which folder, and whether unknown paths get
-//! the start page (`pushstate: enabled`, for apps that route in the browser).
+//! the start page (`pushstate: enabled`, for apps that route in the browser; elsewhere it is called `index_fallback: true`).
 
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::detect::present;
 use crate::language::{About, App, Rules, table};
 use crate::plan::BuildPlan;
 use crate::recipe::{Stage, Step};
@@ -13,6 +14,7 @@ use crate::tree::{SourceTree, config_text, has};
 use crate::{PlanError, command};
 
 const STATICFILE: &str = "Staticfile";
+const PUBLIC_PAGE: &str = "public/index.html";
 
 /// Runs in the stack image: the port is known only when an instance starts.
 const SERVE: &str = include_str!("static_serve.sh");
@@ -31,6 +33,12 @@ impl Rules for StaticSite {
         &TABLE.language
     }
 
+    /// Pages in `public` alone are a site too; anywhere else they may be the leavings of a build.
+    fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
+        let found = present(tree, &self.about().triggers);
+        if found.is_empty() && has(tree, PUBLIC_PAGE) { vec![PUBLIC_PAGE.to_owned()] } else { found }
+    }
+
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         plan(app)
     }
@@ -43,6 +51,22 @@ pub(crate) struct Settings {
     pub(crate) unknown_paths: UnknownPaths,
 }
 
+/// What a Staticfile says; what it leaves open is the app's to decide.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Staticfile {
+    pub(crate) root: Option<String>,
+    pub(crate) unknown_paths: Option<UnknownPaths>,
+}
+
+impl Staticfile {
+    pub(crate) fn or(self, settings: Settings) -> Settings {
+        Settings {
+            root: self.root.unwrap_or(settings.root),
+            unknown_paths: self.unknown_paths.unwrap_or(settings.unknown_paths),
+        }
+    }
+}
+
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnknownPaths {
     #[default]
@@ -52,7 +76,9 @@ pub(crate) enum UnknownPaths {
 
 fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     let tree = app.tree;
-    let settings = settings(tree)?.unwrap_or_default();
+    let is_public = !has(tree, "index.html") && has(tree, PUBLIC_PAGE);
+    let usual = Settings { root: if is_public { "public" } else { "" }.to_owned(), ..Settings::default() };
+    let settings = staticfile(tree)?.unwrap_or_default().or(usual);
     check_root(tree, &settings.root)?;
     let mut plan = BuildPlan::new(app.detection);
     plan.notes.push(note(&settings));
@@ -68,12 +94,12 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
 }
 
 /// What the Staticfile says, when there is one.
-pub(crate) fn settings(tree: &dyn SourceTree) -> Result<Option<Settings>, PlanError> {
+pub(crate) fn staticfile(tree: &dyn SourceTree) -> Result<Option<Staticfile>, PlanError> {
     config_text(tree, STATICFILE)?.map(|text| parse(&text)).transpose()
 }
 
-fn parse(text: &str) -> Result<Settings, PlanError> {
-    let mut settings = Settings::default();
+fn parse(text: &str) -> Result<Staticfile, PlanError> {
+    let mut settings = Staticfile::default();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -81,11 +107,18 @@ fn parse(text: &str) -> Result<Settings, PlanError> {
         }
         let wrong = |reason: String| PlanError::Staticfile { line: at + 1, reason };
         match line.split_once(':').map(|(key, value)| (key.trim(), value.trim())) {
-            Some(("root", folder)) => settings.root = folder_path(folder).map_err(wrong)?,
-            Some(("pushstate", "enabled")) => settings.unknown_paths = UnknownPaths::StartPage,
-            Some(("pushstate", "disabled")) => settings.unknown_paths = UnknownPaths::NotFound,
+            Some(("root", folder)) => settings.root = Some(folder_path(folder).map_err(wrong)?),
+            Some(("pushstate", "enabled") | ("index_fallback", "true")) => {
+                settings.unknown_paths = Some(UnknownPaths::StartPage);
+            }
+            Some(("pushstate", "disabled") | ("index_fallback", "false")) => {
+                settings.unknown_paths = Some(UnknownPaths::NotFound);
+            }
             Some(("pushstate", _)) => {
                 return Err(wrong("write `pushstate: enabled` or `pushstate: disabled`".to_owned()));
+            }
+            Some(("index_fallback", _)) => {
+                return Err(wrong("write `index_fallback: true` or `index_fallback: false`".to_owned()));
             }
             Some((key, _)) => {
                 return Err(wrong(format!(
@@ -164,10 +197,18 @@ mod tests {
     #[test]
     fn settings_are_read_and_unknown_ones_refused() {
         let settings = parse("# ours\r\nroot: ./public/\npushstate: enabled\n").unwrap();
-        assert_eq!(settings, Settings { root: "public".to_owned(), unknown_paths: UnknownPaths::StartPage });
-        assert_eq!(parse("root: .").unwrap().root, "");
-        for (text, line) in [("rot: a", 1), ("\nroot: ../a", 2), ("root: a;b", 1), ("public", 1), ("pushstate: yes", 1)]
-        {
+        let wanted = Staticfile { root: Some("public".to_owned()), unknown_paths: Some(UnknownPaths::StartPage) };
+        assert_eq!(settings, wanted);
+        assert_eq!(parse("index_fallback: true").unwrap().unknown_paths, Some(UnknownPaths::StartPage));
+        assert_eq!(parse("root: .").unwrap().root.as_deref(), Some(""));
+        for (text, line) in [
+            ("rot: a", 1),
+            ("\nroot: ../a", 2),
+            ("root: a;b", 1),
+            ("public", 1),
+            ("pushstate: yes", 1),
+            ("index_fallback: 1", 1),
+        ] {
             let shown = parse(text).unwrap_err().to_string();
             assert!(shown.starts_with(&format!("Staticfile line {line}: ")), "{shown}");
         }

@@ -2,8 +2,10 @@
 
 use super::manager::{Kind, Manager};
 use super::package::Package;
-use super::{lock, pages};
+use super::workspaces::{self, Found};
+use super::{lock, pages, start};
 use crate::PlanError;
+use crate::command;
 use crate::plan::BuildPlan;
 use crate::tree::{SourceTree, config_text, has, has_folder};
 
@@ -18,12 +20,20 @@ pub(super) struct Install {
     pub(super) manifests: Vec<String>,
     /// Whether any package is installed at all, and what is left of them when the app runs.
     pub(super) packages: Packages,
-    /// Name and text of the build script.
-    pub(super) build: Option<(&'static str, String)>,
+    build: Option<Build>,
     /// It has to see the app's own files.
     pub(super) needs_source: Option<&'static str>,
     /// Packages of the workspace have folders of packages of their own, which not every manager can prune.
     pub(super) has_workspaces: bool,
+}
+
+/// The script that builds the app.
+#[derive(Debug)]
+struct Build {
+    script: &'static str,
+    /// The package of the workspace that has it; empty for the root.
+    folder: String,
+    env: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +51,7 @@ impl Install {
     pub(super) fn decide(tree: &dyn SourceTree, package: &Package, plan: &mut BuildPlan) -> Result<Self, PlanError> {
         let manager = Manager::decide(tree, package)?;
         lock::check(tree, package, &manager)?;
-        let build =
-            ["heroku-postbuild", "build"].into_iter().find_map(|name| Some((name, package.script(name)?.to_owned())));
+        let build = Build::find(tree, package)?;
         let has_workspaces = package.has_workspaces || has(tree, "pnpm-workspace.yaml");
         let mut install = Self {
             manifests: vec!["package.json".to_owned()],
@@ -85,13 +94,21 @@ impl Install {
                 "node_modules is committed and may hide what is installed: `git rm -r --cached node_modules`, add `node_modules/` to .gitignore and commit".to_owned(),
             );
         }
-        let start = package.script("start").filter(|script| !pages::is_for_the_desk(script, package));
+        let start = package.script("start").filter(|script| !pages::is_for_the_desk(tree, script, package));
         let program = start.and_then(|script| script.split_whitespace().next()).unwrap_or_default();
         if package.dev_dependencies.contains_key(program) {
             plan.warnings.push(format!(
                 "scripts.start runs {program}, a devDependency, and those are removed before the app runs: `npm install --save-prod {program}`"
             ));
         }
+    }
+
+    /// The command line of the build, when there is any.
+    pub(super) fn build_command(&self) -> Option<String> {
+        let build = self.build.as_ref()?;
+        let run = self.manager.run(build.script);
+        let run = build.env.map_or(run.clone(), |env| format!("{env} {run}"));
+        Some(if build.folder.is_empty() { run } else { format!("(cd {} && {run})", command::quote(&build.folder)) })
     }
 
     pub(super) fn summary(&self) -> String {
@@ -103,6 +120,25 @@ impl Install {
             Some(reason) => format!("{tool} at every change ({reason})"),
             None => tool,
         }
+    }
+}
+
+impl Build {
+    /// The root's script; where it has none, that of the one package which is the app.
+    fn find(tree: &dyn SourceTree, package: &Package) -> Result<Option<Self>, PlanError> {
+        let script = ["heroku-postbuild", "build"].into_iter().find(|name| package.script(name).is_some());
+        if let Some(script) = script {
+            return Ok(Some(Self { script, folder: String::new(), env: start::build_env(package) }));
+        }
+        if package.script("start").is_some() {
+            return Ok(None);
+        }
+        Ok(match workspaces::find(tree, package)? {
+            Found::One(member) if member.has_build() => {
+                Some(Self { script: "build", folder: member.folder, env: None })
+            }
+            Found::One(_) | Found::Several(_) | Found::Nothing => None,
+        })
     }
 }
 
@@ -137,6 +173,9 @@ fn needs_source(tree: &dyn SourceTree, package: &Package, manager: &Manager) -> 
     }
     if package.has_local_dependencies() {
         return Some("a dependency is a folder of the app");
+    }
+    if package.asks_for("@sveltejs/adapter-auto") {
+        return Some("SvelteKit's adapter is installed when it builds");
     }
     if package.dependencies.contains_key("@prisma/client") {
         return Some("prisma generates into node_modules");

@@ -104,6 +104,14 @@ impl Manager {
     }
 }
 
+/// Whether Bun installs the packages, and so runs the app too.
+pub(super) fn is_bun(tree: &dyn SourceTree, package: &Package) -> bool {
+    match package.manager.as_deref() {
+        Some(named) => named.starts_with("bun@"),
+        None => Kind::Bun.facts().lockfiles.iter().any(|lockfile| has(tree, lockfile)),
+    }
+}
+
 /// `pnpm@9.1.0+sha512.…`: the tool, and an exact version.
 fn named<'a>(text: &'a str, package: &Package) -> Result<(&'a str, &'a str), PlanError> {
     let wrong = || PlanError::Manifest {
@@ -251,9 +259,12 @@ fn for_engine(text: &str, package: &Package, kind: Kind, newest: &str) -> Result
     if let Some(version) = versions.clone().find(holds) {
         return Ok(version.clone());
     }
-    // An exact version need not be in the table: the registry has them all.
-    if Version::parse(text).is_some() || kind == Kind::Npm {
-        return Ok(if kind == Kind::Npm { String::new() } else { text.trim_start_matches('v').to_owned() });
+    // An exact version need not be in the table, nor the newest of a line: the registry has them all.
+    if kind == Kind::Npm {
+        return Ok(String::new());
+    }
+    if let Some(version) = exact_or_line(text) {
+        return Ok(version);
     }
     let all: Vec<&str> = versions.rev().map(String::as_str).collect();
     Err(PlanError::Version {
@@ -268,6 +279,20 @@ fn for_engine(text: &str, package: &Package, kind: Kind, newest: &str) -> Result
     })
 }
 
+/// `11.5.2` as it is; `11.5.x` and `~11.5.0` as `11.5`, by which npm takes the newest of that line.
+fn exact_or_line(text: &str) -> Option<String> {
+    let plain = text.trim().trim_start_matches('v');
+    if Version::parse(plain).is_some() {
+        return Some(plain.to_owned());
+    }
+    let line = plain.strip_prefix('~').unwrap_or(plain);
+    let mut parts = line.split('.');
+    let numbers: Vec<&str> = parts.by_ref().take(2).collect();
+    let are_numbers = numbers.len() == 2 && numbers.iter().all(|part| part.parse::<u32>().is_ok());
+    let is_open = parts.next().is_none_or(|last| ["x", "X", "*"].contains(&last) || plain.starts_with('~'));
+    (are_numbers && is_open && parts.next().is_none()).then(|| numbers.join("."))
+}
+
 /// The number at the beginning of a line's value: `lockfileVersion: '9.0'` is 9.
 fn number_behind(text: &str, key: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.trim().strip_prefix(key))?;
@@ -278,6 +303,22 @@ fn number_behind(text: &str, key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_a_manager_is_named_as_npm_takes_it() {
+        for (text, version) in [
+            ("11.5.2", Some("11.5.2")),
+            ("v9.1.0", Some("9.1.0")),
+            ("11.5.x", Some("11.5")),
+            ("11.5", Some("11.5")),
+            ("~11.5.3", Some("11.5")),
+            ("11.x", None),
+            (">=11.5 <11.6", None),
+            ("11.5.x.y", None),
+        ] {
+            assert_eq!(exact_or_line(text).as_deref(), version, "{text}");
+        }
+    }
 
     #[test]
     fn the_number_of_a_lockfile_is_found() {

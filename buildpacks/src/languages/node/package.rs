@@ -10,6 +10,8 @@ use crate::text::excerpt;
 #[derive(Debug, Default)]
 pub(super) struct Package {
     pub(super) main: Option<String>,
+    /// Where Bun's `init` writes the entry.
+    pub(super) module: Option<String>,
     /// What `engines` says of node and of package managers.
     pub(super) engines: BTreeMap<String, String>,
     /// packageManager
@@ -19,6 +21,8 @@ pub(super) struct Package {
     pub(super) dependencies: BTreeMap<String, String>,
     pub(super) dev_dependencies: BTreeMap<String, String>,
     pub(super) has_workspaces: bool,
+    /// The patterns of the workspace's folders.
+    pub(super) workspaces: Vec<String>,
     /// Peer dependencies and optional ones, which a lockfile need not know.
     unlocked: BTreeSet<String>,
     text: String,
@@ -45,12 +49,14 @@ impl Package {
         }
         Ok(Self {
             main: text_of(&fields, "main", "main")?,
+            module: fields.get("module").and_then(Value::as_str).map(str::to_owned),
             engines: engines(&fields)?,
             manager: text_of(&fields, "packageManager", "packageManager")?,
             scripts: texts(&fields, "scripts")?,
             dependencies,
             dev_dependencies: texts(&fields, "devDependencies")?,
             has_workspaces: fields.contains_key("workspaces"),
+            workspaces: workspaces(&fields),
             unlocked,
             text: text.to_owned(),
         })
@@ -86,6 +92,13 @@ impl Package {
             ["file:", "link:", "workspace:", "./", "../", "/"].iter().any(|prefix| wanted.starts_with(prefix))
         })
     }
+}
+
+/// A list of patterns, or Yarn's object with one.
+fn workspaces(fields: &Map<String, Value>) -> Vec<String> {
+    let listed = fields.get("workspaces").map(|named| named.get("packages").unwrap_or(named));
+    let patterns = listed.and_then(Value::as_array).into_iter().flatten();
+    patterns.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// serde_json's message without the place, which stands in front of ours.

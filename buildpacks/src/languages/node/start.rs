@@ -3,9 +3,11 @@
 
 use serde::Deserialize;
 
+use super::manager;
 use super::package::Package;
 use super::pages;
 use super::version::AVAILABLE;
+use super::workspaces::{self, Found};
 use crate::PlanError;
 use crate::tree::{SourceTree, has};
 
@@ -14,6 +16,8 @@ use crate::tree::{SourceTree, has};
 pub(super) struct Server {
     package: String,
     start: String,
+    /// What its build script has to be given.
+    build_env: Option<String>,
 }
 
 /// The package managers, and how each runs a program of a package.
@@ -22,23 +26,58 @@ const TOOLS: [&str; 8] = ["npm", "npx", "pnpm", "pnpx", "yarn", "yarnpkg", "bun"
 /// Scripts may run scripts; a ring of them must end somewhere.
 const SCRIPT_DEPTH_MAX: usize = 5;
 
+/// Files that Node.js is started with by themselves, beside what package.json calls `main`.
+const ENTRIES: [&str; 1] = ["index.js"];
+/// Bun runs TypeScript as it is.
+const BUN_ENTRIES: [&str; 7] =
+    ["index.ts", "index.tsx", "server.ts", "main.ts", "src/index.ts", "src/index.tsx", "src/server.ts"];
+
 /// The web command of an app without a Procfile, and where it comes from.
 pub(super) fn web(tree: &dyn SourceTree, package: &Package) -> Result<(String, String), PlanError> {
-    let start = package.script("start").filter(|script| !pages::is_for_the_desk(script, package));
+    let start = package.script("start").filter(|script| !pages::is_for_the_desk(tree, script, package));
     if start.is_some() {
         let command = spell_out("npm start", package);
         return Ok((command, "scripts.start".to_owned()));
     }
-    let builds = package.script("build").is_some();
-    if let Some(server) = AVAILABLE.servers.iter().find(|server| builds && package.asks_for(&server.package)) {
+    if pages::are_asked_for(tree, package) {
+        return Err(PlanError::NoStartCommand { fix: fix(tree, package) });
+    }
+    if let Some(server) = server(package) {
         return Ok((server.start.clone(), format!("{} is in package.json", server.package)));
     }
-    let main = package.main.as_deref().map(|main| main.trim_start_matches("./"));
-    let files = ["server.js", "index.js"].into_iter().chain(main);
-    match files.into_iter().find(|file| has(tree, file)) {
-        Some(file) => Ok((format!("node {}", crate::command::quote(file)), format!("{file} is here"))),
-        None => Err(PlanError::NoStartCommand { fix: fix(tree, package) }),
+    if let Some(file) = entry(tree, package) {
+        let program = if manager::is_bun(tree, package) { "bun" } else { "node" };
+        return Ok((format!("{program} {}", crate::command::quote(&file)), format!("{file} is here")));
     }
+    match workspaces::find(tree, package)? {
+        Found::One(member) => Ok((member.start(), format!("{} alone has a start script", member.folder))),
+        Found::Several(folders) => Err(PlanError::NoStartCommand { fix: workspaces::advice(tree, &folders) }),
+        Found::Nothing => Err(PlanError::NoStartCommand { fix: fix(tree, package) }),
+    }
+}
+
+fn server(package: &Package) -> Option<&'static Server> {
+    let builds = package.script("build").is_some();
+    AVAILABLE.servers.iter().find(|server| builds && package.asks_for(&server.package))
+}
+
+/// What the build script is given beside the config vars, such as `NAME=value`.
+pub(super) fn build_env(package: &Package) -> Option<&'static str> {
+    server(package)?.build_env.as_deref()
+}
+
+/// The file to start: npm's own default, what package.json names, then the usual ones.
+fn entry(tree: &dyn SourceTree, package: &Package) -> Option<String> {
+    let by_bun = manager::is_bun(tree, package);
+    let runs = |file: &str| {
+        let endings: &[&str] = if by_bun { &["js", "mjs", "cjs", "ts", "tsx", "jsx"] } else { &["js", "mjs", "cjs"] };
+        endings.contains(&crate::tree::ending(file)) && has(tree, file)
+    };
+    let named = package.main.iter().chain(&package.module).map(|file| file.trim_start_matches("./"));
+    // `main` may leave the ending out.
+    let named = named.flat_map(|file| [file.to_owned(), format!("{file}.js"), format!("{file}/index.js")]);
+    let usual = ENTRIES.iter().chain(BUN_ENTRIES.iter().filter(|_| by_bun)).map(|file| (*file).to_owned());
+    ["server.js".to_owned()].into_iter().chain(named).chain(usual).find(|file| runs(file))
 }
 
 fn fix(tree: &dyn SourceTree, package: &Package) -> String {
