@@ -121,12 +121,14 @@ impl Rules for Python {
     }
 }
 
-/// `web: python serve.py`, where serve.py is here.
+/// The script of a line such as `web: python serve.py`, where it is here.
 fn script_of_procfile(tree: &dyn SourceTree) -> Option<String> {
     let procfile = crate::procfile::parse(&tree.read("Procfile")?).ok()?;
     let mut lines = procfile.iter().map(|(_, line)| line.split_whitespace());
     lines.find_map(|mut words| {
-        let script = words.next().filter(|program| program.starts_with("python")).and_then(|_| words.next())?;
+        words.next().filter(|program| program.starts_with("python"))?;
+        // `python3 -u serve.py`
+        let script = words.find(|word| !word.starts_with('-'))?;
         has(tree, script).then(|| script.to_owned())
     })
 }

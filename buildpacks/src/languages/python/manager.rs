@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::VENV;
 use super::requirements::{REQUIREMENTS, Requirements, project_name};
 use crate::PlanError;
+use crate::command;
 use crate::tree::{SourceTree, config_file, config_text, entry, has, has_folder};
 use crate::versions::parse_toml;
 
@@ -45,6 +46,10 @@ pub(super) struct Install {
     pub(super) needs_source: Option<&'static str>,
     pub(super) is_locked: bool,
     pub(super) named_vars: BTreeSet<String>,
+    /// What the project calls itself.
+    pub(super) project: Option<String>,
+    /// The one program that the app installs of itself.
+    pub(super) program: Option<String>,
     /// Normalised names of the projects that are installed, as far as they are told.
     projects: BTreeSet<String>,
 }
@@ -58,8 +63,8 @@ impl Install {
         let project = project.unwrap_or_default();
         let locks: Vec<(&str, Kind)> = LOCKS.into_iter().filter(|(file, _)| has(tree, file)).collect();
         match locks.as_slice() {
-            [(file, kind)] => Self::locked(tree, file, *kind, &project),
-            [] => Self::unlocked(tree, &project),
+            [(file, kind)] => Self::locked(tree, file, *kind, &project).map(|install| install.of(&project)),
+            [] => Self::unlocked(tree, &project).map(|install| install.of(&project)),
             [(first, _), rest @ ..] => {
                 let others: Vec<&str> = rest.iter().map(|(file, _)| *file).collect();
                 Err(PlanError::Unclear(format!(
@@ -79,8 +84,25 @@ impl Install {
             needs_source: None,
             is_locked: false,
             named_vars: BTreeSet::new(),
+            project: None,
+            program: None,
             projects: BTreeSet::new(),
         }
+    }
+
+    /// Adds what the project says of itself. Its programs are there only where the app is installed as a package.
+    fn of(self, project: &Table) -> Self {
+        let poetry = project.get("tool").and_then(|tool| tool.get("poetry"));
+        let tables = [project.get("project"), poetry];
+        let name = tables.into_iter().flatten().find_map(|table| table.get("name")).and_then(Value::as_str);
+        let scripts = tables.into_iter().flatten().find_map(|table| table.get("scripts")).and_then(Value::as_table);
+        let programs: Vec<&String> = scripts.into_iter().flat_map(Table::keys).collect();
+        let program = match programs.as_slice() {
+            [only] => Some(*only),
+            all => all.iter().copied().find(|program| Some(program.as_str()) == name),
+        };
+        let program = program.filter(|_| self.needs_source.is_some()).map(|program| command::quote(program));
+        Self { project: name.map(str::to_owned), program, ..self }
     }
 
     fn from_requirements(tree: &dyn SourceTree) -> Result<Self, PlanError> {
@@ -242,10 +264,11 @@ fn keys(table: &Table, path: &[&str]) -> BTreeSet<String> {
     table.into_iter().flat_map(Table::keys).map(|name| project_name(name)).collect()
 }
 
-/// `fastapi[standard]>=0.115` brings uvicorn too.
+/// `fastapi[standard]>=0.115` and FastHTML bring uvicorn too.
 pub(super) fn names_of(line: &str) -> Vec<String> {
     let name = project_name(line);
-    let brings_server = name == "fastapi" && (line.contains("[standard") || line.contains("[all"));
+    let is_whole = line.contains("[standard") || line.contains("[all");
+    let brings_server = name == "python-fasthtml" || (name == "fastapi" && is_whole);
     let server = brings_server.then(|| "uvicorn".to_owned());
     [name].into_iter().chain(server).collect()
 }

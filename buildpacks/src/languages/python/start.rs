@@ -43,9 +43,12 @@ pub(super) fn web(tree: &dyn SourceTree, install: &Install) -> Result<(String, S
         return Ok((line, format!("{script} is Streamlit's")));
     }
     let mut first = None;
-    for object in objects(tree) {
+    for object in objects(tree, install) {
         if let Some(command) = server_command(&object, install) {
             return Ok((command, format!("`{}` in {}", object.name, object.file)));
+        }
+        if SCRIPTS.contains(&object.file.as_str()) && serves_on_port(&reads(tree, &object.file)) {
+            return Ok((format!("python {}", object.file), format!("{} starts its own server", object.file)));
         }
         // Of Django's two, the one that most are served by.
         if first.as_ref().is_none_or(|one: &AppObject| one.interface == Interface::Asgi) {
@@ -58,22 +61,31 @@ pub(super) fn web(tree: &dyn SourceTree, install: &Install) -> Result<(String, S
     }
 }
 
-/// The command of the first server that the app installs.
+impl Interface {
+    /// The servers that speak it, and their command lines.
+    fn servers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Wsgi => {
+                &[("gunicorn", "gunicorn --bind 0.0.0.0:$PORT"), ("waitress", "waitress-serve --listen=0.0.0.0:$PORT")]
+            }
+            Self::Asgi => &[
+                ("uvicorn", "uvicorn --host 0.0.0.0 --port $PORT"),
+                ("hypercorn", "hypercorn --bind 0.0.0.0:$PORT"),
+                ("daphne", "daphne -b 0.0.0.0 -p $PORT"),
+            ],
+        }
+    }
+
+    /// The command line of the first that the app installs.
+    fn server(self, install: &Install) -> Option<&'static str> {
+        self.servers().iter().find(|(server, _)| install.asks_for(server)).map(|(_, line)| *line)
+    }
+}
+
 fn server_command(object: &AppObject, install: &Install) -> Option<String> {
     let target = format!("{}:{}", module(&object.file), object.name);
     let target = if object.name.contains('(') { format!("'{target}'") } else { target };
-    let servers: &[(&str, &str)] = match object.interface {
-        Interface::Wsgi => {
-            &[("gunicorn", "gunicorn --bind 0.0.0.0:$PORT"), ("waitress", "waitress-serve --listen=0.0.0.0:$PORT")]
-        }
-        Interface::Asgi => &[
-            ("uvicorn", "uvicorn --host 0.0.0.0 --port $PORT"),
-            ("hypercorn", "hypercorn --bind 0.0.0.0:$PORT"),
-            ("daphne", "daphne -b 0.0.0.0 -p $PORT"),
-        ],
-    };
-    let (_, line) = servers.iter().find(|(server, _)| install.asks_for(server))?;
-    Some(format!("{line} {target}"))
+    Some(format!("{} {target}", object.interface.server(install)?))
 }
 
 /// The script at the root that an app of one file has.
@@ -103,18 +115,41 @@ fn no_server(object: &AppObject, install: &Install) -> PlanError {
 }
 
 fn without_object(tree: &dyn SourceTree, install: &Install) -> Result<(String, String), PlanError> {
-    let is_served = FRAMEWORKS.iter().any(|framework| install.asks_for(framework));
-    if let Some(script) = script(tree).filter(|script| !is_served || serves_itself(&reads(tree, script))) {
+    if let Some(script) = script(tree).filter(|script| is_plain(&reads(tree, script), install)) {
         return Ok((format!("python {script}"), format!("{script} is here")));
+    }
+    if let Some(program) = &install.program {
+        return Ok((program.clone(), "project.scripts".to_owned()));
+    }
+    if let Some(package) = runnable_package(tree, install) {
+        return Ok((format!("python -m {package}"), format!("{package}/__main__.py is here")));
     }
     Err(PlanError::NoStartCommand {
         fix: "no app object such as `app = Flask(__name__)` was found in app.py, main.py, wsgi.py and the like: add a Procfile with a line such as `web: gunicorn --bind 0.0.0.0:$PORT module:app`".to_owned(),
     })
 }
 
+/// A script that may be run as it is: it has nothing to do with the frameworks that are installed, or serves by itself.
+fn is_plain(text: &str, install: &Install) -> bool {
+    let mentions = |framework: &&&str| install.asks_for(framework) && text.to_ascii_lowercase().contains(**framework);
+    serves_itself(text) || !FRAMEWORKS.iter().any(|framework| mentions(&framework))
+}
+
+/// The project's own package, where it can be run by its name.
+fn runnable_package(tree: &dyn SourceTree, install: &Install) -> Option<String> {
+    let name = install.project.clone()?;
+    let names = [name.replace('-', "_"), name];
+    names.into_iter().find(|name| crate::tree::has(tree, &format!("{name}/__main__.py")))
+}
+
 /// A script that starts its own server.
 fn serves_itself(text: &str) -> bool {
     ["uvicorn.run(", ".run(", "serve("].iter().any(|call| text.contains(call))
+}
+
+/// The same, on the port that it is given.
+fn serves_on_port(text: &str) -> bool {
+    serves_itself(text) && ["\"PORT\"", "'PORT'"].iter().any(|name| text.contains(name))
 }
 
 fn reads(tree: &dyn SourceTree, path: &str) -> String {
@@ -124,7 +159,7 @@ fn reads(tree: &dyn SourceTree, path: &str) -> String {
 }
 
 /// The app objects of the tree, the likeliest first.
-fn objects(tree: &dyn SourceTree) -> impl Iterator<Item = AppObject> {
+fn objects<'a>(tree: &'a dyn SourceTree, install: &'a Install) -> impl Iterator<Item = AppObject> + 'a {
     let nested = |is_wanted: fn(&str) -> bool| {
         let paths = tree.files().iter().map(|file| file.path.as_str());
         paths.filter(move |path| is_wanted(path)).take(NESTED_MAX)
@@ -134,7 +169,7 @@ fn objects(tree: &dyn SourceTree) -> impl Iterator<Item = AppObject> {
         .copied()
         .chain(nested(|path| in_package(path).is_some_and(|file| FILES.contains(&file))))
         .chain(nested(|path| in_package(path) == Some("__init__.py")))
-        .filter_map(|path| in_file(tree, path))
+        .filter_map(|path| in_file(tree, path, install))
 }
 
 /// The `wsgi.py` of `mysite/wsgi.py`: one folder down, in a folder that can be imported.
@@ -143,9 +178,11 @@ fn in_package(path: &str) -> Option<&str> {
     (!folder.contains(['-', '.'])).then_some(file)
 }
 
-fn in_file(tree: &dyn SourceTree, path: &str) -> Option<AppObject> {
+fn in_file(tree: &dyn SourceTree, path: &str, install: &Install) -> Option<AppObject> {
     let text = reads(tree, path);
-    let assigned = text.lines().find_map(assigned_app);
+    let is_entry = !path.contains('/') || path.ends_with("wsgi.py") || path.ends_with("asgi.py");
+    let imported = || text.lines().filter(|_| is_entry).find_map(|line| imported_app(line, install));
+    let assigned = text.lines().find_map(assigned_app).or_else(imported);
     // Flask's documented shape without an object: a function that makes one.
     let makes = || text.contains("Flask(") && text.lines().any(|line| line.starts_with("def create_app("));
     let (name, interface) = assigned.or_else(|| makes().then_some(("create_app()", Interface::Wsgi)))?;
@@ -155,7 +192,8 @@ fn in_file(tree: &dyn SourceTree, path: &str) -> Option<AppObject> {
 /// `app = Flask(…)` at the left margin. Only a name that is assigned an app will do.
 fn assigned_app(line: &str) -> Option<(&str, Interface)> {
     let (left, right) = line.split_once('=')?;
-    let name = left.split(':').next().unwrap_or(left).trim_end();
+    // `app: Flask = …`, and FastHTML's `app, rt = fast_app()`.
+    let name = left.split([':', ',']).next().unwrap_or(left).trim_end();
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !is_name {
@@ -167,9 +205,21 @@ fn assigned_app(line: &str) -> Option<(&str, Interface)> {
     match callee {
         "Flask" | "get_wsgi_application" | "Bottle" if is_call => Some((name, Interface::Wsgi)),
         "create_app" | "make_app" if is_call && ["app", "application"].contains(&name) => Some((name, Interface::Wsgi)),
-        "FastAPI" | "Starlette" | "Quart" | "get_asgi_application" if is_call => Some((name, Interface::Asgi)),
+        "FastAPI" | "Starlette" | "Quart" | "FastHTML" | "fast_app" | "get_asgi_application" if is_call => {
+            Some((name, Interface::Asgi))
+        }
         _ => None,
     }
+}
+
+/// `from shop import app` in a file whose name says that a server reads it; without one it may be a script as well.
+fn imported_app<'a>(line: &'a str, install: &Install) -> Option<(&'a str, Interface)> {
+    let (_, names) = line.strip_prefix("from ")?.split_once(" import ")?;
+    let mut names = names.split(',').map(|name| name.rsplit(" as ").next().unwrap_or(name).trim());
+    let name = names.find(|name| ["app", "application"].contains(name))?;
+    let asks_for = |frameworks: &[&str]| frameworks.iter().any(|framework| install.asks_for(framework));
+    let interface = if asks_for(&["flask", "bottle", "django"]) { Interface::Wsgi } else { Interface::Asgi };
+    interface.server(install).map(|_| (name, interface))
 }
 
 fn module(file: &str) -> String {
@@ -190,6 +240,7 @@ mod tests {
             ("application = get_wsgi_application()", Some(("application", Interface::Wsgi))),
             ("app = create_app()", Some(("app", Interface::Wsgi))),
             ("app=FastAPI(title='x')", Some(("app", Interface::Asgi))),
+            ("app, rt = fast_app()", Some(("app", Interface::Asgi))),
             ("    app = Flask(__name__)", None),
             ("# app = Flask(__name__)", None),
             ("app == Flask(__name__)", None),

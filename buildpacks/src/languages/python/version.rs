@@ -102,6 +102,9 @@ fn by_range(range: &Range) -> Option<Python> {
 
 /// Python's own way of writing ranges, and Poetry's: `>=3.11,<3.14`, `~=3.12`, `==3.12.*`, `^3.11`.
 fn range_of(text: &str) -> Option<Range> {
+    if ["latest", "stable"].contains(&text) {
+        return Range::parse("*");
+    }
     Range::parse(&spelled_as_npm(text)?)
 }
 
@@ -132,6 +135,8 @@ mod tests {
             (".python-version", "3.13.1\n", "3.13.5"),
             (".python-version", "3.11\n", "3.11.2"),
             (".python-version", "3.12\n", "3.12"),
+            (".python-version", "3\n", "3.13.5"),
+            ("mise.toml", "[tools]\npython = 'latest'\n", "3.13.5"),
             ("runtime.txt", "python-3.12.4\n", "3.12.4"),
             ("pyproject.toml", "[project]\nrequires-python = '>=3.9'\n", "3.13.5"),
             ("pyproject.toml", "[project]\nrequires-python = '>=3.10, <3.13, !=3.11.1'\n", "3.11.2"),
