@@ -44,6 +44,8 @@ pub(crate) struct Ruby;
 struct Bundle {
     gemfile: String,
     gems: BTreeSet<String>,
+    /// Rack 2 or older.
+    has_old_rack: bool,
 }
 
 impl Rules for Ruby {
@@ -92,7 +94,13 @@ impl Bundle {
         // `    rails (8.0.1)`: four spaces, where what a gem needs has six.
         let gems = lock.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with(' '));
         let gems = gems.filter_map(|line| Some(line.split_once(" (")?.0.to_owned())).collect();
-        Ok(Self { gemfile, gems })
+        let has_old_rack =
+            ["    rack (1.", "    rack (2."].iter().any(|old| lock.lines().any(|line| line.starts_with(old)));
+        Ok(Self { gemfile, gems, has_old_rack })
+    }
+
+    fn has_rackup(&self) -> bool {
+        self.has("rackup") || self.has_old_rack
     }
 
     fn has(&self, gem: &str) -> bool {
@@ -113,6 +121,7 @@ fn version_note(tree: &dyn SourceTree, bundle: &Bundle, plan: &mut BuildPlan) ->
         request.refused("Ruby", format!("and there is Debian's {debian} only: write {how}, or add a Dockerfile"))
     };
     let ours = Version::parse(debian).ok_or_else(refusal)?;
+    let text = if text == "latest" { "*" } else { text };
     let range = spelled_as_npm(text).and_then(|range| Range::parse(&range)).ok_or_else(refusal)?;
     // Bundler holds to an exact version of the Gemfile; what else names one is a wish.
     let is_strict =
@@ -136,10 +145,11 @@ fn web(tree: &dyn SourceTree, bundle: &Bundle) -> Result<(String, String), PlanE
     }
     if has(tree, "config.ru") {
         let why = "config.ru is here".to_owned();
-        let line = if bundle.has("puma") {
-            "bundle exec puma -b tcp://0.0.0.0:$PORT"
+        // Since Rack 3 rackup is a gem of its own, which not every bundle has.
+        let line = if bundle.has_rackup() || !bundle.has("puma") {
+            "bundle exec rackup config.ru -o 0.0.0.0 -p $PORT"
         } else {
-            "bundle exec rackup -o 0.0.0.0 -p $PORT"
+            "bundle exec puma -b tcp://0.0.0.0:$PORT"
         };
         return Ok((line.to_owned(), why));
     }
