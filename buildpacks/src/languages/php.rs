@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::PlanError;
+use crate::command;
 use crate::detect::present;
 use crate::language::{About, App, Rules, table};
-use crate::plan::BuildPlan;
+use crate::plan::{BuildPlan, Start};
 use crate::range::{Range, Version, spelled_as_npm};
 use crate::recipe::{Mount, Sharing, Stage, Step};
 use crate::stack::{self, StackImage};
@@ -56,6 +57,7 @@ impl Rules for Php {
         }
         if let Some(procfile) = app.procfile {
             plan.set_processes(procfile);
+            serve_as_heroku(&mut plan);
         } else {
             let (folder, why) = root(app.tree)?;
             plan.notes.push(format!("nginx and php-fpm serve {folder} ({why})"));
@@ -66,13 +68,52 @@ impl Rules for Php {
     }
 }
 
+/// Heroku's two programs, with or without `vendor/bin/` before them: the folder is all that they share with ours.
+fn serve_as_heroku(plan: &mut BuildPlan) {
+    let mut ignored = Vec::new();
+    for start in plan.processes.values_mut() {
+        let Start::Command(line) = start else { continue };
+        let Some((folder, has_options)) = heroku_folder(line) else { continue };
+        if has_options {
+            ignored.push(line.clone());
+        }
+        *line = format!("paas-php {}", command::quote(&folder));
+    }
+    plan.warnings.extend(ignored.iter().map(|line| {
+        format!("the options of `{line}` are not read: nginx and php-fpm serve as they do by default; add a Dockerfile if they are needed")
+    }));
+}
+
+/// The folder that `heroku-php-nginx -C nginx.conf web/` serves, and whether it has options.
+fn heroku_folder(line: &str) -> Option<(String, bool)> {
+    let mut words = line.split_whitespace();
+    let program = words.next()?.rsplit('/').next()?;
+    if !["heroku-php-apache2", "heroku-php-nginx"].contains(&program) {
+        return None;
+    }
+    let (mut folder, mut has_options) = ("", false);
+    while let Some(word) = words.next() {
+        if word.starts_with('-') {
+            has_options = true;
+            // `-C file`, and `-v`, which stands alone.
+            if word != "-v" && !word.contains('=') {
+                words.next();
+            }
+        } else {
+            folder = word.trim_start_matches("./").trim_matches('/');
+        }
+    }
+    Some((if folder.is_empty() { "/app".to_owned() } else { format!("/app/{folder}") }, has_options))
+}
+
 fn version_note(tree: &dyn SourceTree) -> Result<String, PlanError> {
     let debian = TABLE.debian.version.as_str();
     let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
         return Ok(format!("php {debian} (Debian's php; composer.json asks for none)"));
     };
     let line = debian.rsplit_once('.').map_or(debian, |(line, _)| line);
-    let range = spelled_by_composer(&request.text).and_then(|text| Range::parse(&text));
+    let text = if request.text == "latest" { "*" } else { request.text.as_str() };
+    let range = spelled_by_composer(text).and_then(|text| Range::parse(&text));
     let ours = Version::parse(debian);
     if range.zip(ours).is_none_or(|(range, ours)| !range.holds(ours)) {
         let fix = format!("and there is Debian's {debian} only: write \"^{line}\", or add a Dockerfile");
@@ -112,6 +153,9 @@ fn root(tree: &dyn SourceTree) -> Result<(&'static str, &'static str), PlanError
     }
     if has(tree, "web/index.php") {
         return Ok(("/app/web", "web/index.php is here"));
+    }
+    if has(tree, "webroot/index.php") {
+        return Ok(("/app/webroot", "webroot/index.php is here"));
     }
     if has(tree, "index.php") {
         return Ok(("/app", "index.php is here"));
@@ -169,4 +213,23 @@ fn images(base: &StackImage) -> (StackImage, StackImage) {
         ],
     );
     (run, build)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_heroku_s_programs_is_found() {
+        for (line, folder) in [
+            ("heroku-php-apache2", Some(("/app", false))),
+            ("vendor/bin/heroku-php-nginx public/", Some(("/app/public", false))),
+            ("heroku-php-nginx -C nginx.conf web", Some(("/app/web", true))),
+            ("heroku-php-apache2 -v", Some(("/app", true))),
+            ("php -S 0.0.0.0:$PORT", None),
+        ] {
+            let found = heroku_folder(line);
+            assert_eq!(found.as_ref().map(|(folder, has)| (folder.as_str(), *has)), folder, "{line}");
+        }
+    }
 }
