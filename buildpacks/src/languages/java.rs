@@ -25,6 +25,9 @@ struct Debian {
     majors: Vec<u32>,
 }
 
+/// Any of them at the root is Gradle's.
+const GRADLE: [&str; 4] = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tool {
     Maven,
@@ -81,14 +84,15 @@ impl Tool {
 
     /// Builds, and puts the one jar that can be started where the start command looks for it.
     fn command(self) -> String {
-        let pick = |folder: &str| {
+        let pick = |jars: &str| {
             format!(
-                "mkdir -p bin && jar=$(ls -S {folder}/*.jar | grep -v -e '-sources.jar$' -e '-javadoc.jar$' -e '-plain.jar$' -e '/original-' | head -n 1) && cp \"$jar\" bin/app.jar"
+                "mkdir -p bin && jar=$(ls -S {jars} 2>/dev/null | grep -v -e '-sources.jar$' -e '-javadoc.jar$' -e '-plain.jar$' -e '/original-' | head -n 1) && cp \"$jar\" bin/app.jar"
             )
         };
         match self {
-            Self::Maven => format!("mvn --batch-mode --no-transfer-progress -DskipTests package && {}", pick("target")),
-            Self::Gradle => format!("sh ./gradlew --no-daemon --console=plain assemble && {}", pick("build/libs")),
+            Self::Maven => format!("mvn --batch-mode --no-transfer-progress -DskipTests package && {}", pick("target/*.jar")),
+            // An app of several projects has its jars one folder down.
+            Self::Gradle => format!("sh ./gradlew --no-daemon --console=plain assemble && {}", pick("build/libs/*.jar */build/libs/*.jar")),
             Self::Javac => "mkdir -p bin && find . -name '*.java' -not -path './bin/*' > /tmp/sources && javac -d bin @/tmp/sources".to_owned(),
         }
     }
@@ -98,7 +102,7 @@ fn tool(tree: &dyn SourceTree) -> Result<Tool, PlanError> {
     if has(tree, "pom.xml") {
         return Ok(Tool::Maven);
     }
-    if !has(tree, "build.gradle") && !has(tree, "build.gradle.kts") {
+    if !GRADLE.iter().any(|file| has(tree, file)) {
         return Ok(Tool::Javac);
     }
     for file in ["gradlew", "gradle/wrapper/gradle-wrapper.jar"] {
