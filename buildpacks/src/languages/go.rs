@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use mains::{Main, Module};
 use serde::Deserialize;
 
+use crate::detect::present;
 use crate::language::{About, App, Rules, table};
 use crate::plan::BuildPlan;
 use crate::recipe::{EnvScope, Mount, Sharing, Stage, Step};
@@ -19,6 +20,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("go.toml")))
 
 #[derive(Debug, Deserialize)]
 struct Table {
+    /// Manifests of other languages: beside them a Go file without a go.mod says nothing.
+    others: Vec<String>,
     language: About,
     debian: Toolchain,
     cgo: Cgo,
@@ -43,6 +46,13 @@ impl Rules for Go {
         &TABLE.language
     }
 
+    /// A program without a go.mod counts where no manifest of another language is beside it.
+    fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
+        let found = present(tree, &self.about().triggers);
+        let is_other = TABLE.others.iter().any(|file| has(tree, file));
+        if found.is_empty() && !is_other { mains::bare_program(tree).into_iter().collect() } else { found }
+    }
+
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let modules = mains::modules(app.tree)?;
         let mains = mains::find(app.tree, &modules)?;
@@ -58,7 +68,14 @@ impl Rules for Go {
         plan.notes.push(format!("go build: {}", names.join(", ")));
         let preferred: Vec<&str> = mains.iter().filter(|main| main.is_root).map(|main| main.name.as_str()).collect();
         binaries::set_processes(&mut plan, app, &names, &preferred)?;
-        let build = Build { toolchain, vendored, cgo: cgo(app, &modules) };
+        let unnamed = modules.first().filter(|_| !["go.mod", "go.work"].iter().any(|file| has(app.tree, file)));
+        if unnamed.is_some() {
+            plan.warnings.push(
+                "no go.mod: the app is built as a module without a version of Go; run `go mod init example.com/app` and commit go.mod".to_owned(),
+            );
+        }
+        let build =
+            Build { toolchain, vendored, cgo: cgo(app, &modules), init: unnamed.map(|module| module.name.clone()) };
         if let Some(why) = &build.cgo {
             plan.notes.push(format!("programs are linked with the C library ({why})"));
         }
@@ -159,6 +176,8 @@ struct Build {
     toolchain: String,
     vendored: bool,
     cgo: Option<String>,
+    /// The name of the module to make, where there is no go.mod.
+    init: Option<String>,
 }
 
 impl Build {
@@ -197,6 +216,7 @@ impl Build {
         if self.vendored {
             parts.push("export GOFLAGS=\"-mod=vendor ${GOFLAGS:-}\"".to_owned());
         }
+        parts.extend(self.init.iter().map(|name| format!("go mod init {}", command::quote(name))));
         let built = mains.iter().map(|main| {
             let package = if main.folder.is_empty() { ".".to_owned() } else { format!("./{}", main.folder) };
             format!("go build -trimpath -o bin/{} {}", command::quote(&main.name), command::quote(&package))

@@ -6,11 +6,14 @@ use crate::tree::{SourceTree, config_text, ending, has};
 /// So many folders are looked into for a main package where the usual places have none.
 const FOLDERS_MAX: usize = 100;
 
+/// What a program is called that nothing names.
+const BARE: &str = "app";
+
 pub(super) struct Module {
     /// From the root of the tree; empty for the root itself.
     folder: String,
     /// The module's path, as its `module` line has it.
-    name: String,
+    pub(super) name: String,
     pub(super) requires: Vec<String>,
     /// Some module is replaced by a folder, and needs no sum.
     pub(super) has_replacements: bool,
@@ -36,7 +39,8 @@ impl Module {
 /// The module at the root, or those that go.work uses.
 pub(super) fn modules(tree: &dyn SourceTree) -> Result<Vec<Module>, PlanError> {
     let Some(work) = config_text(tree, "go.work")? else {
-        return Ok(vec![module(tree, String::new(), None)?]);
+        let is_bare = !has(tree, "go.mod");
+        return Ok(vec![if is_bare { bare(tree)? } else { module(tree, String::new(), None)? }]);
     };
     let mut found = Vec::new();
     for (line, words) in directives(&work, "use") {
@@ -73,6 +77,45 @@ fn module(tree: &dyn SourceTree, folder: String, used_on: Option<usize>) -> Resu
         install: install.flat_map(str::split_whitespace).map(str::to_owned).collect(),
         folder,
     })
+}
+
+/// Files without a go.mod, from the days before modules or of a first try: they build as long as they import nothing.
+fn bare(tree: &dyn SourceTree) -> Result<Module, PlanError> {
+    for file in tree.files().iter().filter(|file| !file.path.contains('/') && ending(&file.path) == "go") {
+        let text = config_text(tree, &file.path)?.unwrap_or_default();
+        let imported = directives(&text, "import").into_iter();
+        let paths = imported.filter_map(|(line, words)| Some((line, words.last()?.trim_matches('"').to_owned())));
+        // What is not Go's own begins with a host: `github.com/…`.
+        let is_foreign = |path: &str| path.split('/').next().is_some_and(|host| host.contains('.'));
+        if let Some((line, path)) = paths.into_iter().find(|(_, path)| is_foreign(path)) {
+            let reason = format!(
+                "{} is imported, and there is no go.mod to say which version: run `go mod init example.com/app`, then `go mod tidy`, `git add go.mod go.sum` and commit",
+                crate::text::excerpt(&path)
+            );
+            return Err(PlanError::Manifest { file: file.path.clone(), line, reason });
+        }
+    }
+    // godep's file with the package's path.
+    let godir = config_text(tree, ".godir")?.unwrap_or_default();
+    let is_plain =
+        |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    let name = godir.trim().rsplit('/').next().filter(is_plain).unwrap_or(BARE);
+    Ok(Module {
+        name: name.to_owned(),
+        requires: Vec::new(),
+        has_replacements: false,
+        install: Vec::new(),
+        folder: String::new(),
+    })
+}
+
+/// Whether a program stands at the root without a go.mod, and the file that says so.
+pub(super) fn bare_program(tree: &dyn SourceTree) -> Option<String> {
+    if !is_main(tree, "") {
+        return None;
+    }
+    let roots = tree.files().iter().filter(|file| !file.path.contains('/') && ending(&file.path) == "go");
+    roots.map(|file| file.path.clone()).next()
 }
 
 /// The lines of a directive, alone or in a block of parentheses, as words without the directive.
