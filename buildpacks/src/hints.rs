@@ -1,6 +1,7 @@
 //! Names that are nearly right. `requirement.txt` is not read by anything, and says nothing about it.
 
 use crate::language::Language;
+use crate::languages::shell;
 use crate::text::visible;
 use crate::tree::{SourceTree, has};
 
@@ -42,8 +43,8 @@ pub(crate) fn sought() -> Vec<String> {
 
 /// What to say when no language was found.
 pub(crate) fn for_nothing_detected(tree: &dyn SourceTree) -> Vec<String> {
-    let mut hints = misspelt(tree);
-    for folder in ["public", "dist", "build", "site"] {
+    let mut hints: Vec<String> = shell::foreign(tree).into_iter().chain(misspelt(tree)).collect();
+    for folder in ["dist", "build", "site"] {
         if has(tree, &format!("{folder}/index.html")) {
             hints.push(format!(
                 "{folder}/index.html is here: to serve {folder}, commit a file named Staticfile with the line `root: {folder}`"
