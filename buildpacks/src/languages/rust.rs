@@ -75,7 +75,7 @@ impl Rules for Rust {
         binaries::set_processes(&mut plan, app, &names, &preferred)?;
         name_bin_folder(&mut plan);
         let crates = locked_crates(app.tree);
-        if app.procfile.is_none() && crates.contains_key("rocket") {
+        if app.procfile.is_none() && (crates.contains_key("rocket") || found.names_rocket) {
             listen_as_rocket(&mut plan);
         }
         let is_locked = has(app.tree, "Cargo.lock");
@@ -158,9 +158,9 @@ fn locked_crates(tree: &dyn SourceTree) -> BTreeMap<String, usize> {
     crates
 }
 
-/// How cargo is told which package is meant: by its name, unless a dependency has the same one.
+/// How cargo is told which package is meant: by its name, unless a dependency has the same one, or may have it.
 fn package_id(program: &Program, crates: &BTreeMap<String, usize>) -> String {
-    if crates.get(&program.package).is_none_or(|count| *count < 2) {
+    if crates.get(&program.package) == Some(&1) {
         return program.package.clone();
     }
     let folder = if program.folder.is_empty() { String::new() } else { format!("/{}", program.folder) };

@@ -23,12 +23,14 @@ pub(super) struct Found {
     pub(super) programs: Vec<Program>,
     /// `default-run` of the package that has one.
     pub(super) default_run: Option<String>,
+    /// One of the packages depends on Rocket by name.
+    pub(super) names_rocket: bool,
 }
 
 /// The programs of the root package; where it has none, those of the workspace's (default) members.
 pub(super) fn find(tree: &dyn SourceTree) -> Result<Found, PlanError> {
     let root = read(tree, MANIFEST)?.unwrap_or_default();
-    let mut found = Found { programs: Vec::new(), default_run: None };
+    let mut found = Found { programs: Vec::new(), default_run: None, names_rocket: false };
     if let Some(package) = root.get("package") {
         found.add(tree, "", &root, package)?;
     }
@@ -60,6 +62,8 @@ impl Found {
         if let Some(program) = package.get("default-run").and_then(Value::as_str) {
             self.default_run.get_or_insert_with(|| program.to_owned());
         }
+        let dependencies = manifest.get("dependencies").and_then(Value::as_table);
+        self.names_rocket |= dependencies.is_some_and(|all| all.contains_key("rocket"));
         let finds_itself = package.get("autobins").and_then(Value::as_bool) != Some(false);
         for program in programs_of(tree, folder, manifest, name, finds_itself) {
             self.programs.push(Program { name: program, package: name.to_owned(), folder: folder.to_owned() });
