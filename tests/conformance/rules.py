@@ -16,11 +16,17 @@ class Files:
     def __init__(self, folder):
         self.scripts = {}
         self.tasks = {}
+        self.members = {}
         self.has_config = any((folder / name).exists() for name in CONFIGS)
         for name in ("deno.json", "deno.jsonc"):
             if (folder / name).exists():
                 text = (folder / name).read_text()
                 self.tasks.update(re.findall(r'"([\w:-]+)": "(deno [^"]*)"', text))
+        for file in folder.glob("*/*/package.json"):
+            try:
+                self.members[str(file.parent.relative_to(folder))] = json.loads(file.read_text()).get("scripts") or {}
+            except ValueError:
+                pass
         try:
             package = json.loads((folder / "package.json").read_text())
             self.scripts = package.get("scripts") or {}
@@ -29,7 +35,7 @@ class Files:
 
 
 def plain(command):
-    """A command line without what does not matter: our wrapping for `exec`, quotes, defaults of the port, `./`."""
+    """A command line without what does not matter: our wrapping for `exec`, quotes, the port's default, where to listen, `./`."""
     if command is None:
         return None
     command = command.strip()
@@ -38,9 +44,10 @@ def plain(command):
     command = re.sub(r"(?<!bundle )\bexec ", "", command)
     command = re.sub(r"\s+#.*", "", command)
     command = re.sub(r"\$\{PORT(:-\d+)?\}", "$PORT", command)
+    command = re.sub(r"\b(HOST=0\.0\.0\.0|ROCKET_ADDRESS=0\.0\.0\.0 ROCKET_PORT=\$PORT) ", "", command)
     command = command.replace("'", "").replace('"', "")
     command = re.sub(r"(^|&& |; )(env )?((?:\w+=\S* )*)\./", r"\1\3", command)
-    return " ".join(re.sub(r"(^|&& |; )env (?=\w+=)", r"\1", command).split())
+    return " ".join(re.sub(r"(^|&& |; )env (?=\S)", r"\1", command).split())
 
 
 def that_explains(example, ours, files):
@@ -62,6 +69,11 @@ def script(example, ours, files):
         name = found[1]
         before = files.scripts.get(f"pre{name}")
         theirs = (f"{before} && " if before else "") + files.scripts[name]
+    found = re.fullmatch(r"cd (\S+) && " + MANAGER_RUN.pattern, theirs)
+    if found and found[2] in files.members.get(found[1], {}):
+        # Ours names the place of the package's own programs.
+        theirs = f"cd {found[1]} && {files.members[found[1]][found[2]]}"
+        ours = re.sub(r"export PATH=\S+ && ", "", ours)
     # What npx finds among the packages needs no npx.
     theirs = theirs.removeprefix("npx ")
     return theirs != example.start and plain(theirs) == plain(ours)

@@ -85,11 +85,15 @@ pub(crate) fn looks_runnable(tree: &dyn SourceTree) -> bool {
 /// Sets what runs, and says what that needs.
 fn set_processes(plan: &mut BuildPlan, app: &App<'_>, package: &Package) -> Result<Runs, PlanError> {
     let lines: Vec<(String, String)> = if let Some(procfile) = app.procfile {
-        let spelled = |(name, line): (&str, &str)| (name.to_owned(), start::spell_out(line, package));
-        procfile.iter().map(spelled).collect()
+        let spelled = |(name, line): (&str, &str)| {
+            let line = start::spell_out_all(app.tree, package, line)?;
+            Ok((name.to_owned(), if name == "web" { start::told_where(package, line) } else { line }))
+        };
+        procfile.iter().map(spelled).collect::<Result<_, PlanError>>()?
     } else {
         match start::web(app.tree, package) {
             Ok((command, origin)) => {
+                let command = start::told_where(package, command);
                 plan.notes.push(format!("web: {command} ({origin})"));
                 vec![("web".to_owned(), command)]
             }

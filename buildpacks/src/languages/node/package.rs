@@ -9,6 +9,7 @@ use crate::text::excerpt;
 
 #[derive(Debug, Default)]
 pub(super) struct Package {
+    pub(super) name: Option<String>,
     pub(super) main: Option<String>,
     /// Where Bun's `init` writes the entry.
     pub(super) module: Option<String>,
@@ -48,6 +49,7 @@ impl Package {
             dependencies.extend(named);
         }
         Ok(Self {
+            name: fields.get("name").and_then(Value::as_str).map(str::to_owned),
             main: text_of(&fields, "main", "main")?,
             module: fields.get("module").and_then(Value::as_str).map(str::to_owned),
             engines: engines(&fields)?,

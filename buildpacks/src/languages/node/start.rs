@@ -18,6 +18,8 @@ pub(super) struct Server {
     start: String,
     /// What its build script has to be given.
     build_env: Option<String>,
+    /// What the server has to be given to listen where the router comes from.
+    env: Option<String>,
 }
 
 /// The package managers, and how each runs a program of a package.
@@ -36,8 +38,7 @@ const BUN_ENTRIES: [&str; 7] =
 pub(super) fn web(tree: &dyn SourceTree, package: &Package) -> Result<(String, String), PlanError> {
     let start = package.script("start").filter(|script| !pages::is_for_the_desk(tree, script, package));
     if start.is_some() {
-        let command = spell_out("npm start", package);
-        return Ok((command, "scripts.start".to_owned()));
+        return Ok((spell_out_all(tree, package, "npm start")?, "scripts.start".to_owned()));
     }
     if pages::are_asked_for(tree, package) {
         return Err(PlanError::NoStartCommand { fix: fix(tree, package) });
@@ -64,6 +65,19 @@ fn server(package: &Package) -> Option<&'static Server> {
 /// What the build script is given beside the config vars, such as `NAME=value`.
 pub(super) fn build_env(package: &Package) -> Option<&'static str> {
     server(package)?.build_env.as_deref()
+}
+
+/// A command that starts the server of a framework which listens on 127.0.0.1 unless it is told otherwise.
+pub(super) fn told_where(package: &Package, command: String) -> String {
+    let mut servers = AVAILABLE.servers.iter().filter(|server| package.asks_for(&server.package));
+    let Some(env) = servers.find_map(|server| server.env.as_deref()) else { return command };
+    let name = env.split('=').next().unwrap_or(env);
+    if command.contains(&format!("{name}=")) || command.contains(&format!("--{}", name.to_ascii_lowercase())) {
+        return command;
+    }
+    // An assignment before a chain would be its first command's alone.
+    let is_chain = command.contains(['&', ';', '|']);
+    if is_chain { format!("export {env} && {command}") } else { format!("{env} {command}") }
 }
 
 /// The file to start: npm's own default, what package.json names, then the usual ones.
@@ -99,6 +113,12 @@ fn fix(tree: &dyn SourceTree, package: &Package) -> String {
         );
     }
     usual.to_owned()
+}
+
+/// A command line without a manager, as far as that can be: through the root's scripts, then a package's of the workspace.
+pub(super) fn spell_out_all(tree: &dyn SourceTree, package: &Package, command: &str) -> Result<String, PlanError> {
+    let line = spell_out(command, package);
+    Ok(workspaces::spell_out(tree, package, &line)?.unwrap_or(line))
 }
 
 /// `npm start` and `npm run x` as the command lines behind them.
@@ -168,6 +188,19 @@ mod tests {
         assert_eq!(spell_out("node x", &package), "node x");
         assert_eq!(spell_out("yarn serve", &package), "./check && node x");
         assert_eq!(spell_out("bun run x.ts", &package), "bun run x.ts");
+    }
+
+    #[test]
+    fn a_server_is_told_where_to_listen_once() {
+        let astro = Package::parse(r#"{"dependencies":{"@astrojs/node":"9"}}"#).unwrap();
+        for (line, told) in [
+            ("node dist/server/entry.mjs", "HOST=0.0.0.0 node dist/server/entry.mjs"),
+            ("./check && node dist/server/entry.mjs", "export HOST=0.0.0.0 && ./check && node dist/server/entry.mjs"),
+            ("HOST=:: node dist/server/entry.mjs", "HOST=:: node dist/server/entry.mjs"),
+        ] {
+            assert_eq!(told_where(&astro, line.to_owned()), told);
+        }
+        assert_eq!(told_where(&package(""), "node x".to_owned()), "node x");
     }
 
     #[test]

@@ -47,10 +47,61 @@ pub(super) fn find(tree: &dyn SourceTree, package: &Package) -> Result<Found, Pl
     })
 }
 
+/// A line that runs a script of one package, as `cd apps/web && npm start`, `npm start -w web`, `pnpm --filter web start`
+/// or `yarn workspace web start` do: the script itself, in its folder. None for any other line.
+pub(super) fn spell_out(tree: &dyn SourceTree, package: &Package, line: &str) -> Result<Option<String>, PlanError> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (named, rest) = match words.as_slice() {
+        ["cd", folder, "&&", rest @ ..] => (*folder, rest.to_vec()),
+        ["yarn", "workspace", name, rest @ ..] => (*name, [&["yarn"], rest].concat()),
+        words => match without_filter(words) {
+            Some(found) => found,
+            None => return Ok(None),
+        },
+    };
+    let Some(member) = member(tree, package, named)? else { return Ok(None) };
+    let command = rest.join(" ");
+    let line = start::spell_out(&command, &member.package);
+    let is_whole = line != command && !start::needs_manager(&line);
+    Ok(is_whole.then(|| member.in_folder(&line)))
+}
+
+/// Takes `-w web`, `--workspace=web` or `--filter web` out of a manager's words.
+fn without_filter<'a>(words: &[&'a str]) -> Option<(&'a str, Vec<&'a str>)> {
+    let options = ["-w", "--workspace", "--filter", "-F"];
+    let at = words.iter().position(|word| options.contains(&word.split('=').next().unwrap_or(word)))?;
+    let (before, behind) = (&words[..at], &words[at + 1..]);
+    match words[at].split_once('=') {
+        Some((_, name)) => Some((name, [before, behind].concat())),
+        None => behind.split_first().map(|(name, behind)| (*name, [before, behind].concat())),
+    }
+}
+
+/// The package in a folder, or of a name.
+fn member(tree: &dyn SourceTree, package: &Package, named: &str) -> Result<Option<Member>, PlanError> {
+    let wanted = named.trim_start_matches("./").trim_end_matches('/');
+    let mut folders = folders(tree, package)?;
+    if has(tree, &format!("{wanted}/package.json")) {
+        folders = vec![wanted.to_owned()];
+    }
+    for folder in folders {
+        let text = config_text(tree, &format!("{folder}/package.json"))?.unwrap_or_default();
+        let Ok(package) = Package::parse(&text) else { continue };
+        if folder == wanted || package.name.as_deref() == Some(named) {
+            return Ok(Some(Member { folder, package }));
+        }
+    }
+    Ok(None)
+}
+
 impl Member {
-    /// Starts it in its own folder, where the programs of its own packages are found.
+    /// Starts it in its own folder.
     pub(super) fn start(&self) -> String {
-        let line = start::spell_out("npm start", &self.package);
+        self.in_folder(&start::spell_out("npm start", &self.package))
+    }
+
+    /// A line that is run where the programs of the package's own packages are found.
+    fn in_folder(&self, line: &str) -> String {
         let folder = crate::command::quote(&self.folder);
         let path = if line.starts_with("node ") {
             String::new()
@@ -108,6 +159,35 @@ pub(super) fn advice(tree: &dyn SourceTree, folders: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MemoryTree;
+
+    #[test]
+    fn lines_that_run_a_package_s_script_are_spelled_out() {
+        let tree = MemoryTree::new()
+            .file(
+                "apps/web/package.json",
+                r#"{"name":"@shop/web","scripts":{"start":"next start","echo":"npm run x"}}"#,
+            )
+            .file("apps/api/package.json", r#"{"name":"api","scripts":{"prestart":"./check","start":"node api.js"}}"#);
+        let package = Package::parse(r#"{"workspaces":["apps/*"]}"#).unwrap();
+        let web = Some("cd apps/web && export PATH=/app/apps/web/node_modules/.bin:$PATH && next start");
+        for (line, wanted) in [
+            ("cd apps/web && npm start", web),
+            ("cd ./apps/web/ && yarn start", web),
+            ("npm start -w apps/web", web),
+            ("npm run start --workspace=@shop/web", web),
+            ("pnpm --filter @shop/web start", web),
+            ("yarn workspace @shop/web start", web),
+            ("cd apps/web && npm run echo", None),
+            ("cd apps/none && npm start", None),
+            ("npm start", None),
+            ("node server.js -w apps/web", None),
+        ] {
+            assert_eq!(spell_out(&tree, &package, line).unwrap().as_deref(), wanted, "{line}");
+        }
+        let api = spell_out(&tree, &package, "npm start -w api").unwrap().unwrap();
+        assert!(api.ends_with("./check && node api.js"), "{api}");
+    }
 
     #[test]
     fn the_packages_of_a_pnpm_workspace_are_listed() {
