@@ -155,7 +155,7 @@ async fn live(config: &Config, arrival: &mut Arrival) -> anyhow::Result<()> {
     waker.0.get_or_init(|| scheduler.clone());
     let publisher = ToProxy { proxy: proxy.clone(), scheduler: scheduler.clone() };
     let certs = ground.start_certs(config, &site, publisher, ca_bundle.clone());
-    let builder = ground.start_builder(&engine, &scheduler, (ca_bundle, config.build_limit));
+    let builder = ground.start_builder(&engine, &scheduler, (ca_bundle, config));
     let backups = ground.start_backups(config, cipher, &engine, &scheduler)?;
     let (hand_over, orders) = HandOver::new();
     let commands = Commands::new(commands::Tools {
@@ -351,7 +351,7 @@ impl Ground {
         &self,
         engine: &Arc<DockerEngine>,
         scheduler: &Scheduler,
-        (ca_bundle, build_limit): (Option<Vec<u8>>, Duration),
+        (ca_bundle, config): (Option<Vec<u8>>, &Config),
     ) -> Builder {
         Builder::start(builder::Tools {
             store: self.store.clone(),
@@ -361,7 +361,9 @@ impl Ground {
             repos: self.repos.clone(),
             clock: Arc::clone(&self.clock),
             ca_bundle,
-            build_limit,
+            build_limit: config.build_limit,
+            fetch_allow: config.fetch_allow.clone(),
+            registry_auth_file: config.registry_auth_file.clone(),
             tracker: self.control.tracker.clone(),
             stop: self.control.stop.clone(),
         })

@@ -55,6 +55,7 @@ impl Town {
             origin: Origin::Rollback { to: ReleaseNo(1) },
             image: ImageId::new("ok"),
             commit: Oid::zero(),
+            source: None,
             processes: [("web".parse().unwrap(), Command::ImageDefault)].into(),
             port: 5000,
             jobs: paas::domain::Jobs::default(),

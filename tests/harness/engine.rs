@@ -109,6 +109,37 @@ pub(crate) fn exec(id: &str, words: &[&str]) -> Outcome {
     docker(&[&["exec", id], words].concat())
 }
 
+/// Builds a folder with a Dockerfile, as CI does; gives the image's id.
+pub(crate) fn build(folder: &std::path::Path, reference: &str) -> String {
+    docker(&["build", "--quiet", "--tag", reference, &folder.display().to_string()]).succeeds();
+    image_id(reference)
+}
+
+/// The id behind a name; empty where there is none.
+pub(crate) fn image_id(reference: &str) -> String {
+    docker(&["images", "--quiet", "--no-trunc", reference]).succeeds().stdout.trim().to_owned()
+}
+
+/// Pushes an image to its registry, with the logins of this folder, and forgets it here.
+pub(crate) fn publish(reference: &str, config: &str) {
+    docker(&["--config", config, "push", "--quiet", reference]).succeeds();
+    docker(&["rmi", reference]).succeeds();
+}
+
+pub(crate) fn untag(reference: &str) {
+    docker(&["rmi", reference]);
+}
+
+/// An image as `docker save` writes it.
+pub(crate) fn saved(reference: &str) -> Vec<u8> {
+    save(reference).wait_with_output().expect("wait for docker save").stdout
+}
+
+/// Every name that an image has.
+pub(crate) fn image_names() -> Vec<String> {
+    lines(&docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]))
+}
+
 fn docker(words: &[&str]) -> Outcome {
     let output = Command::new("docker").args(words).output().expect("start docker: is docker.io installed?");
     Outcome::new(&format!("docker {}", words.join(" ")), &output)

@@ -10,6 +10,7 @@ mod destroy;
 mod excess;
 mod faults;
 mod first_push;
+mod from_image;
 mod grpc;
 mod https;
 mod install;

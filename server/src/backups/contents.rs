@@ -163,7 +163,8 @@ async fn send_keys(tools: &Tools, items: &mpsc::Sender<Item>) -> anyhow::Result<
 
 async fn send_repository(tools: &Tools, app: &App, items: &mpsc::Sender<Item>) -> anyhow::Result<()> {
     // What is live may be on no branch any more, after a rollback and a forced push.
-    let live: Vec<Oid> = tools.store.live_release(app.id).await?.map(|release| release.commit).into_iter().collect();
+    let live = tools.store.live_release(app.id).await?.map(|release| release.commit);
+    let live: Vec<Oid> = live.into_iter().filter(|commit| !commit.is_zero()).collect();
     let _in_use = tools.repos.in_use(&app.key).await;
     let (repos, key, items) = (tools.repos.clone(), app.key.clone(), items.clone());
     tokio::task::spawn_blocking(move || {

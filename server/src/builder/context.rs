@@ -76,7 +76,7 @@ pub(super) fn stream_extras(extras: Vec<Extra>, now_secs: u64) -> Chunks {
     pipe(move |tar| extras.iter().try_for_each(|e| append(tar, &e.path, &e.contents, e.executable, now_secs)))
 }
 
-fn pipe(write: impl FnOnce(&mut tar::Builder<Sink>) -> Result<()> + Send + 'static) -> Chunks {
+pub(super) fn pipe(write: impl FnOnce(&mut tar::Builder<Sink>) -> Result<()> + Send + 'static) -> Chunks {
     let (to, from) = mpsc::channel(QUEUE_CHUNKS);
     tokio::task::spawn_blocking(move || {
         let mut tar = tar::Builder::new(Sink { to: to.clone(), buffer: Vec::with_capacity(CHUNK_BYTES) });
@@ -107,7 +107,7 @@ fn header(kind: EntryType, size_bytes: u64, executable: bool, now_secs: u64) -> 
 }
 
 /// Hands what tar writes to the channel, in chunks.
-struct Sink {
+pub(super) struct Sink {
     to: mpsc::Sender<Result<Bytes>>,
     buffer: Vec<u8>,
 }

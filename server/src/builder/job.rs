@@ -128,6 +128,7 @@ impl Workshop {
             origin: Origin::Push { build: build.id },
             image: made.image.clone(),
             commit: build.moves.new.clone(),
+            source: None,
             processes: processes(&made)?,
             port,
             jobs: made.jobs.clone(),

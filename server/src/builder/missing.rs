@@ -40,6 +40,9 @@ impl Builder {
         if there.contains(&live.image) || tools.engine.image(live.image.as_str()).await?.is_some() {
             return Ok(());
         }
+        if let Some(source) = &live.source {
+            anyhow::bail!("it was made of {source}; release that again: `paas releases:from-image`");
+        }
         tracing::warn!(app.name = %app.name, "the image of {} {} is gone; building its commit again", app.name, live.no);
         let moves = self.moves_to(app, &live)?;
         let by = Pusher::Host { uid: rustix::process::geteuid().as_raw() };

@@ -6,9 +6,11 @@ mod cancel;
 mod context;
 mod destroy;
 mod foreign;
+mod from_image;
 mod heal;
 mod history;
 mod image;
+mod image_archive;
 mod job;
 mod jobs;
 mod later;
@@ -16,6 +18,7 @@ mod missing;
 mod preview;
 mod queue;
 mod rebuild;
+mod registry_logins;
 mod repo_pack;
 mod repos;
 mod source;
@@ -23,6 +26,7 @@ mod stack;
 mod transcript;
 mod turns;
 
+pub use from_image::{Brought, ImageRefusal};
 pub use heal::heal;
 pub use history::Said;
 pub use preview::{plan_text, preview_commit, preview_folder};
@@ -33,14 +37,14 @@ pub use turns::{Alone, InUse};
 
 use crate::clock::Clock;
 use crate::crash_point;
-use crate::domain::{App, Build, BuildId, BuildState, Failure, Oid, Pusher, RefMove};
+use crate::domain::{App, Build, BuildId, BuildState, Failure, FetchAllow, Oid, Pusher, RefMove};
 use crate::engine::Engine;
 use crate::logs::{Journal, Logs, TranscriptOf};
 use crate::scheduler::Scheduler;
 use crate::store::{Store, StoreError};
 use destroy::Destructions;
 use queue::Queue;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -82,6 +86,10 @@ pub struct Tools {
     pub ca_bundle: Option<Vec<u8>>,
     /// How long the making of one image may take.
     pub build_limit: Duration,
+    /// Hosts that are fetched from for an app.
+    pub fetch_allow: FetchAllow,
+    /// Logins of registries, as `docker login` writes them.
+    pub registry_auth_file: Option<PathBuf>,
     pub tracker: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -103,6 +111,10 @@ impl Builder {
         let workshop = Arc::new(Workshop { tools, queue: Queue::new(), destructions: Destructions::default() });
         tracker.spawn(Arc::clone(&workshop).work());
         tracker.spawn(Arc::clone(&workshop).resume_destructions());
+        tracker.spawn({
+            let workshop = Arc::clone(&workshop);
+            async move { workshop.see_off_all().await }
+        });
         let builder = Self(workshop);
         tracker.spawn(builder.clone().build_missing());
         builder

@@ -233,7 +233,7 @@ async fn view(context: &Context, app: &App, live: Option<&Release>) -> Result<Ap
         maintenance: context.tools.store.maintenance(app.id).await?,
         url: context.tools.site.url(&app.name),
         release: live.map(|release| release.no.to_string()),
-        commit: live.map(|release| release.commit.to_string()),
+        commit: live.filter(|release| release.source.is_none()).map(|release| release.commit.to_string()),
         deploy_branch: app.deploy_branch.clone(),
         former_names: former_names.iter().map(ToString::to_string).collect(),
         domains: domains.iter().map(|domain| domain.host.to_string()).collect(),

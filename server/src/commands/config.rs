@@ -248,6 +248,7 @@ pub(super) async fn apply(
         origin: Origin::Config { changed: names.clone() },
         image: live.image.clone(),
         commit: live.commit.clone(),
+        source: live.source.clone(),
         processes: live.processes.clone(),
         port: live.port,
         jobs: live.jobs.clone(),

@@ -20,6 +20,7 @@ mod doctor;
 mod domain_redirects;
 mod domains;
 mod errors;
+mod from_image;
 mod grammar;
 mod https;
 mod keys;

@@ -1,5 +1,6 @@
-//! `releases`: list, info, retry; and `rollback`.
+//! `releases`: list, info, retry, from-image; and `rollback`.
 use super::deploy::StandsOn;
+use super::from_image::{self, Named};
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission};
@@ -42,6 +43,15 @@ pub(super) enum Verb {
         #[command(flatten)]
         of: OfApp,
     },
+    /// Release an image that was built elsewhere: of a registry, or with `-` the archive on standard input
+    #[command(name = "releases:from-image")]
+    FromImage {
+        #[command(flatten)]
+        of: OfApp,
+        /// Name in its registry, such as ghcr.io/me/blog:v7; `-` for what `docker save` writes
+        #[arg(value_name = "IMAGE", allow_hyphen_values = false)]
+        image: Named,
+    },
     /// Go back to the release that was live before, or to the one named
     #[command(name = "rollback", visible_alias = "releases:rollback")]
     Rollback {
@@ -57,7 +67,9 @@ struct ReleaseView {
     release: String,
     state: &'static str,
     description: String,
-    commit: String,
+    commit: Option<String>,
+    /// The image that was built elsewhere, pinned by its digest.
+    source: Option<String>,
     created_by: String,
     created_at: String,
     image: String,
@@ -80,13 +92,17 @@ impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
             Self::List { .. } | Self::Info { .. } => Permission::ReadApp,
-            Self::Retry { .. } | Self::Rollback { .. } => Permission::ChangeApp,
+            Self::Retry { .. } | Self::FromImage { .. } | Self::Rollback { .. } => Permission::ChangeApp,
         }
     }
 
     pub(super) fn app(&self) -> &AppName {
         match self {
-            Self::List { of, .. } | Self::Info { of, .. } | Self::Retry { of } | Self::Rollback { of, .. } => &of.app,
+            Self::List { of, .. }
+            | Self::Info { of, .. }
+            | Self::Retry { of }
+            | Self::FromImage { of, .. }
+            | Self::Rollback { of, .. } => &of.app,
         }
     }
 
@@ -96,6 +112,7 @@ impl Verb {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Info { no, form, .. } => info(context, console, &app, *no, *form).await,
             Self::Retry { .. } => retry(context, console, &app).await,
+            Self::FromImage { image, .. } => from_image::run(context, console, &app, image).await,
             Self::Rollback { no, .. } => rollback(context, console, &app, *no).await,
         }
     }
@@ -141,7 +158,8 @@ async fn info(context: &Context, console: &Console, app: &App, no: ReleaseNo, fo
         ("release", view.release),
         ("state", view.state.to_owned()),
         ("what", view.description),
-        ("commit", view.commit),
+        ("commit", view.commit.unwrap_or_else(|| "-".to_owned())),
+        ("source", view.source.unwrap_or_else(|| "-".to_owned())),
         ("by", view.created_by),
         ("when", view.created_at),
         ("image", view.image),
@@ -171,7 +189,8 @@ fn view(release: &Release) -> ReleaseView {
         release: release.no.to_string(),
         state: release.rollout.word(),
         description: release.description.clone(),
-        commit: release.commit.to_string(),
+        commit: (!release.commit.is_zero()).then(|| release.commit.to_string()),
+        source: release.source.clone(),
         created_by: release.created_by.clone(),
         created_at: crate::logs::timestamp(release.created_at),
         image: release.image.to_string(),
@@ -192,6 +211,7 @@ async fn retry(context: &Context, console: &Console, app: &App) -> Done {
         origin: Origin::Retry { of: of.no },
         image: of.image.clone(),
         commit: of.commit.clone(),
+        source: of.source.clone(),
         processes: of.processes.clone(),
         port: of.port,
         jobs: of.jobs.clone(),

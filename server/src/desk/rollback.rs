@@ -51,7 +51,10 @@ impl Desk {
             return Ok(());
         }
         let what = format!("the image of {} was removed: those of the newest 5 releases are kept", target.no);
-        Err(Refusal::new(what).next(format!("push that commit again: {}", target.commit)))
+        Err(Refusal::new(what).next(match &target.source {
+            Some(source) => format!("release it again: `paas releases:from-image`, of {source}"),
+            None => format!("push that commit again: {}", target.commit),
+        }))
     }
 
     /// Waits until a release that no push made has settled and stood its first moments; then its transcript is complete.

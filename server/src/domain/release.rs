@@ -24,6 +24,9 @@ pub struct App {
     pub created_at: Moment,
 }
 
+/// Digits of a digest that people are shown.
+const DIGEST_DIGITS: usize = 12;
+
 /// PORT of an app that says nothing else.
 const PORT: u16 = 5000;
 
@@ -40,6 +43,14 @@ pub fn port(config: &Config, exposed: &[u16]) -> Result<u16, PortError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("config var PORT is no port number; run `paas config:set PORT=5000`")]
 pub struct PortError;
+
+/// The name of an image that was built elsewhere, with the first digits of its digest.
+pub fn short_source(source: &str) -> String {
+    match source.split_once("@sha256:") {
+        Some((name, digest)) => format!("{name}@sha256:{}", digest.get(..DIGEST_DIGITS).unwrap_or(digest)),
+        None => source.to_owned(),
+    }
+}
 
 /// How a process is started inside its image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +79,8 @@ pub enum Origin {
     Retry {
         of: ReleaseNo,
     },
+    /// An image that was built elsewhere.
+    Image,
 }
 
 #[derive(Clone)]
@@ -76,7 +89,10 @@ pub struct Release {
     pub no: ReleaseNo,
     pub origin: Origin,
     pub image: ImageId,
+    /// Zero where no push stands behind the image.
     pub commit: Oid,
+    /// The image that its own was made of, where that was built elsewhere: the name, pinned by its digest.
+    pub source: Option<String>,
     pub processes: BTreeMap<ProcessType, Command>,
     /// The port that web instances are expected to listen on, and PORT's value.
     pub port: u16,
@@ -96,7 +112,7 @@ impl Release {
     pub fn command(&self) -> Option<&str> {
         match self.origin {
             Origin::Push { .. } | Origin::Config { .. } | Origin::Retry { .. } => self.jobs.release_command.as_deref(),
-            Origin::Rollback { .. } => None,
+            Origin::Rollback { .. } | Origin::Image => None,
         }
     }
 
@@ -104,8 +120,13 @@ impl Release {
     pub fn build(&self) -> Option<BuildId> {
         match self.origin {
             Origin::Push { build } => Some(build),
-            Origin::Config { .. } | Origin::Rollback { .. } | Origin::Retry { .. } => None,
+            Origin::Config { .. } | Origin::Rollback { .. } | Origin::Retry { .. } | Origin::Image => None,
         }
+    }
+
+    /// What its image was made of, in short: a commit, or an image that was built elsewhere.
+    pub fn made_of(&self) -> String {
+        self.source.as_deref().map_or_else(|| self.commit.short().to_owned(), short_source)
     }
 }
 

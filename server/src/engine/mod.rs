@@ -7,6 +7,7 @@ mod buildkit;
 mod disk;
 pub mod docker;
 pub mod fake;
+mod guests;
 mod lines;
 mod one_off;
 mod sockets;
@@ -16,6 +17,7 @@ pub use crate::domain::terminal::WindowSize;
 pub use disk::{AppImage, DiskEngine, DiskUse, ImageUse};
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
+pub use guests::{ARCHITECTURE, GuestImages, GuestName, RegistryLogin};
 pub use one_off::{
     Attachment, ExecCommand, ExecId, ExecSpec, Keep, OneOffEngine, OneOffSeen, OneOffSpec, Stdio, Written,
 };
@@ -209,6 +211,10 @@ pub struct ImageInfo {
     /// TCP ports of EXPOSE.
     pub exposed_ports: Vec<u16>,
     pub has_command: bool,
+    /// Whether building on it runs steps of its own (ONBUILD).
+    pub has_triggers: bool,
+    /// `amd64`, as Docker names it.
+    pub architecture: String,
     pub labels: BTreeMap<String, String>,
     pub references: Vec<String>,
     pub size_bytes: u64,
@@ -243,7 +249,7 @@ pub struct EngineFacts {
 }
 
 #[async_trait]
-pub trait Engine: OneOffEngine + VolumeCopies + DiskEngine {
+pub trait Engine: OneOffEngine + VolumeCopies + DiskEngine + GuestImages {
     async fn facts(&self) -> Result<EngineFacts>;
 
     /// All instances of ours; with `app`, of that app alone.

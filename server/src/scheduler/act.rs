@@ -272,7 +272,9 @@ fn environment(app: &App, release: &Release, slot: &Slot) -> BTreeMap<String, St
         ("PAAS_APP".to_owned(), app.name.to_string()),
         ("PAAS_RELEASE".to_owned(), release.no.to_string()),
         ("PAAS_PROCESS".to_owned(), slot.to_string()),
-        ("GIT_REV".to_owned(), release.commit.to_string()),
     ]);
+    if !release.commit.is_zero() {
+        env.insert("GIT_REV".to_owned(), release.commit.to_string());
+    }
     env
 }

@@ -14,6 +14,8 @@ use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 const COLLECT_EVERY: Duration = Duration::from_hours(1);
+/// How often the free space is looked at while something fills it.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After a release has settled: deploys that follow each other are not slowed down.
 const COLLECT_AFTER: Duration = Duration::from_secs(5);
 /// Transcripts kept of an app's builds, and of releases that no push made.
@@ -36,7 +38,17 @@ impl Scheduler {
         }
     }
 
-    /// The same for the disk of one folder.
+    /// Ends, with the refusal, as soon as there is too little room: for what takes long and fills a disk.
+    pub async fn until_short(&self) -> Failure {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if let Err(failure) = self.make_room().await {
+                return failure;
+            }
+        }
+    }
+
+    /// [`Scheduler::make_room`] for the disk of one folder.
     pub async fn make_room_at(&self, place: &Path) -> Result<(), Failure> {
         let disk = &self.0.tools.disk;
         let Some(shortage) = disk.shortage_at(place) else { return Ok(()) };

@@ -17,7 +17,10 @@ impl Store {
     /// Commits of the same releases.
     pub async fn commits_to_keep(&self, app: AppId, newest: u32) -> Result<Vec<Oid>> {
         let kept = self.kept_releases(app, newest).await?;
-        Ok(kept.iter().map(|kept| parsed(&kept.commit_oid, "releases.commit_oid")).collect::<anyhow::Result<_>>()?)
+        let commits = kept.iter().map(|kept| parsed(&kept.commit_oid, "releases.commit_oid"));
+        let commits: Vec<Oid> = commits.collect::<anyhow::Result<_>>()?;
+        // No push stands behind an image that was built elsewhere.
+        Ok(commits.into_iter().filter(|commit| !commit.is_zero()).collect())
     }
 
     async fn kept_releases(&self, app: AppId, newest: u32) -> Result<Vec<Kept>> {

@@ -16,6 +16,7 @@ pub struct NewRelease {
     pub origin: Origin,
     pub image: ImageId,
     pub commit: Oid,
+    pub source: Option<String>,
     pub processes: BTreeMap<ProcessType, Command>,
     pub port: u16,
     pub jobs: Jobs,
@@ -40,6 +41,7 @@ struct ReleaseRow {
     origin: String,
     image: String,
     commit_oid: String,
+    source: Option<String>,
     processes: String,
     port: i64,
     sealed_config: Vec<u8>,
@@ -101,6 +103,7 @@ impl Store {
             origin: Origin::Rollback { to: target.no },
             image: target.image.clone(),
             commit: target.commit.clone(),
+            source: target.source.clone(),
             processes: target.processes.clone(),
             port: target.port,
             jobs: target.jobs.clone(),
@@ -138,8 +141,8 @@ impl Store {
         let (image, commit, port, at) = (new.image.as_str(), new.commit.as_str(), i64::from(new.port), now.unix_ms());
         sqlx::query!(
             "INSERT INTO releases (app_id, no, origin, image, commit_oid, processes, port, sealed_config, description,
-                                   created_by, created_at, rollout, jobs, word)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'starting')",
+                                   created_by, created_at, rollout, jobs, source, word)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'starting')",
             new.app.0,
             no,
             origin,
@@ -152,7 +155,8 @@ impl Store {
             new.created_by,
             at,
             rollout,
-            jobs
+            jobs,
+            new.source
         )
         .execute(&mut *connection)
         .await?;
@@ -217,7 +221,7 @@ impl Store {
         let number = i64::from(no.0);
         let row = sqlx::query_as!(
             ReleaseRow,
-            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout,
+            "SELECT app_id, no, origin, image, commit_oid, source, processes, port, sealed_config, description, created_by, created_at, rollout,
                     jobs, command_done_at
              FROM releases WHERE app_id = ? AND no = ?",
             app.0,
@@ -249,7 +253,7 @@ impl Store {
     async fn release_by_word(&self, app: AppId, word: &str) -> Result<Option<Release>> {
         let row = sqlx::query_as!(
             ReleaseRow,
-            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout,
+            "SELECT app_id, no, origin, image, commit_oid, source, processes, port, sealed_config, description, created_by, created_at, rollout,
                     jobs, command_done_at
              FROM releases WHERE app_id = ? AND word = ?",
             app.0,
@@ -265,7 +269,7 @@ impl Store {
         let limit = i64::from(limit);
         let rows = sqlx::query_as!(
             ReleaseRow,
-            "SELECT app_id, no, origin, image, commit_oid, processes, port, sealed_config, description, created_by, created_at, rollout,
+            "SELECT app_id, no, origin, image, commit_oid, source, processes, port, sealed_config, description, created_by, created_at, rollout,
                     jobs, command_done_at
              FROM releases WHERE app_id = ? ORDER BY no DESC LIMIT ?",
             app.0,
@@ -314,6 +318,7 @@ impl Store {
             origin: from_json(&row.origin, "releases.origin")?,
             image: ImageId::new(row.image),
             commit: parsed(&row.commit_oid, "releases.commit_oid")?,
+            source: row.source,
             processes: from_json(&row.processes, "releases.processes")?,
             port: narrow(row.port, "releases.port")?,
             config: plain.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),

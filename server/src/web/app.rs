@@ -160,7 +160,7 @@ async fn live_view(room: &Room, app: &App, live: &Release) -> LiveView {
     LiveView {
         release: live.no.to_string(),
         deploy: deploy_of(live),
-        commit: live.commit.short().to_owned(),
+        commit: live.made_of(),
         subject: said.subject,
         author: said.author,
         by: plain(&live.created_by),

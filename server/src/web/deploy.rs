@@ -189,7 +189,10 @@ async fn facts(room: &Room, app: &App, deploy: &Deploy) -> Vec<(&'static str, St
         Deploy::Release(release) => (&release.commit, release.created_by.clone()),
     };
     let said = room.said_one(&app.key, commit).await;
-    facts.push(("Commit", format!("{} {}", commit.short(), said.subject)));
+    match release.and_then(|release| release.source.as_deref()) {
+        Some(source) => facts.push(("Image", plain(source))),
+        None => facts.push(("Commit", format!("{} {}", commit.short(), said.subject))),
+    }
     if !said.author.is_empty() {
         facts.push(("Author", said.author));
     }

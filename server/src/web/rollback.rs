@@ -54,7 +54,7 @@ async fn show(
         to: target.no.to_string(),
         from: live.as_ref().map(|live| live.no.to_string()).unwrap_or_default(),
         what: plain(&target.description),
-        commit: target.commit.short().to_owned(),
+        commit: target.made_of(),
         subject: said.subject,
         when: When::new(target.created_at, room.desk().clock.now()),
         changes: live.map(|live| changes(&live, &target)).unwrap_or_default(),
@@ -72,7 +72,7 @@ fn changes(live: &Release, target: &Release) -> Vec<String> {
     if live.image == target.image {
         changes.push("The image stays: it is the same.".to_owned());
     } else {
-        changes.push(format!("Code: commit {} instead of {}.", target.commit.short(), live.commit.short()));
+        changes.push(format!("Code: {} instead of {}.", target.made_of(), live.made_of()));
     }
     let names = |what: &str, names: Vec<&str>| {
         (!names.is_empty()).then(|| format!("Config vars {what}: {}.", names.join(", ")))

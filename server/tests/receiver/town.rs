@@ -336,6 +336,7 @@ impl ToldBuilder {
             origin: Origin::Push { build },
             image: ImageId::new("sha256:1"),
             commit: moves.new.clone(),
+            source: None,
             processes: BTreeMap::new(),
             port: 5000,
             jobs: paas::domain::Jobs::default(),

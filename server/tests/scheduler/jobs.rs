@@ -11,6 +11,7 @@ impl Town {
             origin,
             image: ImageId::new("ok"),
             commit: Oid::zero(),
+            source: None,
             processes: BTreeMap::from([("web".parse().unwrap(), Command::ImageDefault)]),
             port: 5000,
             jobs,

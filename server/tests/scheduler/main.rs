@@ -125,6 +125,7 @@ impl Town {
             origin,
             image: ImageId::new(image),
             commit: Oid::zero(),
+            source: None,
             processes: processes.iter().map(|p| (p.parse().unwrap(), Command::ImageDefault)).collect(),
             port: 5000,
             jobs: Jobs::default(),

@@ -147,6 +147,8 @@ fn info_of(inspected: ImageInspect) -> ImageInfo {
         id: ImageId::new(inspected.id.unwrap_or_default()),
         exposed_ports,
         has_command: is_given(config.cmd.as_ref()) || is_given(config.entrypoint.as_ref()),
+        has_triggers: is_given(config.on_build.as_ref()),
+        architecture: inspected.architecture.unwrap_or_default(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         references: inspected.repo_tags.unwrap_or_default(),
         size_bytes: u64::try_from(inspected.size.unwrap_or_default()).unwrap_or_default(),

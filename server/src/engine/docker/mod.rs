@@ -7,6 +7,7 @@ mod command;
 mod creation;
 mod disk;
 mod exec;
+mod guests;
 mod hijack;
 mod images;
 mod instances;

@@ -3,6 +3,7 @@
 //! ([`Behaviour`]); the test can end instances, remove them behind our back and take the whole engine away.
 mod behaviour;
 mod disk;
+mod guests;
 mod instance;
 mod one_off;
 #[cfg(test)]

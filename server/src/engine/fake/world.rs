@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const EVENTS_KEPT: usize = 256;
+/// As Docker names what this program was made for.
+const ARCHITECTURE: &str = crate::engine::ARCHITECTURE;
 
 /// The next instance's number, over all fake engines of the process: so no two instances share an address.
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -40,6 +42,9 @@ pub(super) struct World {
     pub(super) prunes: u32,
     pub(super) contents: BTreeMap<VolumeKey, Bytes>,
     pub(super) paused: BTreeMap<ContainerId, AppId>,
+    /// What registries have, by reference: digest and image.
+    pub(super) registry: BTreeMap<String, (String, ImageId)>,
+    pub(super) labels: BTreeMap<ImageId, BTreeMap<String, String>>,
 }
 
 pub(super) struct Instance {
@@ -101,6 +106,8 @@ impl Default for World {
             prunes: 0,
             contents: BTreeMap::new(),
             paused: BTreeMap::new(),
+            registry: BTreeMap::new(),
+            labels: BTreeMap::new(),
         }
     }
 }
@@ -192,7 +199,9 @@ impl World {
             id: id.clone(),
             exposed_ports: Vec::new(),
             has_command: true,
-            labels: BTreeMap::new(),
+            has_triggers: false,
+            architecture: ARCHITECTURE.to_owned(),
+            labels: self.labels.get(id).cloned().unwrap_or_default(),
             references: references.collect(),
             size_bytes: 1,
         })

@@ -22,6 +22,7 @@ async fn deploy(store: &Store, app: AppId, cron: &[CronEntry], at: Moment) -> Cr
         origin: Origin::Rollback { to: ReleaseNo(1) },
         image: ImageId::new("ok"),
         commit: Oid::zero(),
+        source: None,
         processes: std::collections::BTreeMap::new(),
         port: 5000,
         jobs: Jobs { release_command: None, cron: cron.to_vec() },

@@ -148,6 +148,7 @@ impl Town {
             origin: Origin::Config { changed: Vec::new() },
             image: ImageId::new(image),
             commit: Oid::zero(),
+            source: None,
             jobs: crate::domain::Jobs::default(),
             processes: [("web".parse().unwrap(), Command::Shell("./server $PORT".to_owned()))].into(),
             port: 5000,
@@ -222,6 +223,8 @@ fn tools(store: &Store, logs: &Logs, blog: &App, dir: &std::path::Path) -> Tools
         clock: Arc::clone(&clock),
         ca_bundle: None,
         build_limit: Duration::from_mins(30),
+        fetch_allow: crate::domain::FetchAllow::default(),
+        registry_auth_file: None,
         tracker: tracker.clone(),
         stop: stopped.clone(),
     });
