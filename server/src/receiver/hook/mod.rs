@@ -3,6 +3,7 @@
 //!
 //! Standard error is what the pusher reads, line by line (`remote: …`); proc-receive's standard output is protocol.
 
+mod git_modules;
 mod pkt_line;
 mod pre_receive;
 mod proc_receive;

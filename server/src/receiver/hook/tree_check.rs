@@ -1,4 +1,5 @@
 //! Looks through a pushed tree for what cannot be built or must not be unpacked, without reading more than it must.
+use super::git_modules;
 use crate::domain::Oid;
 use crate::logs::printable;
 use crate::receiver::limits::{FINDINGS_MAX, TreeLimits};
@@ -27,8 +28,16 @@ pub(super) fn check(repo: &Repository, commit: &Oid, limits: &TreeLimits) -> any
         )]);
     };
     let tree = commit.tree().context("read the pushed tree")?;
-    let mut walk =
-        Walk { repo, odb: repo.odb()?, limits, entries: 0, files: 0, unpacked_bytes: 0, findings: Findings::default() };
+    let mut walk = Walk {
+        repo,
+        odb: repo.odb()?,
+        limits,
+        submodules: git_modules::addresses(repo, &tree),
+        entries: 0,
+        files: 0,
+        unpacked_bytes: 0,
+        findings: Findings::default(),
+    };
     if walk.folder(&tree, "", 0)? == Go::On && walk.files == 0 {
         walk.findings.add("the commit holds no files; add some, commit and push again");
     }
@@ -46,6 +55,8 @@ struct Walk<'a> {
     repo: &'a Repository,
     odb: Odb<'a>,
     limits: &'a TreeLimits,
+    /// Path → where it comes from.
+    submodules: HashMap<String, String>,
     entries: u64,
     files: u64,
     unpacked_bytes: u64,
@@ -62,6 +73,9 @@ impl Walk<'_> {
         for entry in tree {
             let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
             let inner = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+            if std::str::from_utf8(entry.name_bytes()).is_err() {
+                self.findings.add(format!("the name `{inner}` is not UTF-8; rename it"));
+            }
             if let Some(complaint) = name_complaint(&name, &inner) {
                 self.findings.add(complaint);
             }
@@ -86,8 +100,11 @@ impl Walk<'_> {
             return Ok(Go::Stop);
         }
         if entry.filemode() & MODE_TYPE == MODE_SUBMODULE {
-            self.findings
-                .add(format!("`{path}` is a submodule, and submodules are not built yet; commit its files instead"));
+            let from = self.submodules.get(path).map(|url| format!(" (of {url})")).unwrap_or_default();
+            self.findings.add(format!(
+                "`{path}` is a submodule{from}, and submodules are not fetched; commit its files instead: \
+                 `git rm --cached {path} && rm -rf {path}/.git && git add {path}`"
+            ));
             return Ok(Go::On);
         }
         match entry.kind() {
@@ -258,6 +275,26 @@ mod tests {
         for bad in [".git", ".GIT", "..", "git~1"] {
             assert!(bench.complaint(&[(bad, 0o100_644, file)]).contains("must not hold"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_submodule_is_named_with_its_address_and_the_way_out() {
+        let bench = Bench::new();
+        let commit = git2::Oid::from_str(&"1".repeat(40)).unwrap();
+        let modules = bench.blob("[submodule \"x\"]\n\tpath = vendor/lib\n\turl = https://example.com/lib.git\n");
+        let vendor = bench.tree(&[("lib", MODE_SUBMODULE, commit)]);
+        let told = bench.complaint(&[(".gitmodules", 0o100_644, modules), ("vendor", 0o040_000, vendor)]);
+        assert!(told.contains("`vendor/lib` is a submodule (of https://example.com/lib.git)"), "{told}");
+        assert!(told.contains("`git rm --cached vendor/lib"), "{told}");
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_is_refused() {
+        let bench = Bench::new();
+        let bytes = [b"100644 caf\xe9\0".as_slice(), bench.blob("x").as_bytes()].concat();
+        let tree = bench.repo.odb().unwrap().write(ObjectType::Tree, &bytes).unwrap();
+        let told = bench.check(tree, &TreeLimits::default()).join(" | ");
+        assert!(told.contains("is not UTF-8; rename it"), "{told}");
     }
 
     #[test]
