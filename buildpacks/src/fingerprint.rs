@@ -34,7 +34,13 @@ pub fn fingerprint(plan: &BuildPlan, tree_oid: &str, env: &BuildEnv) -> String {
 
 /// The Dockerfile as it would be for nobody in particular: a newer `paas` may write another.
 fn built_as(plan: &BuildPlan) -> String {
-    let nobody =
-        RenderContext { cache_id: "", git_rev: "", env: &BuildEnv::new(), ca_bundle: None, labels: &BTreeMap::new() };
+    let nobody = RenderContext {
+        cache_id: "",
+        cache_mark: "",
+        git_rev: "",
+        env: &BuildEnv::new(),
+        ca_bundle: None,
+        labels: &BTreeMap::new(),
+    };
     render(plan, &nobody).dockerfile
 }

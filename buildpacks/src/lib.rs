@@ -35,7 +35,7 @@ pub use fingerprint::fingerprint;
 pub use language::Language;
 pub use plan::{BuildEnv, BuildPlan, DockerfileSource, ProcessTypes, Start, plan};
 pub use recipe::{EnvScope, Mount, Sharing, Stage, Step};
-pub use render::{MetaFile, RenderContext, Rendered, render};
+pub use render::{CACHE_COMMENT, MetaFile, RenderContext, Rendered, render};
 pub use stack::StackImage;
 pub use text::excerpt;
 pub use tree::{EntryKind, MemoryTree, SourceTree, TreeEntry};

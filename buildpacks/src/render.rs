@@ -13,6 +13,9 @@ use crate::recipe::{EnvScope, Mount, Sharing, Stage, Step};
 /// uid and gid of the user `app` of the stack images: looking the name up costs a moment per COPY.
 const OWNER: &str = "1000:1000";
 
+/// How the comment begins that tells whose the caches of a step are.
+pub const CACHE_COMMENT: &str = " # cache ";
+
 /// Where a step finds the values it is given.
 const META: &str = "/tmp/paas-meta";
 
@@ -24,6 +27,9 @@ const CA_NAMES: [&str; 3] = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"
 pub struct RenderContext<'a> {
     /// The app's secret random id: names its cache mounts.
     pub cache_id: &'a str,
+    /// Stands behind steps that have a cache, for everybody to read: the engine tells by which step a cache was made, and
+    /// not what it is called.
+    pub cache_mark: &'a str,
     pub git_rev: &'a str,
     pub env: &'a BuildEnv,
     /// Extra certificate authorities the build's network wants, as PEM.
@@ -81,6 +87,8 @@ fn step_line(step: &Step, ctx: &RenderContext) -> String {
 }
 
 fn run_line(command: &str, mounts: &[Mount], env: EnvScope, ctx: &RenderContext) -> String {
+    let has_cache = mounts.iter().any(|mount| matches!(mount, Mount::Cache { .. }));
+    let mark = if has_cache && !ctx.cache_mark.is_empty() { cache_comment(ctx.cache_mark) } else { String::new() };
     let mut all = vec![format!("type=bind,source=meta/{},target={META}", scope_folder(env))];
     all.extend(mounts.iter().map(|mount| mount_options(mount, ctx)));
     let mounts: Vec<String> = all.iter().map(|mount| format!("--mount={mount}")).collect();
@@ -89,7 +97,13 @@ fn run_line(command: &str, mounts: &[Mount], env: EnvScope, ctx: &RenderContext)
         EnvScope::Install => String::new(),
         EnvScope::Everything => format!("export GIT_REV={} && ", quote(ctx.git_rev)),
     };
-    format!("RUN {} \\\n    . {META}/env && {rev}{command}", mounts.join(" \\\n    "))
+    format!("RUN {} \\\n    . {META}/env && {rev}{command}{mark}", mounts.join(" \\\n    "))
+}
+
+/// A shell's comment: it runs to the end of the step's last line.
+fn cache_comment(mark: &str) -> String {
+    let mark: String = mark.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    format!("{CACHE_COMMENT}{mark}")
 }
 
 fn mount_options(mount: &Mount, ctx: &RenderContext) -> String {
@@ -185,7 +199,14 @@ mod tests {
     #[test]
     fn a_value_cannot_leave_its_quotes() {
         let env = BuildEnv::from([("A".to_owned(), "x'; rm -rf /; '\n$(id)".to_owned())]);
-        let ctx = RenderContext { cache_id: "c", git_rev: "r", env: &env, ca_bundle: None, labels: &BTreeMap::new() };
+        let ctx = RenderContext {
+            cache_id: "c",
+            cache_mark: "",
+            git_rev: "r",
+            env: &env,
+            ca_bundle: None,
+            labels: &BTreeMap::new(),
+        };
         assert_eq!(
             env_script(&["A".to_owned(), "absent".to_owned()], &ctx),
             "export A='x'\\''; rm -rf /; '\\''\n$(id)'\n"

@@ -15,7 +15,14 @@ fn shown(plan: &BuildPlan, env: &BuildEnv) -> String {
     let labels = BTreeMap::from([("paas.app".to_owned(), "7".to_owned())]);
     let rendered = render(
         plan,
-        &RenderContext { cache_id: "c4f3", git_rev: "0123abc", env, ca_bundle: Some(b"PEM"), labels: &labels },
+        &RenderContext {
+            cache_id: "c4f3",
+            cache_mark: "",
+            git_rev: "0123abc",
+            env,
+            ca_bundle: Some(b"PEM"),
+            labels: &labels,
+        },
     );
     let mut text = format!("{} ({})\n", plan.language.name(), plan.because.join(", "));
     let mut line = |mark: &str, line: &str| {

@@ -135,6 +135,18 @@ pub(crate) fn saved(reference: &str) -> Vec<u8> {
     save(reference).wait_with_output().expect("wait for docker save").stdout
 }
 
+/// What the engine's build cache says of itself.
+pub(crate) fn build_cache() -> String {
+    docker(&["system", "df", "--verbose", "--format", "{{json .BuildCache}}"]).succeeds().stdout.clone()
+}
+
+/// The caches that steps mount, as the engine describes them: by the step that made them.
+pub(crate) fn cache_mounts() -> String {
+    let records: Value = serde_json::from_str(&build_cache()).expect("the engine's build cache");
+    let mounts = records.as_array().expect("a list").iter().filter(|one| one["CacheType"] == "exec.cachemount");
+    mounts.map(|one| one["Description"].as_str().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
 /// Every name that an image has.
 pub(crate) fn image_names() -> Vec<String> {
     lines(&docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]))

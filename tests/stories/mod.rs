@@ -2,6 +2,7 @@
 mod backups;
 mod bombs;
 mod broken;
+mod caches;
 mod canary;
 mod certificates;
 mod commands;

@@ -97,6 +97,7 @@ impl Workshop {
         self.tools.scheduler.clear(app.id).await?;
         self.remove_images(app).await?;
         crash_point!("app-images-removed");
+        self.remove_caches_of(app).await?;
         let _in_use = self.tools.repos.in_use(&app.key).await;
         let (repos, logs, key) = (self.tools.repos.clone(), self.tools.logs.clone(), app.key.clone());
         tokio::task::spawn_blocking(move || repos.remove(&key).and_then(|()| logs.forget(&key))).await??;

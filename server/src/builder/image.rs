@@ -3,15 +3,19 @@ use super::context::{extras, stream};
 use super::queue::Cancel;
 use super::source::GitTree;
 use super::{Workshop, base, foreign, jobs};
+use crate::domain::build_cache::{CacheMark, cache_namespace};
 use crate::domain::release::Config;
 use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs};
 use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
 use crate::logs::Mask;
-use buildpacks::{BuildEnv, BuildPlan, DockerfileSource, RenderContext, SourceTree, render};
+use buildpacks::{BuildEnv, BuildPlan, CACHE_COMMENT, DockerfileSource, RenderContext, SourceTree, render};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// What BuildKit puts before the id of every cache mount of a build: it makes those of the app's own Dockerfile, which may
+/// say no id at all, the app's own too.
+const CACHE_NAMESPACE_ARG: &str = "BUILDKIT_CACHE_MOUNT_NS";
 /// A build that says more is stopped.
 const TRANSCRIPT_BYTES_MAX: u64 = 32 << 20;
 const EVENT_QUEUE: usize = 256;
@@ -126,10 +130,13 @@ impl Workshop {
             (label::BUILD.to_owned(), build.id.0.to_string()),
             (label::COMMIT.to_owned(), build.moves.new.to_string()),
         ]);
+        let generation = self.tools.store.cache_generation(app.id).await;
+        let generation = generation.map_err(|error| Failure::Platform { reason: error.to_string() })?;
         let rendered = render(
             plan,
             &RenderContext {
                 cache_id: app.key.as_str(),
+                cache_mark: &CacheMark::new(&app.key, generation).to_string(),
                 git_rev: build.moves.new.as_str(),
                 env,
                 ca_bundle: self.tools.ca_bundle.as_deref(),
@@ -140,7 +147,10 @@ impl Workshop {
         let spec = BuildSpec {
             reference: format!("paas/{}:b{}", app.key, build.id.0),
             dockerfile,
-            args: BTreeMap::from([("GIT_REV".to_owned(), build.moves.new.to_string())]),
+            args: BTreeMap::from([
+                ("GIT_REV".to_owned(), build.moves.new.to_string()),
+                (CACHE_NAMESPACE_ARG.to_owned(), cache_namespace(&app.key, generation)),
+            ]),
             labels,
             cache: if self.queue.is_fresh(build.id) { StepCache::Ignored } else { StepCache::Used },
             context: stream(tree, plan.clone(), extras, self.now_secs()),
@@ -261,6 +271,7 @@ fn line_of(event: BuildEvent) -> String {
 
 /// A step without its mounts, and cut to what fits a line: the rest of a long script tells nobody anything.
 fn shortened(step: &str) -> String {
+    let step = step.rsplit_once(CACHE_COMMENT).map_or(step, |(step, _)| step);
     let words: Vec<&str> = step.split_whitespace().filter(|word| !word.starts_with("--mount=")).collect();
     let line = words.join(" ");
     if line.chars().count() <= STEP_CHARS_MAX {

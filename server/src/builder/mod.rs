@@ -2,6 +2,7 @@
 //! every line goes to the build's transcript as it comes, and the verdict waits until the release has settled.
 
 mod base;
+mod caches;
 mod cancel;
 mod context;
 mod destroy;

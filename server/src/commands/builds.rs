@@ -1,9 +1,9 @@
-//! `builds`: list, info, run, cancel.
+//! `builds`: list, info, run, cancel, purge-cache.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission, rebuild};
 use crate::console::Console;
-use crate::domain::{App, AppName, Build, BuildId, BuildState, Moment};
+use crate::domain::{App, AppName, Build, BuildId, BuildState, Moment, Size};
 use crate::logs::{From, TranscriptOf, printable, timestamp};
 use serde::Serialize;
 
@@ -34,6 +34,12 @@ pub(super) enum Verb {
     /// Build what was pushed last again, from scratch, and release it
     #[command(name = "builds:run")]
     Run {
+        #[command(flatten)]
+        of: OfApp,
+    },
+    /// Let the next build begin with empty caches, and nothing taken over from earlier ones
+    #[command(name = "builds:purge-cache")]
+    PurgeCache {
         #[command(flatten)]
         of: OfApp,
     },
@@ -70,13 +76,17 @@ impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
             Self::List { .. } | Self::Info { .. } => Permission::ReadApp,
-            Self::Run { .. } | Self::Cancel { .. } => Permission::ChangeApp,
+            Self::Run { .. } | Self::PurgeCache { .. } | Self::Cancel { .. } => Permission::ChangeApp,
         }
     }
 
     pub(super) fn app(&self) -> &AppName {
         match self {
-            Self::List { of, .. } | Self::Info { of, .. } | Self::Run { of } | Self::Cancel { of, .. } => &of.app,
+            Self::List { of, .. }
+            | Self::Info { of, .. }
+            | Self::Run { of }
+            | Self::PurgeCache { of }
+            | Self::Cancel { of, .. } => &of.app,
         }
     }
 
@@ -86,6 +96,7 @@ impl Verb {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Info { id, form, .. } => info(context, console, &app, *id, *form).await,
             Self::Run { .. } => rebuild::run(context, console, &app).await,
+            Self::PurgeCache { .. } => purge_cache(context, console, &app).await,
             Self::Cancel { id, .. } => cancel(context, console, &app, *id).await,
         }
     }
@@ -182,6 +193,16 @@ async fn next_line(follower: &mut crate::logs::Follower, console: &Console) -> a
         line = follower.next() => line,
         () = console.left.cancelled() => Ok(None),
     }
+}
+
+async fn purge_cache(context: &Context, console: &Console, app: &App) -> Done {
+    let removed = context.tools.builder.purge_cache(app).await?;
+    let rest = match removed {
+        Some(bytes) => format!("{} freed", Size(bytes)),
+        None => "what is there goes as soon as the engine lets it".to_owned(),
+    };
+    console.say(&format!("the next build of {} begins with empty caches; {rest}", app.name)).await;
+    Ok(())
 }
 
 async fn cancel(context: &Context, console: &Console, app: &App, id: Option<BuildId>) -> Done {

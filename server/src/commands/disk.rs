@@ -35,6 +35,7 @@ pub(super) async fn print_report(console: &Console, report: &Report) {
             let sizes = [
                 one.total_bytes(),
                 one.images_bytes,
+                one.caches_bytes,
                 one.repository_bytes,
                 one.logs_bytes,
                 one.volumes_bytes,
@@ -43,7 +44,8 @@ pub(super) async fn print_report(console: &Console, report: &Report) {
             std::iter::once(one.app.clone()).chain(sizes.map(shown)).collect()
         })
         .collect();
-    print(console, &["APP", "TOTAL", "IMAGES", "REPOSITORY", "LOGS", "VOLUMES", "INSTANCES"], &rows, "").await;
+    print(console, &["APP", "TOTAL", "IMAGES", "CACHES", "REPOSITORY", "LOGS", "VOLUMES", "INSTANCES"], &rows, "")
+        .await;
 }
 
 fn shown(bytes: u64) -> String {

@@ -44,13 +44,20 @@ pub struct AppUse {
     pub repository_bytes: u64,
     pub logs_bytes: u64,
     pub images_bytes: u64,
+    /// What the engine keeps for its builds from one to the next.
+    pub caches_bytes: u64,
     pub volumes_bytes: u64,
     pub written_bytes: u64,
 }
 
 impl AppUse {
     pub fn total_bytes(&self) -> u64 {
-        self.repository_bytes + self.logs_bytes + self.images_bytes + self.volumes_bytes + self.written_bytes
+        self.repository_bytes
+            + self.logs_bytes
+            + self.images_bytes
+            + self.caches_bytes
+            + self.volumes_bytes
+            + self.written_bytes
     }
 }
 
@@ -62,6 +69,7 @@ impl Report {
                 (one.repository_bytes, "repository"),
                 (one.logs_bytes, "logs"),
                 (one.images_bytes, "images"),
+                (one.caches_bytes, "build caches"),
                 (one.volumes_bytes, "volumes"),
                 (one.written_bytes, "instances' disks"),
             ]
@@ -198,6 +206,8 @@ fn by_app(apps: &[App], folders: &Folders, engine: &DiskUse, volumes: &[(Option<
     };
     let images: Vec<(Option<AppId>, u64)> = engine.images.iter().map(|image| (image.app, image.own_bytes)).collect();
     let folder = |app: AppId, sizes: &BTreeMap<AppId, u64>| sizes.get(&app).copied().unwrap_or(0);
+    let caches =
+        |app: &App| engine.caches.iter().filter(|cache| cache.mark.is_of(&app.key)).map(|cache| cache.bytes).sum();
     let mut used: Vec<AppUse> = apps
         .iter()
         .map(|app| AppUse {
@@ -205,6 +215,7 @@ fn by_app(apps: &[App], folders: &Folders, engine: &DiskUse, volumes: &[(Option<
             repository_bytes: folder(app.id, &folders.repositories),
             logs_bytes: folder(app.id, &folders.logs) + folder(app.id, &folders.transcripts),
             images_bytes: of(app.id, &images),
+            caches_bytes: caches(app),
             volumes_bytes: of(app.id, volumes),
             written_bytes: of(app.id, &engine.instances),
         })

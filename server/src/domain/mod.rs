@@ -10,6 +10,7 @@ pub(crate) mod authority;
 pub mod bounded;
 pub mod bridge;
 pub mod build;
+pub mod build_cache;
 pub mod card;
 pub mod certificate;
 pub mod certificate_pem;

@@ -1,5 +1,6 @@
 //! What the engine's disk is used for, as far as it is ours, and how to make room on it.
 use super::Result;
+use crate::domain::build_cache::CacheMark;
 use crate::domain::{AppId, ContainerId, ImageId, VolumeKey};
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -24,6 +25,17 @@ pub struct DiskUse {
     pub build_cache_bytes: u64,
     /// What of it no build uses now.
     pub build_cache_idle_bytes: u64,
+    /// What of it carries a mark of an app's, whichever server's app that is.
+    pub caches: Vec<CacheUse>,
+}
+
+/// One cache that outlives builds, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheUse {
+    /// The engine's id of it.
+    pub id: String,
+    pub mark: CacheMark,
+    pub bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +57,8 @@ pub trait DiskEngine: Send + Sync {
     /// Ends an instance at once; what is left of it stays to be looked at. One that has ended is no error.
     async fn end_by_force(&self, id: &ContainerId) -> Result<()>;
     async fn app_images(&self) -> Result<Vec<AppImage>>;
+    /// Removes one cache and what stands on it alone; one that a build uses stays. Returns the bytes that this freed.
+    async fn remove_cache(&self, cache: &CacheUse) -> Result<u64>;
     /// Removes what was not used for longest, until at most this much is left. Returns the bytes that this freed.
     async fn prune_build_cache(&self, keep_bytes: u64) -> Result<u64>;
 }

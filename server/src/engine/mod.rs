@@ -14,7 +14,7 @@ mod sockets;
 mod volume_copy;
 
 pub use crate::domain::terminal::WindowSize;
-pub use disk::{AppImage, DiskEngine, DiskUse, ImageUse};
+pub use disk::{AppImage, CacheUse, DiskEngine, DiskUse, ImageUse};
 pub use docker::DockerEngine;
 pub use fake::FakeEngine;
 pub use guests::{ARCHITECTURE, GuestImages, GuestName, RegistryLogin};

@@ -69,6 +69,7 @@ impl Scheduler {
         tracing::info!("{} is short of room, collecting", shortage.place.display());
         let made = async {
             self.0.collect_images().await?;
+            self.0.remove_purged_caches().await?;
             self.0.prune_build_cache().await
         };
         if let Err(error) = made.await {
@@ -91,6 +92,9 @@ impl House {
                 hourly += COLLECT_EVERY;
                 if let Err(error) = self.prune_build_cache().await {
                     tracing::warn!("cannot prune the build cache: {error:#}");
+                }
+                if let Err(error) = self.remove_purged_caches().await {
+                    tracing::warn!("cannot remove build caches that were purged: {error:#}");
                 }
             } else {
                 tokio::select! {
@@ -147,6 +151,19 @@ impl House {
         }
         let freed = self.tools.engine.prune_build_cache(keep).await?;
         tracing::info!("pruned {freed} bytes of the build cache, which held {used}");
+        Ok(())
+    }
+
+    /// What a purge could not remove, because a build used it then. Only caches that carry the mark of an app of ours.
+    async fn remove_purged_caches(&self) -> anyhow::Result<()> {
+        let generations = self.tools.store.cache_generations().await?;
+        for cache in self.tools.engine.disk_use().await?.caches {
+            let is_purged = generations.iter().any(|(_, key, now)| cache.mark.is_of(key) && cache.mark.is_before(*now));
+            if is_purged {
+                let freed = self.tools.engine.remove_cache(&cache).await?;
+                tracing::info!("removed a purged build cache of {freed} bytes");
+            }
+        }
         Ok(())
     }
 

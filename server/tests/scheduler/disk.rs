@@ -1,7 +1,9 @@
 //! Instances that fill the disk, images that go, and logs that are caught up.
 use super::Town;
 use paas::clock::Clock as _;
-use paas::domain::{Failure, ImageId};
+use paas::domain::build_cache::{CacheGeneration, CacheMark};
+use paas::domain::{AppKey, Failure, ImageId};
+use paas::engine::CacheUse;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_over_its_disk_limit_is_stopped_and_started_again() {
@@ -62,6 +64,25 @@ async fn the_build_cache_is_pruned_back_to_its_budget_and_never_below() {
     town.engine.set_build_cache(9 << 30);
     assert!(make_room().await.is_err());
     assert_eq!(town.engine.build_cache(), (9 << 30, 1), "the engine was not even asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purged_caches_of_ours_are_collected_and_nobody_elses() {
+    let town = Town::new().await;
+    let cache = |id: &str, key: &AppKey, generation| CacheUse {
+        id: id.to_owned(),
+        mark: CacheMark::new(key, CacheGeneration(generation)),
+        bytes: 1,
+    };
+    let stranger = AppKey::new("f".repeat(32));
+    for cache in [cache("old", &town.app.key, 0), cache("now", &town.app.key, 1), cache("theirs", &stranger, 0)] {
+        town.engine.add_cache(cache);
+    }
+    assert!(town.scheduler.make_room().await.is_err());
+    assert_eq!(town.engine.caches(), ["old", "now", "theirs"], "nothing was purged yet");
+    town.store.begin_cache_generation(town.app.id).await.unwrap();
+    assert!(town.scheduler.make_room().await.is_err());
+    assert_eq!(town.engine.caches(), ["now", "theirs"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 use super::link::{READ_TIME_MAX, Task, WRITE_TIME_MAX};
 use super::{DockerEngine, app_of};
 use crate::domain::{AppId, ContainerId, ImageId, VolumeKey};
-use crate::engine::{AppImage, DiskEngine, DiskUse, EngineError, ImageUse, Result, label};
+use crate::engine::{AppImage, CacheUse, DiskEngine, DiskUse, EngineError, ImageUse, Result, label};
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use bollard::Docker;
@@ -59,9 +59,17 @@ struct UsageData {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Record {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Type")]
+    kind: String,
+    description: String,
     size: i64,
     in_use: bool,
 }
+
+/// How BuildKit calls a folder that `--mount=type=cache` has filled.
+const CACHE_MOUNT: &str = "exec.cachemount";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -100,6 +108,7 @@ impl DiskEngine for DockerEngine {
                 .map(|one| (VolumeKey::new(one.name), bytes(one.usage_data.map_or(0, |usage| usage.size))))
                 .collect(),
             build_cache_bytes: cache.iter().map(|record| bytes(record.size)).sum(),
+            caches: cache.iter().filter_map(marked).collect(),
             build_cache_idle_bytes: cache.iter().filter(|one| !one.in_use).map(|record| bytes(record.size)).sum(),
         })
     }
@@ -137,12 +146,36 @@ impl DiskEngine for DockerEngine {
             .collect())
     }
 
+    async fn remove_cache(&self, cache: &CacheUse) -> Result<u64> {
+        // Ids are plain words; what is none would be a pattern.
+        if !cache.id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(anyhow!("`{}` is no cache's id", cache.id).into());
+        }
+        let path = format!("/build/prune?all=1&filters=%7B%22id%22%3A%7B%22{}%22%3Atrue%7D%7D", cache.id);
+        self.prune(&path).await
+    }
+
     async fn prune_build_cache(&self, keep_bytes: u64) -> Result<u64> {
         let path = format!("/build/prune?all=1&keep-storage={keep_bytes}");
-        let answer = self.raw("prune the build cache", Method::POST, &path, PRUNE_TIME_MAX).await?;
+        self.prune(&path).await
+    }
+}
+
+impl DockerEngine {
+    async fn prune(&self, path: &str) -> Result<u64> {
+        let answer = self.raw("prune the build cache", Method::POST, path, PRUNE_TIME_MAX).await?;
         let pruned: Pruned = serde_json::from_value(answer).map_err(|error| anyhow!(error))?;
         Ok(bytes(pruned.space_reclaimed.unwrap_or(0)))
     }
+}
+
+/// A cache is described by the step that made it, whose last words say whose it is.
+fn marked(record: &Record) -> Option<CacheUse> {
+    if record.kind != CACHE_MOUNT {
+        return None;
+    }
+    let (_, mark) = record.description.rsplit_once(buildpacks::CACHE_COMMENT)?;
+    Some(CacheUse { id: record.id.clone(), mark: mark.parse().ok()?, bytes: bytes(record.size) })
 }
 
 /// The engine says -1 where it does not know.

@@ -2,7 +2,7 @@
 use super::FakeEngine;
 use crate::domain::failure::Exit;
 use crate::domain::{AppId, ContainerId, ImageId, VolumeKey};
-use crate::engine::{AppImage, DiskEngine, DiskUse, ImageUse, Result};
+use crate::engine::{AppImage, CacheUse, DiskEngine, DiskUse, ImageUse, Result};
 use async_trait::async_trait;
 use std::path::PathBuf;
 
@@ -32,6 +32,16 @@ impl FakeEngine {
     pub fn say(&self, id: &ContainerId, text: &str) {
         let now = self.clock.now();
         self.world().write(id, now, text.to_owned());
+    }
+
+    /// A build left this cache.
+    pub fn add_cache(&self, cache: CacheUse) {
+        self.world().caches.push(cache);
+    }
+
+    /// Ids of the caches that are left.
+    pub fn caches(&self) -> Vec<String> {
+        self.world().caches.iter().map(|cache| cache.id.clone()).collect()
     }
 
     /// The image is there, and an app's.
@@ -69,6 +79,7 @@ impl DiskEngine for FakeEngine {
                 .collect(),
             volumes: world.volume_bytes.iter().map(|(volume, bytes)| (volume.clone(), *bytes)).collect(),
             build_cache_bytes: world.build_cache_bytes,
+            caches: world.caches.clone(),
             build_cache_idle_bytes: world.build_cache_bytes,
         })
     }
@@ -91,6 +102,13 @@ impl DiskEngine for FakeEngine {
             .iter()
             .filter_map(|(id, app)| Some(AppImage { id: id.clone(), app: *app, references: named(id)? }));
         Ok(images.collect())
+    }
+
+    async fn remove_cache(&self, cache: &CacheUse) -> Result<u64> {
+        let mut world = self.reach()?;
+        let before = world.caches.len();
+        world.caches.retain(|one| one.id != cache.id);
+        Ok(if world.caches.len() < before { cache.bytes } else { 0 })
     }
 
     async fn prune_build_cache(&self, keep_bytes: u64) -> Result<u64> {

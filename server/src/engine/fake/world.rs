@@ -5,7 +5,7 @@ use super::{
 };
 use super::{ImageId, Moment, ObservedState};
 use crate::domain::{AppId, ContainerId, VolumeKey};
-use crate::engine::ExecId;
+use crate::engine::{CacheUse, ExecId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -38,6 +38,7 @@ pub(super) struct World {
     pub(super) volumes: BTreeSet<VolumeKey>,
     pub(super) volume_bytes: BTreeMap<VolumeKey, u64>,
     pub(super) build_cache_bytes: u64,
+    pub(super) caches: Vec<CacheUse>,
     /// How often the build cache was pruned.
     pub(super) prunes: u32,
     pub(super) contents: BTreeMap<VolumeKey, Bytes>,
@@ -103,6 +104,7 @@ impl Default for World {
             volumes: BTreeSet::new(),
             volume_bytes: BTreeMap::new(),
             build_cache_bytes: 0,
+            caches: Vec::new(),
             prunes: 0,
             contents: BTreeMap::new(),
             paused: BTreeMap::new(),
