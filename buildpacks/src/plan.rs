@@ -139,7 +139,8 @@ impl BuildPlan {
         })
     }
 
-    fn gives_everything(&self) -> bool {
+    /// Whether any step is given every config var: one that is set later is read too.
+    pub fn gives_everything(&self) -> bool {
         self.scopes().any(|scope| scope == EnvScope::Everything)
     }
 

@@ -58,7 +58,16 @@ fn a_hundred_secret_values_stand_only_where_they_must() {
     imported.succeeds();
     let push = work.push();
     push.succeeds().says("build knows").does_not_say(CANARY);
-    town.paas(&["config:set", &format!("SECRET_000={CANARY}-changed"), "-a", "blog"]).succeeds();
+    let build = town.paas(&["builds:info", "-a", "blog", "--json"]).json();
+    assert_eq!(build["reads"].as_array().map(Vec::len), Some(COUNT), "its build is given all, by name: {build}");
+    // Other languages are given them too, by steps with caches.
+    for sample in ["hello-flask", "hello-rust"] {
+        town.paas(&["apps:create", sample]).succeeds();
+        town.paas_with_input(&["config:import", "-a", sample], lines.join("\n").as_bytes()).succeeds();
+        town.push(sample, sample).succeeds().does_not_say(CANARY);
+    }
+    let set = town.paas(&["config:set", &format!("SECRET_000={CANARY}-changed"), "-a", "blog"]);
+    set.succeeds().says("the build is given SECRET_000 too; `paas builds:run -a blog` builds with the new value");
     town.paas(&["backups:create"]).succeeds();
 
     for words in [
@@ -89,7 +98,10 @@ fn a_hundred_secret_values_stand_only_where_they_must() {
         let plain = std::process::Command::new("gzip").arg("-dc").arg(backup).output().expect("run gzip");
         assert!(plain.status.success() && !is_in(plain.stdout.as_slice()), "the backup holds a value");
     }
-    for image in town.engine.images() {
+    let images = town.engine.images();
+    assert!(images.len() >= 3, "{images:?}");
+    assert!(!engine::build_cache().contains(CANARY), "the engine describes its cache by a value");
+    for image in images {
         assert!(!engine::inspect(&image).to_string().contains(CANARY), "the image's settings");
         assert!(!engine::history(&image).contains(CANARY), "the image's history");
         let mut saving = engine::save(&image);

@@ -5,7 +5,7 @@ use super::source::GitTree;
 use super::{Workshop, base, foreign, jobs};
 use crate::domain::build_cache::{CacheMark, cache_namespace};
 use crate::domain::release::Config;
-use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs};
+use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs, Reads};
 use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
 use crate::logs::Mask;
 use buildpacks::{BuildEnv, BuildPlan, CACHE_COMMENT, DockerfileSource, RenderContext, SourceTree, render};
@@ -68,6 +68,9 @@ impl Workshop {
         let env: BuildEnv = config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())).collect();
         let (tree, plan) = self.plan(app, build, &env).await?;
         let jobs = jobs::jobs_of(&plan)?;
+        let reads = Reads { names: plan.reads_env.clone(), everything: plan.gives_everything() };
+        let noted = self.tools.store.note_reads(build.id, &reads).await;
+        noted.map_err(|error| platform(error.to_string()))?;
         self.tell(app, build.id, told(&plan));
         let fingerprint = buildpacks::fingerprint(&plan, &tree.tree_oid, &env);
         if let Some(image) = self.find_made(app, build.id, &fingerprint).await? {

@@ -69,6 +69,9 @@ struct BuildView {
     queued_at: String,
     duration_ms: Option<u128>,
     release: Option<String>,
+    /// Names of the config vars that it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<Vec<String>>,
     failure: Option<String>,
 }
 
@@ -146,6 +149,7 @@ fn view(build: &Build, now: Moment) -> BuildView {
         queued_at: timestamp(build.queued_at),
         duration_ms: build.started_at.map(|from| build.ended_at.unwrap_or(now).since(from).as_millis()),
         release,
+        reads: None,
         failure,
     }
 }
@@ -162,13 +166,17 @@ async fn find(context: &Context, app: &App, id: Option<BuildId>) -> Result<Build
 
 async fn info(context: &Context, console: &Console, app: &App, id: Option<BuildId>, form: Form) -> Done {
     let build = find(context, app, id).await?;
-    let v = view(&build, context.tools.clock.now());
+    let mut v = view(&build, context.tools.clock.now());
+    v.reads = context.tools.store.reads(app.id, build.id).await?.map(|reads| reads.names);
     if form.json {
         return print_json(console, &v).await;
     }
     console
         .say(&format!("build {} of {}: {}, commit {}, by {}", build.id, app.name, v.state, v.commit, v.pushed_by))
         .await;
+    if let Some(reads) = v.reads.filter(|reads| !reads.is_empty()) {
+        console.say(&format!("given the config vars {}", reads.join(" "))).await;
+    }
     let transcript = context.tools.logs.transcript(&app.key, TranscriptOf::Build(build.id))?;
     let mut follower = transcript.follow(From::Start)?;
     // Asked after the transcript was opened: one that is still in hand is closed at its end.

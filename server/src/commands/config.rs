@@ -258,7 +258,28 @@ pub(super) async fn apply(
     };
     let made = context.make_release(console, app, new, (StandsOn::Live, rest)).await?;
     let gone = || CommandError::new(format!("{} has no live release any more", app.name));
-    context.see_through(console, app, made.ok_or_else(gone)?, Some(live.no)).await
+    context.see_through(console, app, made.ok_or_else(gone)?, Some(live.no)).await?;
+    tell_stale_image(context, console, &live, &names).await
+}
+
+/// A build that was given what has changed made another image than it would make now.
+async fn tell_stale_image(
+    context: &Context,
+    console: &Console,
+    live: &crate::domain::Release,
+    changed: &[VarName],
+) -> Done {
+    let Some(reads) = context.tools.store.reads_of_image(live.app, &live.image).await? else { return Ok(()) };
+    let stale: Vec<&VarName> = changed.iter().filter(|name| reads.includes(name)).collect();
+    if !stale.is_empty() {
+        let (words, app) = (described(stale), context.tools.store.app_by_id(live.app).await?.name);
+        console
+            .say(&format!(
+                " !     the build is given {words} too; `paas builds:run -a {app}` builds with the new value"
+            ))
+            .await;
+    }
+    Ok(())
 }
 
 fn described(names: Vec<&VarName>) -> String {

@@ -1,5 +1,5 @@
 //! A build: one act of making an image from a pushed tree.
-use super::{AppId, BuildId, Failure, ImageId, Moment, Oid, Pusher, ReleaseNo};
+use super::{AppId, BuildId, Failure, ImageId, Moment, Oid, Pusher, ReleaseNo, VarName};
 use serde::{Deserialize, Serialize};
 
 /// The branch update that a push asks for.
@@ -21,6 +21,21 @@ pub struct Build {
     pub started_at: Option<Moment>,
     pub ended_at: Option<Moment>,
     pub state: BuildState,
+}
+
+/// The config vars that a build was given, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reads {
+    pub names: Vec<String>,
+    /// A step of it is given all there are: one that is set later is read too.
+    pub everything: bool,
+}
+
+impl Reads {
+    /// Whether a change of this config var makes the image stale.
+    pub fn includes(&self, name: &VarName) -> bool {
+        self.everything || self.names.iter().any(|read| read == name.as_str())
+    }
 }
 
 /// What a build is at; `Released` and `Failed` are final.

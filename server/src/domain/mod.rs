@@ -55,7 +55,7 @@ pub mod upload;
 pub mod volume;
 
 pub use bridge::BridgePrefix;
-pub use build::{Build, BuildState, RefMove};
+pub use build::{Build, BuildState, Reads, RefMove};
 pub use certificate::{Certificate, CertificateHost, CertificateTable, ChallengeTable};
 pub use cidr::Cidr;
 pub use failure::Failure;

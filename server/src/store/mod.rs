@@ -7,6 +7,7 @@ mod apps;
 mod audit;
 mod backups;
 mod build_caches;
+mod build_reads;
 mod builds;
 mod certificates;
 mod config_vars;
