@@ -5,10 +5,10 @@ use super::source::GitTree;
 use super::{Workshop, base, foreign, jobs};
 use crate::domain::build_cache::{CacheMark, cache_namespace};
 use crate::domain::release::Config;
-use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs, Reads};
+use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs, Oid, Reads};
 use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
 use crate::logs::Mask;
-use buildpacks::{BuildEnv, BuildPlan, CACHE_COMMENT, DockerfileSource, RenderContext, SourceTree, render};
+use buildpacks::{BuildEnv, BuildPlan, BuildRoot, CACHE_COMMENT, DockerfileSource, RenderContext, SourceTree, render};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -88,17 +88,18 @@ impl Workshop {
     async fn plan(&self, app: &App, build: &Build, env: &BuildEnv) -> Result<(GitTree, BuildPlan), Failure> {
         let (repos, key, commit, env) =
             (self.tools.repos.clone(), app.key.clone(), build.moves.new.clone(), env.clone());
+        let set_root = self.tools.store.build_root(app.id).await;
+        let set_root = set_root.map_err(|error| Failure::Platform { reason: error.to_string() })?;
         let planning = tokio::task::spawn_blocking(move || {
-            let tree = GitTree::open(repos.open(&key)?, &commit)?;
+            let tree = match rooted(GitTree::open(repos.open(&key)?, &commit)?, &commit, set_root)? {
+                Ok(tree) => tree,
+                Err(reason) => return Ok(Err(Failure::Plan { reason })),
+            };
             let planned = buildpacks::plan(&tree, &env);
-            anyhow::Ok((tree, planned))
+            anyhow::Ok(planned.map(|plan| (tree, plan)).map_err(|error| Failure::Plan { reason: error.to_string() }))
         });
         let planned = planning.await.map_err(anyhow::Error::from).and_then(|planned| planned);
-        match planned {
-            Ok((tree, Ok(plan))) => Ok((tree, plan)),
-            Ok((_, Err(error))) => Err(Failure::Plan { reason: error.to_string() }),
-            Err(error) => Err(Failure::Platform { reason: format!("{error:#}") }),
-        }
+        planned.unwrap_or_else(|error| Err(Failure::Platform { reason: format!("{error:#}") }))
     }
 
     async fn find_made(&self, app: &App, build: BuildId, fingerprint: &str) -> Result<Option<ImageId>, Failure> {
@@ -281,6 +282,21 @@ fn shortened(step: &str) -> String {
         return line;
     }
     line.chars().take(STEP_CHARS_MAX).chain(['…']).collect()
+}
+
+/// The part of a commit that is the app: the folder that was set for it, else the one that the commit names. The inner error
+/// is for its author.
+pub(super) fn rooted(tree: GitTree, commit: &Oid, set: Option<BuildRoot>) -> anyhow::Result<Result<GitTree, String>> {
+    let (root, whence) = match set {
+        Some(root) => (root, "`paas builds:root`"),
+        None => match BuildRoot::of_tree(&tree) {
+            Ok(Some(root)) => (root, "build.root in paas.toml"),
+            Ok(None) => return Ok(Ok(tree)),
+            Err(error) => return Ok(Err(error.to_string())),
+        },
+    };
+    let inner = tree.below(&root, commit)?;
+    Ok(inner.ok_or_else(|| format!("{whence} names {root}, and there is no such folder in the commit")))
 }
 
 /// What the planner decided, in the shape of a push.

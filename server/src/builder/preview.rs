@@ -1,10 +1,10 @@
 //! What a push of a folder, or of a commit, would be built as. Nothing is built, and no server is asked.
-use super::image::told;
+use super::image::{rooted, told};
 use super::jobs::jobs_of;
 use super::source::GitTree;
 use crate::domain::Oid;
 use anyhow::{Context, bail};
-use buildpacks::{BuildEnv, BuildPlan, EntryKind, SourceTree, Start, TreeEntry};
+use buildpacks::{BuildEnv, BuildPlan, BuildRoot, EntryKind, SourceTree, Start, TreeEntry};
 use git2::Repository;
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,13 @@ const FILES_MAX: usize = 200_000;
 
 /// Plans what stands in a folder now, as it would be after `git add`. Config vars are not known here.
 pub fn preview_folder(folder: &Path) -> anyhow::Result<BuildPlan> {
-    planned(&FolderTree::list(folder)?)
+    let top = FolderTree::list(folder)?;
+    match BuildRoot::of_tree(&top)? {
+        None => planned(&top),
+        Some(root) => {
+            planned(&FolderTree::list(&folder.join(root.as_str())).context("follow build.root in paas.toml")?)
+        }
+    }
 }
 
 /// Plans a commit of the checkout that `folder` is in; `name` is whatever git takes for one.
@@ -24,7 +30,8 @@ pub fn preview_commit(folder: &Path, name: &str) -> anyhow::Result<BuildPlan> {
     let commit = repo.revparse_single(name).and_then(|object| object.peel_to_commit());
     let oid = commit.with_context(|| format!("find the commit `{name}`"))?.id().to_string();
     let oid: Oid = oid.parse().map_err(anyhow::Error::msg)?;
-    planned(&GitTree::open(repo, &oid)?)
+    let tree = rooted(GitTree::open(repo, &oid)?, &oid, None)?.map_err(anyhow::Error::msg)?;
+    planned(&tree)
 }
 
 /// A plan as a pusher would read it, and what would run.

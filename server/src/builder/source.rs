@@ -2,9 +2,10 @@
 use super::repos::git_oid;
 use crate::domain::Oid;
 use anyhow::Context;
-use buildpacks::{EntryKind, SourceTree, TreeEntry};
+use buildpacks::{BuildRoot, EntryKind, SourceTree, TreeEntry};
 use git2::{ObjectType, Repository, TreeWalkMode, TreeWalkResult};
 use std::collections::HashMap;
+use std::path::Path;
 
 const MODE_EXECUTABLE: i32 = 0o100_755;
 const MODE_SYMLINK: i32 = 0o120_000;
@@ -24,6 +25,24 @@ impl GitTree {
         git2::opts::strict_hash_verification(false);
         let (tree_oid, entries, blobs) = list(&repo, commit).with_context(|| format!("read the tree of {commit}"))?;
         Ok(Self { repo, tree_oid, entries, blobs })
+    }
+
+    /// The same without what lies outside of one folder, which becomes its top; `None` when there is no such folder.
+    pub(super) fn below(self, root: &BuildRoot, commit: &Oid) -> anyhow::Result<Option<Self>> {
+        let top = self.repo.find_commit(git_oid(commit)?)?.tree()?;
+        let tree_oid = match top.get_path(Path::new(root.as_str())) {
+            Ok(entry) if entry.kind() == Some(ObjectType::Tree) => entry.id().to_string(),
+            Ok(_) => return Ok(None),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("find the folder {root}")),
+        };
+        drop(top);
+        let prefix = format!("{root}/");
+        let inner = |path: &str| path.strip_prefix(&prefix).map(str::to_owned);
+        let entries =
+            self.entries.into_iter().filter_map(|entry| Some(TreeEntry { path: inner(&entry.path)?, ..entry }));
+        let blobs = self.blobs.into_iter().filter_map(|(path, oid)| Some((inner(&path)?, oid)));
+        Ok(Some(Self { repo: self.repo, tree_oid, entries: entries.collect(), blobs: blobs.collect() }))
     }
 
     /// The bytes of any blob: of a symlink, its target.

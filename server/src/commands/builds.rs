@@ -1,10 +1,11 @@
-//! `builds`: list, info, run, cancel, purge-cache.
+//! `builds`: list, info, run, cancel, purge-cache, root.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission, rebuild};
 use crate::console::Console;
 use crate::domain::{App, AppName, Build, BuildId, BuildState, Moment, Size};
 use crate::logs::{From, TranscriptOf, printable, timestamp};
+use buildpacks::BuildRoot;
 use serde::Serialize;
 
 /// Builds that a list shows.
@@ -36,6 +37,18 @@ pub(super) enum Verb {
     Run {
         #[command(flatten)]
         of: OfApp,
+    },
+    /// Show or set the folder of the repository that is the app
+    #[command(name = "builds:root")]
+    Root {
+        #[command(flatten)]
+        of: OfApp,
+        /// Such as apps/web; the next push builds it
+        #[arg(conflicts_with = "unset")]
+        folder: Option<BuildRoot>,
+        /// Build what the repository's paas.toml says, or all of it
+        #[arg(long)]
+        unset: bool,
     },
     /// Let the next build begin with empty caches, and nothing taken over from earlier ones
     #[command(name = "builds:purge-cache")]
@@ -78,8 +91,12 @@ struct BuildView {
 impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
-            Self::List { .. } | Self::Info { .. } => Permission::ReadApp,
-            Self::Run { .. } | Self::PurgeCache { .. } | Self::Cancel { .. } => Permission::ChangeApp,
+            Self::List { .. } | Self::Info { .. } | Self::Root { folder: None, unset: false, .. } => {
+                Permission::ReadApp
+            }
+            Self::Run { .. } | Self::Root { .. } | Self::PurgeCache { .. } | Self::Cancel { .. } => {
+                Permission::ChangeApp
+            }
         }
     }
 
@@ -89,6 +106,7 @@ impl Verb {
             | Self::Info { of, .. }
             | Self::Run { of }
             | Self::PurgeCache { of }
+            | Self::Root { of, .. }
             | Self::Cancel { of, .. } => &of.app,
         }
     }
@@ -99,6 +117,8 @@ impl Verb {
             Self::List { form, .. } => list(context, console, &app, *form).await,
             Self::Info { id, form, .. } => info(context, console, &app, *id, *form).await,
             Self::Run { .. } => rebuild::run(context, console, &app).await,
+            Self::Root { folder: None, unset: false, .. } => show_root(context, console, &app).await,
+            Self::Root { folder, .. } => set_root(context, console, &app, folder.as_ref()).await,
             Self::PurgeCache { .. } => purge_cache(context, console, &app).await,
             Self::Cancel { id, .. } => cancel(context, console, &app, *id).await,
         }
@@ -201,6 +221,19 @@ async fn next_line(follower: &mut crate::logs::Follower, console: &Console) -> a
         line = follower.next() => line,
         () = console.left.cancelled() => Ok(None),
     }
+}
+
+async fn show_root(context: &Context, console: &Console, app: &App) -> Done {
+    let root = context.tools.store.build_root(app.id).await?;
+    console.say(&root.map_or_else(|| "not set".to_owned(), |root| root.to_string())).await;
+    Ok(())
+}
+
+async fn set_root(context: &Context, console: &Console, app: &App, root: Option<&BuildRoot>) -> Done {
+    context.tools.store.set_build_root(app.id, root).await?;
+    let built = root.map_or_else(|| "what its paas.toml says, or all of it".to_owned(), ToString::to_string);
+    console.say(&format!("the next push to {} builds {built}", app.name)).await;
+    Ok(())
 }
 
 async fn purge_cache(context: &Context, console: &Console, app: &App) -> Done {

@@ -8,6 +8,7 @@ mod audit;
 mod backups;
 mod build_caches;
 mod build_reads;
+mod build_root;
 mod builds;
 mod certificates;
 mod config_vars;
