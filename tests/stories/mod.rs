@@ -30,6 +30,7 @@ mod settings;
 mod swap;
 mod tools;
 mod traffic;
+mod tree;
 mod upgrade;
 mod volumes;
 mod walls;
