@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::PlanError;
 use crate::detect::{Detection, present};
 use crate::languages::{deno, dockerfile, go, java, node, php, python, ruby, rust, shell, static_site};
+use crate::overrides::Overrides;
 use crate::plan::{BuildEnv, BuildPlan};
 use crate::procfile::Procfile;
 use crate::tree::SourceTree;
@@ -25,6 +26,16 @@ pub(crate) trait Rules {
     }
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError>;
+
+    /// Whether its own step takes `build.install` of paas.toml for its command.
+    fn installs_by_itself(&self) -> bool {
+        false
+    }
+
+    /// Whether its own step takes `build.command`.
+    fn builds_by_itself(&self) -> bool {
+        false
+    }
 }
 
 /// The part of a language's table that every language has.
@@ -63,6 +74,20 @@ pub(crate) struct App<'a> {
     pub(crate) procfile: Option<&'a Procfile>,
     /// Command lines that run once: `release:` and cron.
     pub(crate) once: &'a [&'a str],
+    /// What paas.toml decides.
+    pub(crate) overrides: &'a Overrides,
+}
+
+impl App<'_> {
+    /// The command that installs: paas.toml's, where it has one.
+    pub(crate) fn install_command(&self) -> Option<&str> {
+        self.overrides.install.as_ref().map(|set| set.value.as_str())
+    }
+
+    /// The command that builds: paas.toml's, else the language's usual one.
+    pub(crate) fn build_or(&self, usual: String) -> String {
+        self.overrides.command.as_ref().map_or(usual, |set| set.value.clone())
+    }
 }
 
 /// Reads an embedded table. A test reads every one of them.

@@ -8,6 +8,7 @@
 //! it, with what is data or changes with time (file names, versions, hashes). `language` is the seam between them and us.
 
 mod app_json;
+mod aptfile;
 mod binaries;
 pub mod command;
 mod detect;
@@ -17,6 +18,7 @@ mod hints;
 pub mod ignore;
 mod language;
 mod languages;
+mod overrides;
 mod plan;
 pub mod procfile;
 mod range;

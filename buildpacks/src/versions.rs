@@ -6,6 +6,8 @@ use serde_json::Value as Json;
 use toml::Value as Toml;
 
 use crate::PlanError;
+use crate::language::About;
+use crate::overrides::FILE;
 use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text};
 
@@ -70,8 +72,16 @@ struct Found {
     key: Option<String>,
 }
 
-/// The first request, in the order of the places.
-pub(crate) fn find(tree: &dyn SourceTree, places: &[Place]) -> Result<Option<Request>, PlanError> {
+/// The first request: what paas.toml says, then the places of the language in their order.
+pub(crate) fn find(tree: &dyn SourceTree, about: &About) -> Result<Option<Request>, PlanError> {
+    let own = Place { file: FILE.to_owned(), read: Reader::Toml, keys: vec![format!("versions.{}", about.id)] };
+    find_in(tree, [&own].into_iter().chain(&about.versions))
+}
+
+fn find_in<'a>(
+    tree: &dyn SourceTree,
+    places: impl IntoIterator<Item = &'a Place>,
+) -> Result<Option<Request>, PlanError> {
     for place in places {
         let Some((file, text)) = read(tree, place)? else { continue };
         let found = match place.read {
@@ -102,12 +112,14 @@ fn read(tree: &dyn SourceTree, place: &Place) -> Result<Option<(String, String)>
 
 /// A TOML file that steers the build, or the sentence with the line that is wrong.
 pub(crate) fn parse_toml(file: &str, text: &str) -> Result<toml::Table, PlanError> {
-    text.parse::<toml::Table>().map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text.as_bytes()[..at].split(|byte| *byte == b'\n').count();
-        let reason = error.message().lines().collect::<Vec<_>>().join(", ");
-        PlanError::Manifest { file: file.to_owned(), line, reason: format!("{reason}: correct it, then push again") }
-    })
+    text.parse::<toml::Table>().map_err(|error| toml_refused(file, text, &error))
+}
+
+pub(crate) fn toml_refused(file: &str, text: &str, error: &toml::de::Error) -> PlanError {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.as_bytes()[..at].split(|byte| *byte == b'\n').count();
+    let reason = error.message().lines().collect::<Vec<_>>().join(", ");
+    PlanError::Manifest { file: file.to_owned(), line, reason: format!("{reason}: correct it, then push again") }
 }
 
 fn first_line(text: &str) -> Option<Found> {
@@ -217,7 +229,7 @@ mod tests {
         ] {
             let tree = MemoryTree::new().file(file, text);
             let named = if file == ".mise.toml" { "mise.toml" } else { file };
-            let found = find(&tree, &[place(named, read, keys)]).unwrap().unwrap();
+            let found = find_in(&tree, &[place(named, read, keys)]).unwrap().unwrap();
             assert_eq!((found.text.as_str(), found.line), (version, line), "{text}");
         }
     }
@@ -249,14 +261,14 @@ mod tests {
             place("mise.toml", Reader::Mise, &["ruby"]),
             place(".ruby-version", Reader::Line, &[]),
         ];
-        let found = find(&tree, &places).unwrap().unwrap();
+        let found = find_in(&tree, &places).unwrap().unwrap();
         assert_eq!((found.text.as_str(), found.at().as_str()), ("3.3", ".ruby-version line 1"));
     }
 
     #[test]
     fn a_file_that_is_no_toml_is_told_with_its_line() {
         let tree = MemoryTree::new().file("mise.toml", "[tools]\nnode = \n");
-        let shown = find(&tree, &[place("mise.toml", Reader::Mise, &["node"])]).unwrap_err().to_string();
+        let shown = find_in(&tree, &[place("mise.toml", Reader::Mise, &["node"])]).unwrap_err().to_string();
         assert!(shown.starts_with("mise.toml line 2: "), "{shown}");
     }
 }

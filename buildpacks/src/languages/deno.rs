@@ -62,18 +62,21 @@ impl Rules for Deno {
             plan.notes.push(format!("web: {command} ({why})"));
             plan.set_web(&command);
         }
-        let builds = tasks.contains(&"build".to_owned());
-        if builds {
-            plan.notes.push("deno task build".to_owned());
-        }
-        lay_out(&mut plan, entry, builds);
+        let usual = tasks.contains(&"build".to_owned()).then(|| "deno task build".to_owned());
+        let build = app.overrides.command.as_ref().map(|set| set.value.clone()).or(usual);
+        plan.notes.extend(build.clone());
+        lay_out(&mut plan, entry, build);
         Ok(plan)
+    }
+
+    fn builds_by_itself(&self) -> bool {
+        true
     }
 }
 
 fn version_note(tree: &dyn SourceTree) -> Result<String, PlanError> {
     let ours = TABLE.registry.version.as_str();
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         return Ok(format!("deno {ours} (the npm registry's deno; no .deno-version)"));
     };
     let range = Range::parse(if request.text == "latest" { "*" } else { &request.text });
@@ -99,7 +102,7 @@ fn tasks(tree: &dyn SourceTree) -> Result<Vec<String>, PlanError> {
     Ok(tasks.into_iter().flat_map(|tasks| tasks.keys().cloned()).collect())
 }
 
-fn lay_out(plan: &mut BuildPlan, entry: Option<&str>, builds: bool) {
+fn lay_out(plan: &mut BuildPlan, entry: Option<&str>, build: Option<String>) {
     let base = stack::base();
     let run = image(&base);
     let mut commands = vec![format!("mkdir -p {MODULES}")];
@@ -107,9 +110,7 @@ fn lay_out(plan: &mut BuildPlan, entry: Option<&str>, builds: bool) {
         Some(file) => format!("deno install --entrypoint {file}"),
         None => "deno install".to_owned(),
     });
-    if builds {
-        commands.push("deno task build".to_owned());
-    }
+    commands.extend(build);
     let steps = vec![Step::CopySource, Step::run(commands.join(" && "), Vec::new())];
     plan.stages = vec![
         Stage::new("build", &run.reference(), steps),

@@ -65,12 +65,16 @@ impl Rules for Go {
         build.lay_out(&mut plan, app, &mains);
         Ok(plan)
     }
+
+    fn builds_by_itself(&self) -> bool {
+        true
+    }
 }
 
 /// The value of GOTOOLCHAIN, and a sentence on why. Debian's is right for every older one: Go promises that.
 fn toolchain(tree: &dyn SourceTree) -> Result<(String, String), PlanError> {
     let debian = TABLE.debian.version.as_str();
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         return Ok(("local".to_owned(), format!("go {debian} (Debian's golang; no version in go.mod)")));
     };
     let text = request.text.trim_start_matches("go").trim_start_matches(['v', '>', '=', '^', '~', ' ']);
@@ -183,7 +187,7 @@ impl Build {
             mounts.push(cache("go-mod", "/root/go/pkg/mod"));
         }
         // Only what steers the toolchain: a program cannot read a variable while it is compiled.
-        let step = Step::Run { command: self.command(mains), mounts, env: EnvScope::Install };
+        let step = Step::Run { command: self.command(app, mains), mounts, env: EnvScope::Install };
         plan.stages = vec![
             Stage { name: "build".to_owned(), from: build.reference(), steps: vec![Step::CopySource, step] },
             binaries::app_stage(&run, data),
@@ -191,7 +195,7 @@ impl Build {
         plan.stack = vec![base, run, build];
     }
 
-    fn command(&self, mains: &[Main]) -> String {
+    fn command(&self, app: &App<'_>, mains: &[Main]) -> String {
         let cgo = i32::from(self.cgo.is_some());
         let mut parts = vec![format!("export GOTOOLCHAIN={} CGO_ENABLED=${{CGO_ENABLED:-{cgo}}}", self.toolchain)];
         if self.vendored {
@@ -201,7 +205,7 @@ impl Build {
             let package = if main.folder.is_empty() { ".".to_owned() } else { format!("./{}", main.folder) };
             format!("go build -trimpath -o bin/{} {}", command::quote(&main.name), command::quote(&package))
         });
-        parts.extend(built);
+        parts.push(app.build_or(built.collect::<Vec<_>>().join(" && ")));
         parts.join(" && ")
     }
 

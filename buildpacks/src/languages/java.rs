@@ -57,8 +57,12 @@ impl Rules for Java {
             plan.notes.push(format!("web: {command} ({})", tool.origin()));
             plan.set_web(command);
         }
-        lay_out(&mut plan, tool, major);
+        lay_out(&mut plan, app, tool, major);
         Ok(plan)
+    }
+
+    fn builds_by_itself(&self) -> bool {
+        true
     }
 }
 
@@ -80,16 +84,25 @@ impl Tool {
     }
 
     /// Builds, and puts the one jar that can be started where the start command looks for it.
-    fn command(self) -> String {
+    fn command(self, app: &App<'_>) -> String {
         let pick = |folder: &str| {
             format!(
                 "mkdir -p bin && jar=$(ls -S {folder}/*.jar | grep -v -e '-sources.jar$' -e '-javadoc.jar$' -e '-plain.jar$' -e '/original-' | head -n 1) && cp \"$jar\" bin/app.jar"
             )
         };
         match self {
-            Self::Maven => format!("mvn --batch-mode --no-transfer-progress -DskipTests package && {}", pick("target")),
-            Self::Gradle => format!("sh ./gradlew --no-daemon --console=plain assemble && {}", pick("build/libs")),
-            Self::Javac => "mkdir -p bin && find . -name '*.java' -not -path './bin/*' > /tmp/sources && javac -d bin @/tmp/sources".to_owned(),
+            Self::Maven => {
+                let build = app.build_or("mvn --batch-mode --no-transfer-progress -DskipTests package".to_owned());
+                format!("{build} && {}", pick("target"))
+            }
+            Self::Gradle => {
+                let build = app.build_or("sh ./gradlew --no-daemon --console=plain assemble".to_owned());
+                format!("{build} && {}", pick("build/libs"))
+            }
+            Self::Javac => app.build_or(
+                "mkdir -p bin && find . -name '*.java' -not -path './bin/*' > /tmp/sources && javac -d bin @/tmp/sources"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -115,7 +128,7 @@ fn tool(tree: &dyn SourceTree) -> Result<Tool, PlanError> {
 fn version(tree: &dyn SourceTree) -> Result<(u32, String), PlanError> {
     let majors = &TABLE.debian.majors;
     let default = majors.first().copied().unwrap_or_default();
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         return Ok((default, format!("java {default} (Debian's OpenJDK; no system.properties)")));
     };
     // `temurin-21.0.2+13`, `21.0.2-tem`, `1.8`: the first number, but for Java 8 and before.
@@ -135,7 +148,7 @@ fn version(tree: &dyn SourceTree) -> Result<(u32, String), PlanError> {
     }
 }
 
-fn lay_out(plan: &mut BuildPlan, tool: Tool, major: u32) {
+fn lay_out(plan: &mut BuildPlan, app: &App<'_>, tool: Tool, major: u32) {
     let base = stack::base();
     let (run, build) = images(&base, major);
     let mounts = match tool {
@@ -144,7 +157,7 @@ fn lay_out(plan: &mut BuildPlan, tool: Tool, major: u32) {
         Tool::Javac => Vec::new(),
     };
     plan.stages = vec![
-        Stage::new("build", &build.reference(), vec![Step::CopySource, Step::run(tool.command(), mounts)]),
+        Stage::new("build", &build.reference(), vec![Step::CopySource, Step::run(tool.command(app), mounts)]),
         Stage::new("app", &run.reference(), vec![Step::copy("build", "/app")]),
     ];
     plan.add_stack([base, run, build]);

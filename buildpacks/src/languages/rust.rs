@@ -84,8 +84,12 @@ impl Rules for Rust {
                 "no Cargo.lock: every build may take other versions; run `cargo generate-lockfile`, then `git add -f Cargo.lock` and commit".to_owned(),
             );
         }
-        lay_out(&mut plan, app, &toolchain, &crates, &build_command(&toolchain, &found.programs, is_locked));
+        lay_out(&mut plan, app, &toolchain, &crates, &build_command(app, &toolchain, &found.programs, is_locked));
         Ok(plan)
+    }
+
+    fn builds_by_itself(&self) -> bool {
+        true
     }
 }
 
@@ -99,7 +103,7 @@ enum Chosen {
 fn choose(tree: &dyn SourceTree) -> Result<(Chosen, String), PlanError> {
     let debian = TABLE.debian.version.as_str();
     let ours = format!("rust {debian} (Debian's rustc");
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         return Ok((Chosen::Debian, format!("{ours}; no rust-toolchain.toml and no rust-version)")));
     };
     let text = request.text.as_str();
@@ -154,7 +158,7 @@ fn locked_crates(tree: &dyn SourceTree) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-fn build_command(chosen: &Chosen, programs: &[Program], is_locked: bool) -> String {
+fn build_command(app: &App<'_>, chosen: &Chosen, programs: &[Program], is_locked: bool) -> String {
     let locked = if is_locked { " --locked" } else { "" };
     let toolchain = match chosen {
         Chosen::Debian => String::new(),
@@ -169,8 +173,9 @@ fn build_command(chosen: &Chosen, programs: &[Program], is_locked: bool) -> Stri
     let packages = each(" -p ", packages.into_iter().collect());
     let bins = each(" --bin ", names().collect());
     let built = each(" target/release/", names().collect());
+    let cargo = app.build_or(format!("cargo build --release{locked}{packages}{bins}"));
     format!(
-        "{toolchain}export CARGO_TARGET_DIR=/app/target && find . -path ./target -prune -o -type f -exec touch {{}} + && cargo build --release{locked}{packages}{bins} && mkdir -p bin && cp{built} bin/"
+        "{toolchain}export CARGO_TARGET_DIR=/app/target && find . -path ./target -prune -o -type f -exec touch {{}} + && {cargo} && mkdir -p bin && cp{built} bin/"
     )
 }
 

@@ -52,8 +52,11 @@ pub(crate) enum UnknownPaths {
 
 fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     let tree = app.tree;
-    let settings = settings(tree)?.unwrap_or_default();
-    check_root(tree, &settings.root)?;
+    let settings = settings(app)?.unwrap_or_default();
+    // What a command of its own makes is not here yet.
+    if app.overrides.command.is_none() {
+        check_root(tree, &settings.root)?;
+    }
     let mut plan = BuildPlan::new(app.detection);
     plan.notes.push(note(&settings));
     match app.procfile {
@@ -67,9 +70,23 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     Ok(plan)
 }
 
-/// What the Staticfile says, when there is one.
-pub(crate) fn settings(tree: &dyn SourceTree) -> Result<Option<Settings>, PlanError> {
-    config_text(tree, STATICFILE)?.map(|text| parse(&text)).transpose()
+/// What the Staticfile and paas.toml say, when one of them says anything.
+pub(crate) fn settings(app: &App<'_>) -> Result<Option<Settings>, PlanError> {
+    let written = config_text(app.tree, STATICFILE)?.map(|text| parse(&text)).transpose()?;
+    let (root, pushstate) = (&app.overrides.root, app.overrides.pushstate);
+    if root.is_none() && pushstate.is_none() {
+        return Ok(written);
+    }
+    let mut settings = written.unwrap_or_default();
+    if let Some(root) = root {
+        settings.root.clone_from(&root.value);
+    }
+    match pushstate {
+        Some(true) => settings.unknown_paths = UnknownPaths::StartPage,
+        Some(false) => settings.unknown_paths = UnknownPaths::NotFound,
+        None => {}
+    }
+    Ok(Some(settings))
 }
 
 fn parse(text: &str) -> Result<Settings, PlanError> {

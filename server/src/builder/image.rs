@@ -114,8 +114,10 @@ impl Workshop {
         cancel: &Cancel,
     ) -> Result<ImageId, Failure> {
         let Inputs { tree, plan, config, env } = inputs;
+        let args = plan.arguments(env);
         if let DockerfileSource::Users { path } = &plan.dockerfile {
             let text = String::from_utf8_lossy(&tree.read(path).unwrap_or_default()).into_owned();
+            let text = foreign::with_args(&text, &args);
             self.refuse_foreign(app, build.id, path, &text, cancel).await?;
         }
         self.ensure_stack(app, build.id, &plan.stack, cancel).await?;
@@ -140,7 +142,7 @@ impl Workshop {
         let spec = BuildSpec {
             reference: format!("paas/{}:b{}", app.key, build.id.0),
             dockerfile,
-            args: BTreeMap::from([("GIT_REV".to_owned(), build.moves.new.to_string())]),
+            args: args.into_iter().chain([("GIT_REV".to_owned(), build.moves.new.to_string())]).collect(),
             labels,
             cache: if self.queue.is_fresh(build.id) { StepCache::Ignored } else { StepCache::Used },
             context: stream(tree, plan.clone(), extras, self.now_secs()),

@@ -18,12 +18,21 @@ pub(super) struct Install {
     pub(super) manifests: Vec<String>,
     /// Whether any package is installed at all, and what is left of them when the app runs.
     pub(super) packages: Packages,
-    /// Name and text of the build script.
-    pub(super) build: Option<(&'static str, String)>,
+    /// The command that builds.
+    pub(super) build: Option<String>,
+    /// The command that installs, where paas.toml has one.
+    pub(super) command: Option<String>,
     /// It has to see the app's own files.
     pub(super) needs_source: Option<&'static str>,
     /// Packages of the workspace have folders of packages of their own, which not every manager can prune.
     pub(super) has_workspaces: bool,
+}
+
+/// What paas.toml wants of it.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Wishes<'a> {
+    pub(super) install: Option<&'a str>,
+    pub(super) build: Option<&'a str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +47,16 @@ pub(super) enum Packages {
 }
 
 impl Install {
-    pub(super) fn decide(tree: &dyn SourceTree, package: &Package, plan: &mut BuildPlan) -> Result<Self, PlanError> {
+    pub(super) fn decide(
+        tree: &dyn SourceTree,
+        package: &Package,
+        wishes: Wishes<'_>,
+        plan: &mut BuildPlan,
+    ) -> Result<Self, PlanError> {
         let manager = Manager::decide(tree, package)?;
         lock::check(tree, package, &manager)?;
-        let build =
-            ["heroku-postbuild", "build"].into_iter().find_map(|name| Some((name, package.script(name)?.to_owned())));
+        let script = ["heroku-postbuild", "build"].into_iter().find(|name| package.script(name).is_some());
+        let build = wishes.build.map(str::to_owned).or(script.map(|name| manager.run(name)));
         let has_workspaces = package.has_workspaces || has(tree, "pnpm-workspace.yaml");
         let mut install = Self {
             manifests: vec!["package.json".to_owned()],
@@ -51,7 +65,13 @@ impl Install {
             needs_source: needs_source(tree, package, &manager),
             manager,
             has_workspaces,
+            command: wishes.install.map(str::to_owned),
         };
+        if install.command.is_some() {
+            // What it leaves is what was wanted: nothing is pruned.
+            install.packages = Packages::Production;
+            install.needs_source = Some("paas.toml says how");
+        }
         if install.packages == Packages::None && install.needs_source.is_some() {
             install.packages = Packages::AllThenProduction;
         }
@@ -98,7 +118,7 @@ impl Install {
         if self.packages == Packages::None {
             return "no dependencies".to_owned();
         }
-        let tool = self.manager.summary();
+        let tool = self.command.clone().unwrap_or_else(|| self.manager.summary());
         match self.needs_source {
             Some(reason) => format!("{tool} at every change ({reason})"),
             None => tool,

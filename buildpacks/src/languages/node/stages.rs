@@ -47,8 +47,8 @@ pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, runs:
     } else {
         app.extend(with.install_stages(&mut stages));
         app.push(match install.build {
-            Some((name, _)) => {
-                stages.push(with.build_stage(name));
+            Some(ref command) => {
+                stages.push(with.build_stage(command));
                 copy_folder(APP.build, "/app")
             }
             None => Step::CopySource,
@@ -76,7 +76,7 @@ pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, runs:
 }
 
 /// Puts the build of another language's assets first: what that language takes from the tree, it takes from there.
-pub(super) fn lay_out_assets(plan: &mut BuildPlan, install: &Install, node: Node, script: &str) {
+pub(super) fn lay_out_assets(plan: &mut BuildPlan, install: &Install, node: Node, command: &str) {
     let base = stack::base();
     let run = images::run(&base, node);
     let builds = images::build(&run, node, &install.manager);
@@ -89,7 +89,7 @@ pub(super) fn lay_out_assets(plan: &mut BuildPlan, install: &Install, node: Node
         if install.packages != Packages::None {
             stages.push(with.packages_stage());
         }
-        stages.push(with.build_stage(script));
+        stages.push(with.build_stage(command));
     }
     let steps = plan.stages.iter_mut().flat_map(|stage| &mut stage.steps);
     for step in steps.filter(|step| **step == Step::CopySource) {
@@ -155,20 +155,20 @@ impl Builder<'_> {
     }
 
     /// The build script, with the packages mounted: what it writes is the app, what it reads is not.
-    fn build_stage(&self, script: &str) -> Stage {
+    fn build_stage(&self, command: &str) -> Stage {
         let mounts = match self.install.packages {
             Packages::None => Vec::new(),
             Packages::Production | Packages::AllThenProduction | Packages::BuildOnly => {
                 vec![Mount::StageFolder { stage: self.names.packages.to_owned(), path: MODULES.to_owned() }]
             }
         };
-        let run = Step::Run { command: self.install.manager.run(script), mounts, env: EnvScope::Everything };
+        let run = Step::Run { command: command.to_owned(), mounts, env: EnvScope::Everything };
         stage(self.names.build, &self.image, vec![Step::CopySource, run])
     }
 
     fn all_in_one(&self) -> Stage {
         let mut commands = vec![self.install_command()];
-        commands.extend(self.install.build.iter().map(|(name, _)| self.install.manager.run(name)));
+        commands.extend(self.install.build.clone());
         if matches!(self.install.packages, Packages::AllThenProduction | Packages::BuildOnly) {
             commands.extend(self.prune_command());
         }
@@ -184,6 +184,9 @@ impl Builder<'_> {
     }
 
     fn install_command(&self) -> String {
+        if let Some(command) = &self.install.command {
+            return command.clone();
+        }
         let include = match self.install.packages {
             Packages::None | Packages::Production => Include::Production,
             Packages::AllThenProduction | Packages::BuildOnly => Include::All,

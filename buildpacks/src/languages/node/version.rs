@@ -93,7 +93,7 @@ impl Node {
 
 /// The Node.js to build and run with, and a sentence on why.
 pub(super) fn choose(tree: &dyn SourceTree) -> Result<(Node, String), PlanError> {
-    let Some(request) = versions::find(tree, &AVAILABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &AVAILABLE.language)? else {
         let chosen = Node::Debian(&AVAILABLE.debian);
         let why = format!("node {} ({}; package.json has no engines.node)", chosen.version(), chosen.origin());
         return Ok((chosen, why));

@@ -2,7 +2,7 @@
 
 use super::manager::Kind;
 use super::version::Python;
-use super::{TABLE, VENV};
+use super::{Pins, TABLE, VENV};
 use crate::command;
 use crate::stack::{self, StackImage};
 
@@ -81,7 +81,7 @@ fn by_uv(version: &str) -> Vec<String> {
 }
 
 /// What stands between an app's packages and the image they run on, best first: pip, then the manager.
-pub(super) fn build(run: &StackImage, python: &Python, kind: Kind) -> Vec<StackImage> {
+pub(super) fn build(run: &StackImage, python: &Python, kind: Kind, pins: &Pins<'_>) -> Vec<StackImage> {
     let pip = with_pip(run, python);
     let tool = match kind {
         Kind::Requirements | Kind::Setup | Kind::Bare => return vec![pip],
@@ -90,7 +90,12 @@ pub(super) fn build(run: &StackImage, python: &Python, kind: Kind) -> Vec<StackI
         Kind::Pipenv => ("pipenv", &TABLE.tools.pipenv),
         Kind::Pdm => ("pdm", &TABLE.tools.pdm),
     };
-    let with_tool = with_tool(&pip, python, tool);
+    let (name, usual) = tool;
+    let mut wanted = usual.clone();
+    if let (Some(first), Some(version)) = (wanted.first_mut(), pins.get(name)) {
+        *first = format!("{name}=={version}");
+    }
+    let with_tool = with_tool(&pip, python, (name, &wanted));
     vec![pip, with_tool]
 }
 

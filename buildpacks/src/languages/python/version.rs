@@ -46,7 +46,7 @@ pub(super) struct Chosen {
 }
 
 pub(super) fn choose(tree: &dyn SourceTree) -> Result<Chosen, PlanError> {
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         let note = format!("python {} (Debian's python3; no .python-version)", TABLE.debian.version);
         return Ok(Chosen { python: Python::Debian, note, warning: None });
     };
