@@ -67,11 +67,11 @@ fn nested_app(tree: &dyn SourceTree) -> Option<(&str, &str)> {
     tree.files().iter().filter_map(|file| file.path.split_once('/')).find(|(_, name)| names.contains(name))
 }
 
-/// Another case, or one slip of the finger: a letter lost, added, changed or swapped.
+/// Another case, an ending that an editor added, or one slip of the finger: a letter lost, added, changed or swapped.
 fn is_near(name: &str, known: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let known = known.to_ascii_lowercase();
-    name == known || distance_is_one(name.as_bytes(), known.as_bytes())
+    name == known || name.strip_suffix(".txt") == Some(&known) || distance_is_one(name.as_bytes(), known.as_bytes())
 }
 
 fn distance_is_one(a: &[u8], b: &[u8]) -> bool {
@@ -104,6 +104,11 @@ mod tests {
             ("pakcage.json", "package.json"),
             ("procfile", "Procfile"),
             ("dockerfile", "Dockerfile"),
+            ("Dockerfile.txt", "Dockerfile"),
+            ("Procfile.txt", "Procfile"),
+            ("aptfile", "Aptfile"),
+            ("pass.toml", "paas.toml"),
+            ("go.mood", "go.mod"),
             ("index.htm", "index.html"),
         ] {
             let hints = misspelt(&MemoryTree::new().file(name, ""));

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
 use crate::detect::{Detection, present};
-use crate::languages::{deno, dockerfile, go, java, node, php, python, ruby, rust, shell, static_site};
+use crate::languages::{deno, dockerfile, dotnet, elixir, go, java, node, php, python, ruby, rust, shell, static_site};
 use crate::overrides::Overrides;
-use crate::plan::{BuildEnv, BuildPlan};
+use crate::plan::{BuildEnv, BuildPlan, Versions};
 use crate::procfile::Procfile;
 use crate::tree::SourceTree;
 use crate::versions::Place;
@@ -76,12 +76,22 @@ pub(crate) struct App<'a> {
     pub(crate) once: &'a [&'a str],
     /// What paas.toml decides.
     pub(crate) overrides: &'a Overrides,
+    /// What the release before was built with.
+    pub(crate) before: &'a Versions,
 }
 
 impl App<'_> {
     /// The command that installs: paas.toml's, where it has one.
     pub(crate) fn install_command(&self) -> Option<&str> {
         self.overrides.install.as_ref().map(|set| set.value.as_str())
+    }
+
+    /// The version that the release before had of a language, where that is of another line than today's usual one: `parts`
+    /// say how much of it makes a line.
+    pub(crate) fn kept(&self, id: &str, parts: usize, usual: &str) -> Option<String> {
+        let line = |version: &str| version.split('.').take(parts).collect::<Vec<_>>().join(".");
+        let before = line(self.before.get(id)?);
+        (before != line(usual)).then_some(before)
     }
 
     /// The command that builds: paas.toml's, else the language's usual one.
@@ -123,6 +133,8 @@ languages! {
     Ruby => ruby::Ruby,
     Php => php::Php,
     Java => java::Java,
+    Elixir => elixir::Elixir,
+    Dotnet => dotnet::Dotnet,
     Deno => deno::Deno,
     Node => node::Node,
     Python => python::Python,

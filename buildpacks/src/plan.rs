@@ -19,6 +19,9 @@ use crate::{PlanError, app_json, aptfile, command, hints, text};
 /// Config vars, by name.
 pub type BuildEnv = BTreeMap<String, String>;
 
+/// Versions of languages, by their ids.
+pub type Versions = BTreeMap<String, String>;
+
 /// Process types and what starts them. Beside `web`, none runs until it is scaled.
 pub type ProcessTypes = BTreeMap<String, Start>;
 
@@ -62,6 +65,8 @@ pub struct BuildPlan {
     pub stages: Vec<Stage>,
     /// Files that the build reads by name: no ignore file may leave them out.
     pub needs: Vec<String>,
+    /// What was chosen of each language that it is built with or runs on.
+    pub versions: Versions,
     /// Variables that paas.toml gives to the build's steps; a config var of the same name wins.
     pub build_env: BTreeMap<String, String>,
     /// The config vars and variables that the build of the app's own Dockerfile is given as arguments, by name.
@@ -86,6 +91,7 @@ impl BuildPlan {
             dockerfile: DockerfileSource::Generated,
             stages: Vec::new(),
             needs: Vec::new(),
+            versions: Versions::new(),
             build_env: BTreeMap::new(),
             build_args: Vec::new(),
             install_env: Vec::new(),
@@ -196,6 +202,11 @@ impl BuildPlan {
 
 /// Decides how the tree is built and started. `env` holds the app's config vars.
 pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanError> {
+    plan_after(tree, env, &Versions::new())
+}
+
+/// The same for an app that has a release already: what that was built with is kept where the tree asks for no version.
+pub fn plan_after(tree: &dyn SourceTree, env: &BuildEnv, before: &Versions) -> Result<BuildPlan, PlanError> {
     if tree.files().is_empty() {
         return Err(PlanError::EmptyTree);
     }
@@ -215,15 +226,15 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
     let release = procfile.as_ref().and_then(Procfile::release);
     let once: Vec<&str> = release.into_iter().chain(app_json.cron.iter().map(|entry| entry.command.as_str())).collect();
     let processes = procfile.as_ref().filter(|_| is_whole);
-    let app = App { detection: chosen, tree, env, procfile: processes, once: &once, overrides: &overrides };
+    let app = App { detection: chosen, tree, env, procfile: processes, once: &once, overrides: &overrides, before };
     let mut plan = chosen.language.rules().plan(&app)?;
     if let Some(procfile) = procfile.as_ref().filter(|_| !is_whole) {
         plan.add_processes(procfile);
     }
     plan.release_command = release.map(command::executable);
     plan.warnings.extend(app_json.warning());
-    plan.cron = app_json.cron;
-    add_the_rest(&mut plan, &detections, tree)?;
+    plan.cron.clone_from(&app_json.cron);
+    add_the_rest(&mut plan, &detections, &app)?;
     overrides.apply(&mut plan, &aptfile::read(tree)?)?;
     if procfile.is_some() && !plan.processes.contains_key("web") {
         plan.warnings.push("Procfile has no `web` line: nothing will answer requests until one is added".to_owned());
@@ -237,14 +248,14 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
 }
 
 /// What the tree holds beside the chosen language: assets that Node.js builds, else what is likely to surprise.
-fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], tree: &dyn SourceTree) -> Result<(), PlanError> {
+fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], app: &App<'_>) -> Result<(), PlanError> {
     let installs = |language| !matches!(language, Language::Dockerfile | Language::Static | Language::Shell);
     let [chosen, rest @ ..] = detections else { return Ok(()) };
     if !installs(chosen.language) {
         return Ok(());
     }
     for other in rest.iter().filter(|other| installs(other.language)) {
-        if other.language == Language::Node && node::build_assets(plan, tree)? {
+        if other.language == Language::Node && node::build_assets(plan, app)? {
             continue;
         }
         let shown = |found: &Detection| format!("{} ({})", found.language.name(), found.because.join(", "));

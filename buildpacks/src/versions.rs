@@ -34,6 +34,10 @@ pub(crate) enum Reader {
     /// mise's `[tools]`.
     Mise,
     Toml,
+    /// `<java.version>21</java.version>`
+    Element,
+    /// What follows a word anywhere in a line: Gradle's `languageVersion = JavaLanguageVersion.of(21)`.
+    Within,
     /// rust-toolchain has been both.
     LineOrToml,
     Json,
@@ -87,6 +91,8 @@ fn find_in<'a>(
         let found = match place.read {
             Reader::Line => first_line(&text),
             Reader::Word | Reader::ToolVersions => place.keys.iter().find_map(|key| after_word(&text, key)),
+            Reader::Element => place.keys.iter().find_map(|key| in_element(&text, key)),
+            Reader::Within => place.keys.iter().find_map(|key| behind(&text, key)),
             Reader::Mise => in_mise(place, &text)?,
             Reader::LineOrToml if !text.contains('[') => first_line(&text),
             Reader::Toml | Reader::LineOrToml => in_toml(place, &text)?,
@@ -142,6 +148,24 @@ fn after_word(text: &str, word: &str) -> Option<Found> {
         };
         // Another word with a value of its own, such as Gemfile's `ruby file: ".ruby-version"`.
         (!version.ends_with(':')).then(|| Found { version: version.trim().to_owned(), line: at + 1, key: None })
+    })
+}
+
+fn in_element(text: &str, name: &str) -> Option<Found> {
+    let opening = format!("<{name}>");
+    let at = text.find(&opening)?;
+    let (version, _) = text[at + opening.len()..].split_once("</")?;
+    // A reference to another property says nothing by itself.
+    let is_plain = !version.contains(['$', '<']);
+    let line = text[..at].matches('\n').count() + 1;
+    is_plain.then(|| Found { version: version.trim().to_owned(), line, key: Some(name.to_owned()) })
+}
+
+fn behind(text: &str, word: &str) -> Option<Found> {
+    text.lines().enumerate().find_map(|(at, line)| {
+        let rest = line.split_once(word)?.1.trim_start_matches([' ', '=', '(', '"', '\'']);
+        let version: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        (!version.is_empty()).then(|| Found { version, line: at + 1, key: None })
     })
 }
 
@@ -225,6 +249,8 @@ mod tests {
             ("mise.toml", Reader::Mise, &["node"], "[tools]\nnode = ['prefix:20', '18']\n", "20", 2),
             ("mise.toml", Reader::Mise, &["node"], "[tools]\nnode = { version = 22 }\n", "22", 2),
             ("c.toml", Reader::Toml, &["package.rust-version"], "[package]\nrust-version = '1.80'\n", "1.80", 2),
+            ("pom.xml", Reader::Element, &["java.version"], "<a>\n<java.version> 21 </java.version>", "21", 2),
+            ("b.gradle", Reader::Within, &["Version.of"], "java {\n x = Version.of(25)\n", "25", 2),
             ("p.json", Reader::Json, &["engines.node"], "{\n\"node\": 1,\n\"engines\": {\n\"node\": \"20\"}}", "20", 4),
         ] {
             let tree = MemoryTree::new().file(file, text);

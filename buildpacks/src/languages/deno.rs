@@ -44,6 +44,7 @@ impl Rules for Deno {
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
+        plan.versions.insert("deno".to_owned(), TABLE.registry.version.clone());
         plan.notes.push(version_note(app.tree)?);
         let tasks = tasks(app.tree)?;
         let entry = ENTRIES.into_iter().find(|file| has(app.tree, file));

@@ -42,7 +42,8 @@ impl Rules for Java {
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
         let tool = tool(app.tree)?;
-        let (major, note) = version(app.tree)?;
+        let (major, note) = version(app)?;
+        plan.versions.insert("java".to_owned(), major.to_string());
         plan.notes.push(format!("{note}, {}", tool.shown()));
         if let Some(procfile) = app.procfile {
             plan.set_processes(procfile);
@@ -125,10 +126,14 @@ fn tool(tree: &dyn SourceTree) -> Result<Tool, PlanError> {
 }
 
 /// The smallest of Debian's that is not older than what is asked for.
-fn version(tree: &dyn SourceTree) -> Result<(u32, String), PlanError> {
+fn version(app: &App<'_>) -> Result<(u32, String), PlanError> {
     let majors = &TABLE.debian.majors;
     let default = majors.first().copied().unwrap_or_default();
-    let Some(request) = versions::find(tree, &TABLE.language)? else {
+    let Some(request) = versions::find(app.tree, &TABLE.language)? else {
+        let kept = app.kept("java", 1, &default.to_string()).and_then(|major| major.parse().ok());
+        if let Some(kept) = kept.filter(|major| majors.contains(major)) {
+            return Ok((kept, format!("java {kept} (Debian's OpenJDK; as the release before, no system.properties)")));
+        }
         return Ok((default, format!("java {default} (Debian's OpenJDK; no system.properties)")));
     };
     // `temurin-21.0.2+13`, `21.0.2-tem`, `1.8`: the first number, but for Java 8 and before.

@@ -59,7 +59,8 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
         package.manager = Some(format!("{tool}@{version}"));
     }
     let mut plan = BuildPlan::new(app.detection);
-    let (node, node_note) = version::choose(tree)?;
+    let (node, node_note) = version::choose(app)?;
+    plan.versions.insert("node".to_owned(), node.version().to_owned());
     let wishes =
         Wishes { install: app.install_command(), build: app.overrides.command.as_ref().map(|set| set.value.as_str()) };
     let install = Install::decide(tree, &package, wishes, &mut plan)?;
@@ -71,13 +72,15 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
 }
 
 /// Builds the assets of an app in another language, when package.json has a `build` script for them.
-pub(crate) fn build_assets(plan: &mut BuildPlan, tree: &dyn SourceTree) -> Result<bool, PlanError> {
+pub(crate) fn build_assets(plan: &mut BuildPlan, app: &App<'_>) -> Result<bool, PlanError> {
+    let tree = app.tree;
     let text = config_text(tree, "package.json")?.unwrap_or_default();
     let package = Package::parse(&text)?;
     if package.script("build").is_none() {
         return Ok(false);
     }
-    let (node, note) = version::choose(tree)?;
+    let (node, note) = version::choose(app)?;
+    plan.versions.insert("node".to_owned(), node.version().to_owned());
     let install = Install::decide(tree, &package, Wishes::default(), plan)?;
     let Some(command) = &install.build else { return Ok(false) };
     plan.notes.push(format!("assets: {note}, {}, {command}", install.summary()));

@@ -48,6 +48,7 @@ impl Rules for Php {
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
+        plan.versions.insert("php".to_owned(), TABLE.debian.version.clone());
         let composes = has(app.tree, "composer.json");
         let action = if composes { "composer install" } else { "nothing to install" };
         let action = app.install_command().unwrap_or(action);

@@ -34,7 +34,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("python.toml
 struct Table {
     language: About,
     debian: Debian,
-    suite: Suite,
+    suites: Vec<Suite>,
     uv_pythons: UvPythons,
     tools: Tools,
     native: BTreeMap<String, Native>,
@@ -49,7 +49,21 @@ struct Debian {
 struct Suite {
     name: String,
     version: String,
+    /// Debian mends it no more.
+    #[serde(default)]
+    is_outdated: bool,
+    /// Parts of Python which are packages that want the suite's default Python too: taken without that.
+    #[serde(default)]
+    apart: Vec<String>,
 }
+
+impl PartialEq for Suite {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Suite {}
 
 #[derive(Debug, Deserialize)]
 struct UvPythons {
@@ -107,7 +121,8 @@ impl Rules for Python {
         let tree = app.tree;
         let mut plan = BuildPlan::new(app.detection);
         let install = Install::decide(tree)?.with_command(app.install_command());
-        let chosen = version::choose(tree)?;
+        let chosen = version::choose(app)?;
+        plan.versions.insert("python".to_owned(), chosen.python.version().to_owned());
         plan.notes.push(format!("{}, {}", chosen.note, install.summary()));
         plan.warnings.extend(chosen.warning);
         if let Some(procfile) = app.procfile {

@@ -53,6 +53,7 @@ impl Rules for Ruby {
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
+        plan.versions.insert("ruby".to_owned(), TABLE.debian.version.clone());
         let bundle = Bundle::read(app.tree)?;
         let note = version_note(app.tree, &bundle, &mut plan)?;
         plan.notes.push(format!("{note}, {}", app.install_command().unwrap_or("bundle install")));

@@ -68,6 +68,11 @@ impl Rules for Rust {
         let found = programs::find(app.tree)?;
         let mut plan = BuildPlan::new(app.detection);
         let (toolchain, note) = choose(app.tree)?;
+        let version = match &toolchain {
+            Chosen::Debian => &TABLE.debian.version,
+            Chosen::Rustup(channel) => channel,
+        };
+        plan.versions.insert("rust".to_owned(), version.clone());
         plan.notes.push(note);
         let names: Vec<String> = found.programs.iter().map(|program| program.name.clone()).collect();
         plan.notes.push(format!("cargo build --release: {}", names.join(", ")));
