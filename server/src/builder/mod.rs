@@ -11,6 +11,7 @@ mod history;
 mod image;
 mod job;
 mod jobs;
+mod last_lines;
 mod later;
 mod missing;
 mod preview;
