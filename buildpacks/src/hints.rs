@@ -6,7 +6,7 @@ use crate::text::visible;
 use crate::tree::{SourceTree, has};
 
 /// What steers a push whatever the language.
-const COMMON: &[&str] = &["Procfile", ".dockerignore", ".slugignore", "app.json"];
+const COMMON: &[&str] = &["Procfile", ".dockerignore", ".slugignore", "app.json", "paas.toml", "Aptfile"];
 
 /// Enough to help; a tree of a thousand near misses is not a list to read.
 const HINTS_MAX: usize = 5;
@@ -68,11 +68,11 @@ fn nested_app(tree: &dyn SourceTree) -> Option<(&str, &str)> {
     tree.files().iter().filter_map(|file| file.path.split_once('/')).find(|(_, name)| names.contains(name))
 }
 
-/// Another case, or one slip of the finger: a letter lost, added, changed or swapped.
+/// Another case, an ending that an editor added, or one slip of the finger: a letter lost, added, changed or swapped.
 fn is_near(name: &str, known: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let known = known.to_ascii_lowercase();
-    name == known || distance_is_one(name.as_bytes(), known.as_bytes())
+    name == known || name.strip_suffix(".txt") == Some(&known) || distance_is_one(name.as_bytes(), known.as_bytes())
 }
 
 fn distance_is_one(a: &[u8], b: &[u8]) -> bool {
@@ -105,6 +105,11 @@ mod tests {
             ("pakcage.json", "package.json"),
             ("procfile", "Procfile"),
             ("dockerfile", "Dockerfile"),
+            ("Dockerfile.txt", "Dockerfile"),
+            ("Procfile.txt", "Procfile"),
+            ("aptfile", "Aptfile"),
+            ("pass.toml", "paas.toml"),
+            ("go.mood", "go.mod"),
             ("index.htm", "index.html"),
         ] {
             let hints = misspelt(&MemoryTree::new().file(name, ""));

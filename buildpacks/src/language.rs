@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
 use crate::detect::{Detection, present};
-use crate::languages::{deno, dockerfile, go, java, node, php, python, ruby, rust, shell, static_site};
-use crate::plan::{BuildEnv, BuildPlan};
+use crate::languages::{deno, dockerfile, dotnet, elixir, go, java, node, php, python, ruby, rust, shell, static_site};
+use crate::overrides::Overrides;
+use crate::plan::{BuildEnv, BuildPlan, Versions};
 use crate::procfile::Procfile;
 use crate::tree::SourceTree;
 use crate::versions::Place;
@@ -25,6 +26,16 @@ pub(crate) trait Rules {
     }
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError>;
+
+    /// Whether its own step takes `build.install` of paas.toml for its command.
+    fn installs_by_itself(&self) -> bool {
+        false
+    }
+
+    /// Whether its own step takes `build.command`.
+    fn builds_by_itself(&self) -> bool {
+        false
+    }
 }
 
 /// The part of a language's table that every language has.
@@ -63,6 +74,30 @@ pub(crate) struct App<'a> {
     pub(crate) procfile: Option<&'a Procfile>,
     /// Command lines that run once: `release:` and cron.
     pub(crate) once: &'a [&'a str],
+    /// What paas.toml decides.
+    pub(crate) overrides: &'a Overrides,
+    /// What the release before was built with.
+    pub(crate) before: &'a Versions,
+}
+
+impl App<'_> {
+    /// The command that installs: paas.toml's, where it has one.
+    pub(crate) fn install_command(&self) -> Option<&str> {
+        self.overrides.install.as_ref().map(|set| set.value.as_str())
+    }
+
+    /// The version that the release before had of a language, where that is of another line than today's usual one: `parts`
+    /// say how much of it makes a line.
+    pub(crate) fn kept(&self, id: &str, parts: usize, usual: &str) -> Option<String> {
+        let line = |version: &str| version.split('.').take(parts).collect::<Vec<_>>().join(".");
+        let before = line(self.before.get(id)?);
+        (before != line(usual)).then_some(before)
+    }
+
+    /// The command that builds: paas.toml's, else the language's usual one.
+    pub(crate) fn build_or(&self, usual: String) -> String {
+        self.overrides.command.as_ref().map_or(usual, |set| set.value.clone())
+    }
 }
 
 /// Reads an embedded table. A test reads every one of them.
@@ -98,6 +133,8 @@ languages! {
     Ruby => ruby::Ruby,
     Php => php::Php,
     Java => java::Java,
+    Elixir => elixir::Elixir,
+    Dotnet => dotnet::Dotnet,
     Deno => deno::Deno,
     Node => node::Node,
     Python => python::Python,

@@ -2,6 +2,8 @@
 
 pub(crate) mod deno;
 pub(crate) mod dockerfile;
+pub(crate) mod dotnet;
+pub(crate) mod elixir;
 pub(crate) mod go;
 pub(crate) mod java;
 pub(crate) mod node;

@@ -8,9 +8,11 @@
 //! it, with what is data or changes with time (file names, versions, hashes). `language` is the seam between them and us.
 
 mod app_json;
+mod aptfile;
 mod binaries;
 pub mod command;
 mod detect;
+mod diagnosis;
 mod error;
 mod fingerprint;
 mod hints;
@@ -18,6 +20,7 @@ pub mod ignore;
 mod language;
 mod languages;
 mod members;
+mod overrides;
 mod plan;
 pub mod procfile;
 mod range;
@@ -31,10 +34,11 @@ mod versions;
 
 pub use app_json::{AppJsonError, CronEntry};
 pub use detect::{Detection, detect};
+pub use diagnosis::{Builds, explain};
 pub use error::PlanError;
 pub use fingerprint::fingerprint;
 pub use language::Language;
-pub use plan::{BuildEnv, BuildPlan, DockerfileSource, ProcessTypes, Start, plan};
+pub use plan::{BuildEnv, BuildPlan, DockerfileSource, ProcessTypes, Start, Versions, plan, plan_after};
 pub use recipe::{EnvScope, Mount, Sharing, Stage, Step};
 pub use render::{CACHE_COMMENT, MetaFile, RenderContext, Rendered, render};
 pub use root::BuildRoot;

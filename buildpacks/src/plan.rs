@@ -9,14 +9,18 @@ use crate::detect::{Detection, detect};
 use crate::ignore::IgnoreRules;
 use crate::language::{App, Language};
 use crate::languages::node;
+use crate::overrides::{self, Overrides};
 use crate::procfile::{self, Procfile};
 use crate::recipe::{EnvScope, Stage, Step};
 use crate::stack::StackImage;
 use crate::tree::{SourceTree, config_file, config_text};
-use crate::{PlanError, app_json, command, hints, text};
+use crate::{PlanError, app_json, aptfile, command, hints, text};
 
 /// Config vars, by name.
 pub type BuildEnv = BTreeMap<String, String>;
+
+/// Versions of languages, by their ids.
+pub type Versions = BTreeMap<String, String>;
 
 /// Process types and what starts them. Beside `web`, none runs until it is scaled.
 pub type ProcessTypes = BTreeMap<String, Start>;
@@ -61,6 +65,12 @@ pub struct BuildPlan {
     pub stages: Vec<Stage>,
     /// Files that the build reads by name: no ignore file may leave them out.
     pub needs: Vec<String>,
+    /// What was chosen of each language that it is built with or runs on.
+    pub versions: Versions,
+    /// Variables that paas.toml gives to the build's steps; a config var of the same name wins.
+    pub build_env: BTreeMap<String, String>,
+    /// The config vars and variables that the build of the app's own Dockerfile is given as arguments, by name.
+    pub build_args: Vec<String>,
     /// The config vars which installers are given, by name.
     pub install_env: Vec<String>,
     /// The config vars which any step is given, by name: their values are inputs of the image.
@@ -81,6 +91,9 @@ impl BuildPlan {
             dockerfile: DockerfileSource::Generated,
             stages: Vec::new(),
             needs: Vec::new(),
+            versions: Versions::new(),
+            build_env: BTreeMap::new(),
+            build_args: Vec::new(),
             install_env: Vec::new(),
             reads_env: Vec::new(),
         }
@@ -89,6 +102,12 @@ impl BuildPlan {
     /// Whether a change of this config var makes the image stale.
     pub fn reads(&self, name: &str) -> bool {
         self.gives_everything() || self.reads_env.iter().any(|read| read == name)
+    }
+
+    /// The build arguments of the app's own Dockerfile, as far as they have a value.
+    pub fn arguments(&self, env: &BuildEnv) -> BTreeMap<String, String> {
+        let value = |name: &String| env.get(name).or_else(|| self.build_env.get(name));
+        self.build_args.iter().filter_map(|name| Some((name.clone(), value(name)?.clone()))).collect()
     }
 
     /// Whether a file of the tree belongs into the build context.
@@ -105,8 +124,13 @@ impl BuildPlan {
     }
 
     pub(crate) fn set_processes(&mut self, procfile: &Procfile) {
-        self.processes =
-            procfile.iter().map(|(name, line)| (name.to_owned(), Start::Command(command::executable(line)))).collect();
+        self.processes.clear();
+        self.add_processes(procfile);
+    }
+
+    fn add_processes(&mut self, procfile: &Procfile) {
+        let lines = procfile.iter().map(|(name, line)| (name.to_owned(), Start::Command(command::executable(line))));
+        self.processes.extend(lines);
     }
 
     pub(crate) fn set_web(&mut self, line: &str) {
@@ -156,7 +180,7 @@ impl BuildPlan {
 
     /// Narrows what the installers may see to what there is, and sums up what the build reads.
     fn settle_env(&mut self, env: &BuildEnv) {
-        let given = |name: &&String| is_given(name);
+        let given = |name: &&String| is_env_name(name);
         if self.scopes().any(|scope| scope == EnvScope::Install) {
             let named = std::mem::take(&mut self.install_env);
             self.install_env = env
@@ -173,33 +197,46 @@ impl BuildPlan {
         } else {
             self.install_env.clone()
         };
+        self.reads_env.extend(self.build_args.iter().filter(|name| env.contains_key(*name)).cloned());
     }
 }
 
 /// Decides how the tree is built and started. `env` holds the app's config vars.
 pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanError> {
+    plan_after(tree, env, &Versions::new())
+}
+
+/// The same for an app that has a release already: what that was built with is kept where the tree asks for no version.
+pub fn plan_after(tree: &dyn SourceTree, env: &BuildEnv, before: &Versions) -> Result<BuildPlan, PlanError> {
     if tree.files().is_empty() {
         return Err(PlanError::EmptyTree);
     }
-    let detections = detect(tree);
+    let overrides = Overrides::read(tree)?;
+    let detections = overridden(detect(tree), &overrides);
     let Some(chosen) = detections.first() else {
         return Err(PlanError::NothingDetected { sought: hints::sought(), hints: hints::for_nothing_detected(tree) });
     };
     for ignore_file in [".dockerignore", ".slugignore"] {
         config_file(tree, ignore_file)?;
     }
-    let procfile = config_file(tree, "Procfile")?.map(|bytes| procfile::parse(&bytes)).transpose()?;
+    let written = config_file(tree, "Procfile")?.map(|bytes| procfile::parse(&bytes)).transpose()?;
+    // One that says only what runs once, or nothing of `web`, leaves the rest to the language.
+    let is_whole = written.as_ref().is_some_and(Procfile::has_processes) || overrides.starts("web");
+    let procfile = overrides.over(written);
     let app_json = config_text(tree, "app.json")?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
     let release = procfile.as_ref().and_then(Procfile::release);
     let once: Vec<&str> = release.into_iter().chain(app_json.cron.iter().map(|entry| entry.command.as_str())).collect();
-    // A Procfile that says only what runs once leaves the rest to the language.
-    let processes = procfile.as_ref().filter(|procfile| procfile.has_processes());
-    let app = App { detection: chosen, tree, env, procfile: processes, once: &once };
+    let processes = procfile.as_ref().filter(|_| is_whole);
+    let app = App { detection: chosen, tree, env, procfile: processes, once: &once, overrides: &overrides, before };
     let mut plan = chosen.language.rules().plan(&app)?;
+    if let Some(procfile) = procfile.as_ref().filter(|_| !is_whole) {
+        plan.add_processes(procfile);
+    }
     plan.release_command = release.map(command::executable);
     plan.warnings.extend(app_json.warning());
-    plan.cron = app_json.cron;
-    add_the_rest(&mut plan, &detections, tree)?;
+    plan.cron.clone_from(&app_json.cron);
+    add_the_rest(&mut plan, &detections, &app)?;
+    overrides.apply(&mut plan, &aptfile::read(tree)?)?;
     if procfile.is_some() && !plan.processes.contains_key("web") {
         plan.warnings.push("Procfile has no `web` line: nothing will answer requests until one is added".to_owned());
     }
@@ -212,14 +249,14 @@ pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanErro
 }
 
 /// What the tree holds beside the chosen language: assets that Node.js builds, else what is likely to surprise.
-fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], tree: &dyn SourceTree) -> Result<(), PlanError> {
+fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], app: &App<'_>) -> Result<(), PlanError> {
     let installs = |language| !matches!(language, Language::Dockerfile | Language::Static | Language::Shell);
     let [chosen, rest @ ..] = detections else { return Ok(()) };
     if !installs(chosen.language) {
         return Ok(());
     }
     for other in rest.iter().filter(|other| installs(other.language)) {
-        if other.language == Language::Node && node::build_assets(plan, tree)? {
+        if other.language == Language::Node && node::build_assets(plan, app)? {
             continue;
         }
         let shown = |found: &Detection| format!("{} ({})", found.language.name(), found.because.join(", "));
@@ -233,8 +270,21 @@ fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], tree: &dyn Sourc
     Ok(())
 }
 
+/// What paas.toml names goes before what the tree tells.
+fn overridden(mut found: Vec<Detection>, overrides: &Overrides) -> Vec<Detection> {
+    let by_file = overrides.dockerfile.as_ref().map(|set| (Language::Dockerfile, vec![set.value.clone()]));
+    let named = overrides.language.as_ref().map(|set| (set.value, vec![overrides::FILE.to_owned()]));
+    let Some((language, because)) = by_file.or(named) else { return found };
+    let at = found.iter().position(|detection| detection.language == language);
+    let is_as_told = overrides.dockerfile.is_none();
+    let detection = at.map(|at| found.remove(at)).filter(|_| is_as_told);
+    found.insert(0, detection.unwrap_or(Detection { language, because }));
+    found
+}
+
 /// Values that could only break a build step: they belong to the instance's world, not to the builder's.
-fn is_given(name: &str) -> bool {
+/// Whether a variable of that name can be set for a build step.
+pub(crate) fn is_env_name(name: &str) -> bool {
     let ours = ["PATH", "HOME", "PWD", "LD_PRELOAD", "LD_LIBRARY_PATH", "GIT_REV"];
     !ours.contains(&name)
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

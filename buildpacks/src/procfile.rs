@@ -32,6 +32,18 @@ impl Procfile {
         !self.commands.is_empty()
     }
 
+    /// The same with lines of another file, which go before these.
+    pub(crate) fn with(mut self, more: impl Iterator<Item = (String, String)>) -> Self {
+        for (name, command) in more {
+            if name == RELEASE {
+                self.release = Some(command);
+            } else {
+                self.commands.insert(name, command);
+            }
+        }
+        self
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.commands.get(name).map(String::as_str)
     }
@@ -128,7 +140,7 @@ fn refuse_merge_marker(text: &str, line: usize) -> Result<(), ProcfileError> {
     }
 }
 
-fn is_process_name(name: &str) -> bool {
+pub(crate) fn is_process_name(name: &str) -> bool {
     name.len() <= NAME_CHARS_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')

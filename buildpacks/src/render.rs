@@ -162,7 +162,7 @@ fn meta_files(plan: &BuildPlan, ctx: &RenderContext) -> Vec<MetaFile> {
     let mut files = Vec::new();
     for (scope, names) in scopes.into_iter().filter(|(scope, _)| runs(*scope)) {
         let folder = scope_folder(scope);
-        files.push(meta_file(format!("meta/{folder}/env"), env_script(names, ctx).into_bytes()));
+        files.push(meta_file(format!("meta/{folder}/env"), env_script(&plan.build_env, names, ctx).into_bytes()));
         if let Some(bundle) = ctx.ca_bundle {
             files.push(meta_file(format!("meta/{folder}/ca.crt"), bundle.to_vec()));
         }
@@ -175,7 +175,7 @@ fn meta_file(path: String, contents: Vec<u8>) -> MetaFile {
 }
 
 /// What a step sources first. The app's own values come last: they win.
-fn env_script(names: &[String], ctx: &RenderContext) -> String {
+fn env_script(own: &BTreeMap<String, String>, names: &[String], ctx: &RenderContext) -> String {
     let mut lines = Vec::new();
     if ctx.ca_bundle.is_some() {
         let of_languages = Language::ALL.iter().flat_map(|language| &language.rules().about().ca_vars);
@@ -183,7 +183,9 @@ fn env_script(names: &[String], ctx: &RenderContext) -> String {
         lines.extend(names.map(|name| format!("export {name}={META}/ca.crt\n")));
     }
     let given = names.iter().filter_map(|name| ctx.env.get_key_value(name.as_str()));
-    lines.extend(given.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', r"'\''"))));
+    let own = own.iter().filter(|(name, _)| !ctx.env.contains_key(*name));
+    let all = own.chain(given);
+    lines.extend(all.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', r"'\''"))));
     lines.concat()
 }
 
@@ -207,9 +209,10 @@ mod tests {
             ca_bundle: None,
             labels: &BTreeMap::new(),
         };
+        let own = BTreeMap::from([("A".to_owned(), "loses".to_owned()), ("B".to_owned(), "the tree says".to_owned())]);
         assert_eq!(
-            env_script(&["A".to_owned(), "absent".to_owned()], &ctx),
-            "export A='x'\\''; rm -rf /; '\\''\n$(id)'\n"
+            env_script(&own, &["A".to_owned(), "absent".to_owned()], &ctx),
+            "export B='the tree says'\nexport A='x'\\''; rm -rf /; '\\''\n$(id)'\n"
         );
     }
 }

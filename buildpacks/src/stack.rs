@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 /// Made by the server when the engine does not have it.
 pub(crate) const DEBIAN: &str = "debian:trixie-slim";
 
+/// How the names of images end that have more packages than their language wants.
+const WITH_PACKAGES: &str = "-with-packages";
+
 /// A base image the builder must have before the build of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackImage {
@@ -25,6 +28,11 @@ pub struct StackImage {
 }
 
 impl StackImage {
+    /// Whether it holds packages that an app asked for.
+    pub fn has_wishes(&self) -> bool {
+        self.name.ends_with(WITH_PACKAGES)
+    }
+
     pub fn reference(&self) -> String {
         format!("{}:{}", self.name, self.tag)
     }
@@ -51,7 +59,7 @@ impl StackImage {
         // An image that says nothing has the user of the base.
         lines.push(user.unwrap_or("USER app").to_owned());
         let name = self.name.strip_prefix("paas-stack/").unwrap_or(&self.name);
-        Self::new(&format!("{name}-with-packages"), Some(self), &lines)
+        Self::new(&format!("{name}{WITH_PACKAGES}"), Some(self), &lines)
     }
 }
 

@@ -6,6 +6,8 @@ use serde_json::Value as Json;
 use toml::Value as Toml;
 
 use crate::PlanError;
+use crate::language::About;
+use crate::overrides::FILE;
 use crate::text::excerpt;
 use crate::tree::{SourceTree, config_text};
 
@@ -32,6 +34,10 @@ pub(crate) enum Reader {
     /// mise's `[tools]`.
     Mise,
     Toml,
+    /// `<java.version>21</java.version>`
+    Element,
+    /// What follows a word anywhere in a line: Gradle's `languageVersion = JavaLanguageVersion.of(21)`.
+    Within,
     /// rust-toolchain has been both.
     LineOrToml,
     Json,
@@ -70,13 +76,23 @@ struct Found {
     key: Option<String>,
 }
 
-/// The first request, in the order of the places.
-pub(crate) fn find(tree: &dyn SourceTree, places: &[Place]) -> Result<Option<Request>, PlanError> {
+/// The first request: what paas.toml says, then the places of the language in their order.
+pub(crate) fn find(tree: &dyn SourceTree, about: &About) -> Result<Option<Request>, PlanError> {
+    let own = Place { file: FILE.to_owned(), read: Reader::Toml, keys: vec![format!("versions.{}", about.id)] };
+    find_in(tree, [&own].into_iter().chain(&about.versions))
+}
+
+fn find_in<'a>(
+    tree: &dyn SourceTree,
+    places: impl IntoIterator<Item = &'a Place>,
+) -> Result<Option<Request>, PlanError> {
     for place in places {
         let Some((file, text)) = read(tree, place)? else { continue };
         let found = match place.read {
             Reader::Line => first_line(&text),
             Reader::Word | Reader::ToolVersions => place.keys.iter().find_map(|key| after_word(&text, key)),
+            Reader::Element => place.keys.iter().find_map(|key| in_element(&text, key)),
+            Reader::Within => place.keys.iter().find_map(|key| behind(&text, key)),
             Reader::Mise => in_mise(place, &text)?,
             Reader::LineOrToml if !text.contains('[') => first_line(&text),
             Reader::Toml | Reader::LineOrToml => in_toml(place, &text)?,
@@ -102,12 +118,14 @@ fn read(tree: &dyn SourceTree, place: &Place) -> Result<Option<(String, String)>
 
 /// A TOML file that steers the build, or the sentence with the line that is wrong.
 pub(crate) fn parse_toml(file: &str, text: &str) -> Result<toml::Table, PlanError> {
-    text.parse::<toml::Table>().map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text.as_bytes()[..at].split(|byte| *byte == b'\n').count();
-        let reason = error.message().lines().collect::<Vec<_>>().join(", ");
-        PlanError::Manifest { file: file.to_owned(), line, reason: format!("{reason}: correct it, then push again") }
-    })
+    text.parse::<toml::Table>().map_err(|error| toml_refused(file, text, &error))
+}
+
+pub(crate) fn toml_refused(file: &str, text: &str, error: &toml::de::Error) -> PlanError {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.as_bytes()[..at].split(|byte| *byte == b'\n').count();
+    let reason = error.message().lines().collect::<Vec<_>>().join(", ");
+    PlanError::Manifest { file: file.to_owned(), line, reason: format!("{reason}: correct it, then push again") }
 }
 
 fn first_line(text: &str) -> Option<Found> {
@@ -130,6 +148,24 @@ fn after_word(text: &str, word: &str) -> Option<Found> {
         };
         // Another word with a value of its own, such as Gemfile's `ruby file: ".ruby-version"`.
         (!version.ends_with(':')).then(|| Found { version: version.trim().to_owned(), line: at + 1, key: None })
+    })
+}
+
+fn in_element(text: &str, name: &str) -> Option<Found> {
+    let opening = format!("<{name}>");
+    let at = text.find(&opening)?;
+    let (version, _) = text[at + opening.len()..].split_once("</")?;
+    // A reference to another property says nothing by itself.
+    let is_plain = !version.contains(['$', '<']);
+    let line = text[..at].matches('\n').count() + 1;
+    is_plain.then(|| Found { version: version.trim().to_owned(), line, key: Some(name.to_owned()) })
+}
+
+fn behind(text: &str, word: &str) -> Option<Found> {
+    text.lines().enumerate().find_map(|(at, line)| {
+        let rest = line.split_once(word)?.1.trim_start_matches([' ', '=', '(', '"', '\'']);
+        let version: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        (!version.is_empty()).then(|| Found { version, line: at + 1, key: None })
     })
 }
 
@@ -213,11 +249,13 @@ mod tests {
             ("mise.toml", Reader::Mise, &["node"], "[tools]\nnode = ['prefix:20', '18']\n", "20", 2),
             ("mise.toml", Reader::Mise, &["node"], "[tools]\nnode = { version = 22 }\n", "22", 2),
             ("c.toml", Reader::Toml, &["package.rust-version"], "[package]\nrust-version = '1.80'\n", "1.80", 2),
+            ("pom.xml", Reader::Element, &["java.version"], "<a>\n<java.version> 21 </java.version>", "21", 2),
+            ("b.gradle", Reader::Within, &["Version.of"], "java {\n x = Version.of(25)\n", "25", 2),
             ("p.json", Reader::Json, &["engines.node"], "{\n\"node\": 1,\n\"engines\": {\n\"node\": \"20\"}}", "20", 4),
         ] {
             let tree = MemoryTree::new().file(file, text);
             let named = if file == ".mise.toml" { "mise.toml" } else { file };
-            let found = find(&tree, &[place(named, read, keys)]).unwrap().unwrap();
+            let found = find_in(&tree, &[place(named, read, keys)]).unwrap().unwrap();
             assert_eq!((found.text.as_str(), found.line), (version, line), "{text}");
         }
     }
@@ -249,14 +287,14 @@ mod tests {
             place("mise.toml", Reader::Mise, &["ruby"]),
             place(".ruby-version", Reader::Line, &[]),
         ];
-        let found = find(&tree, &places).unwrap().unwrap();
+        let found = find_in(&tree, &places).unwrap().unwrap();
         assert_eq!((found.text.as_str(), found.at().as_str()), ("3.3", ".ruby-version line 1"));
     }
 
     #[test]
     fn a_file_that_is_no_toml_is_told_with_its_line() {
         let tree = MemoryTree::new().file("mise.toml", "[tools]\nnode = \n");
-        let shown = find(&tree, &[place("mise.toml", Reader::Mise, &["node"])]).unwrap_err().to_string();
+        let shown = find_in(&tree, &[place("mise.toml", Reader::Mise, &["node"])]).unwrap_err().to_string();
         assert!(shown.starts_with("mise.toml line 2: "), "{shown}");
     }
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use buildpacks::{
-    BuildEnv, BuildPlan, MemoryTree, Mount, RenderContext, SourceTree, Start, Step, fingerprint, plan, render,
+    BuildEnv, BuildPlan, MemoryTree, Mount, RenderContext, SourceTree, Start, Step, Versions, fingerprint, plan,
+    plan_after, render,
 };
 
 /// Plan and Dockerfile as one text, without the tags of stack images: they change with every recipe.
@@ -123,6 +124,31 @@ fn the_same_tree_gives_the_same_plan_and_text_and_survives_json() {
         let json = serde_json::to_string(&first).unwrap();
         assert_eq!(serde_json::from_str::<BuildPlan>(&json).unwrap(), first);
     }
+}
+
+#[test]
+fn a_version_that_nobody_asks_for_stays_that_of_the_release_before() {
+    let node = MemoryTree::new().file("package.json", "{}").file("server.js", "");
+    let python = MemoryTree::new().file("main.py", "print()");
+    let java = MemoryTree::new().file("Main.java", "");
+    for (tree, language, before, now) in [
+        (&node, "node", "18.20.0", "18.20.8"),
+        // Today's usual line, whatever its patch was.
+        (&node, "node", "20.1.0", "20.19.2"),
+        // One that nobody has any more is no reason to fail.
+        (&node, "node", "4.0.0", "20.19.2"),
+        (&python, "python", "3.11.2", "3.11.2"),
+        (&python, "python", "2.7.18", "3.13.5"),
+        (&java, "java", "25", "25"),
+        (&java, "java", "11", "21"),
+    ] {
+        let before = Versions::from([(language.to_owned(), before.to_owned())]);
+        let plan = plan_after(tree, &BuildEnv::new(), &before).unwrap();
+        assert_eq!(plan.versions[language], now, "{before:?}");
+    }
+    let asks = node.file(".nvmrc", "22\n");
+    let before = Versions::from([("node".to_owned(), "18.20.0".to_owned())]);
+    assert!(plan_after(&asks, &BuildEnv::new(), &before).unwrap().versions["node"].starts_with("22."));
 }
 
 #[test]

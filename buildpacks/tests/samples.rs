@@ -15,7 +15,9 @@ fn every_sample_app_is_planned_without_a_warning() {
         let folder = entry.unwrap().path();
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
         let plan = plan(&read_tree(&folder), &BuildEnv::new()).unwrap();
-        assert_eq!(plan.warnings, Vec::<String>::new(), "{name}");
+        // A Python that Debian mends no more is what this one is for.
+        let is_outdated = name == "hello-python39";
+        assert_eq!(plan.warnings.len(), usize::from(is_outdated), "{name}: {:?}", plan.warnings);
         assert!(plan.processes.contains_key("web"), "{name}");
         seen.insert(name, plan);
     }
@@ -26,6 +28,11 @@ fn every_sample_app_is_planned_without_a_warning() {
         ("node-deps", Language::Node),
         ("echo", Language::Node),
         ("hello-flask", Language::Python),
+        ("hello-ruby", Language::Ruby),
+        ("hello-php", Language::Php),
+        ("hello-java", Language::Java),
+        ("hello-elixir", Language::Elixir),
+        ("hello-deno", Language::Deno),
         ("hello-shell", Language::Shell),
         ("web-worker", Language::Shell),
         ("crasher", Language::Shell),

@@ -74,6 +74,7 @@ impl Rules for Deno {
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
         let (version, note) = choose(app.tree)?;
+        plan.versions.insert("deno".to_owned(), version.to_owned());
         plan.notes.push(note);
         let tasks = tasks(app.tree)?;
         let entry = ENTRIES.into_iter().find(|file| has(app.tree, file));
@@ -92,19 +93,22 @@ impl Rules for Deno {
             plan.notes.push(format!("web: {command} ({why})"));
             plan.set_web(&command);
         }
-        let builds = tasks.contains(&"build".to_owned());
-        if builds {
-            plan.notes.push("deno task build".to_owned());
-        }
-        lay_out(&mut plan, version, entry, builds);
+        let usual = tasks.contains(&"build".to_owned()).then(|| "deno task build".to_owned());
+        let build = app.overrides.command.as_ref().map(|set| set.value.clone()).or(usual);
+        plan.notes.extend(build.clone());
+        lay_out(&mut plan, version, entry, build);
         Ok(plan)
+    }
+
+    fn builds_by_itself(&self) -> bool {
+        true
     }
 }
 
 /// The pinned one where it will do, else the newest of the registry's that is asked for.
 fn choose(tree: &dyn SourceTree) -> Result<(&'static str, String), PlanError> {
     let ours = TABLE.registry.version.as_str();
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         return Ok((ours, format!("deno {ours} (the npm registry's deno; no .deno-version)")));
     };
     let range = Range::parse(if request.text == "latest" { "*" } else { &request.text });
@@ -134,7 +138,7 @@ fn tasks(tree: &dyn SourceTree) -> Result<Vec<String>, PlanError> {
     Ok(tasks.into_iter().flat_map(|tasks| tasks.keys().cloned()).collect())
 }
 
-fn lay_out(plan: &mut BuildPlan, version: &str, entry: Option<&str>, builds: bool) {
+fn lay_out(plan: &mut BuildPlan, version: &str, entry: Option<&str>, build: Option<String>) {
     let base = stack::base();
     let run = image(&base, version);
     let mut commands = vec![format!("mkdir -p {MODULES}")];
@@ -142,9 +146,7 @@ fn lay_out(plan: &mut BuildPlan, version: &str, entry: Option<&str>, builds: boo
         Some(file) => format!("deno install --entrypoint {file}"),
         None => "deno install".to_owned(),
     });
-    if builds {
-        commands.push("deno task build".to_owned());
-    }
+    commands.extend(build);
     let steps = vec![Step::CopySource, Step::run(commands.join(" && "), Vec::new())];
     plan.stages = vec![
         Stage::new("build", &run.reference(), steps),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::PlanError;
 use crate::language::{About, App, Rules, table};
+use crate::overrides::FILE;
 use crate::plan::{BuildPlan, DockerfileSource, Start};
 use crate::tree::config_text;
 
@@ -31,10 +32,16 @@ impl Rules for Dockerfile {
 }
 
 fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
-    let text = config_text(app.tree, PATH)?.unwrap_or_default();
+    let path = app.overrides.dockerfile.as_ref().map_or(PATH, |set| set.value.as_str());
+    let Some(text) = config_text(app.tree, path)? else {
+        let line = app.overrides.line_of_dockerfile();
+        let reason = format!("{path} is not in the commit: `git add {path}` and commit, or correct the line");
+        return Err(PlanError::Manifest { file: FILE.to_owned(), line, reason });
+    };
     let mut plan = BuildPlan::new(app.detection);
-    plan.dockerfile = DockerfileSource::Users { path: PATH.to_owned() };
-    plan.needs = vec![PATH.to_owned(), ".dockerignore".to_owned()];
+    plan.dockerfile = DockerfileSource::Users { path: path.to_owned() };
+    plan.needs = vec![path.to_owned(), ".dockerignore".to_owned()];
+    plan.build_args.clone_from(&app.overrides.args);
     if let Some(procfile) = app.procfile {
         plan.set_processes(procfile);
         plan.notes.push("process types from Procfile".to_owned());
@@ -48,9 +55,9 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
         ));
     }
     for name in declared_args(&text) {
-        if app.env.contains_key(&name) && name != "GIT_REV" {
+        if app.env.contains_key(&name) && name != "GIT_REV" && !plan.build_args.contains(&name) {
             plan.warnings.push(format!(
-                "Dockerfile declares `ARG {name}`, and a config var has that name: config vars are not given to the build of a Dockerfile, since its history would show them; {name} is set when the app runs"
+                "Dockerfile declares `ARG {name}`, and a config var has that name: config vars are not given to the build of a Dockerfile, since its history would show them; {name} is set when the app runs; what may be seen can be listed in paas.toml, `build.args`"
             ));
         }
     }

@@ -24,6 +24,7 @@ struct Table {
     others: Vec<String>,
     language: About,
     debian: Toolchain,
+    backports: Backports,
     cgo: Cgo,
 }
 
@@ -31,6 +32,11 @@ struct Table {
 struct Toolchain {
     version: String,
     packages: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Backports {
+    versions: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,13 +63,14 @@ impl Rules for Go {
         let modules = mains::modules(app.tree)?;
         let mains = mains::find(app.tree, &modules)?;
         let mut plan = BuildPlan::new(app.detection);
-        let (toolchain, note) = toolchain(app.tree)?;
+        let chosen = choose(app.tree)?;
+        plan.versions.insert("go".to_owned(), chosen.version().to_owned());
         let vendored = has(app.tree, "vendor/modules.txt");
         if !vendored {
             check_sums(app.tree, &modules)?;
         }
         let from = if vendored { "vendor/" } else { "Go's module cache" };
-        plan.notes.push(format!("{note}, modules from {from}"));
+        plan.notes.push(format!("{}, modules from {from}", chosen.note));
         let names: Vec<String> = mains.iter().map(|main| main.name.clone()).collect();
         plan.notes.push(format!("go build: {}", names.join(", ")));
         let preferred: Vec<&str> = mains.iter().filter(|main| main.is_root).map(|main| main.name.as_str()).collect();
@@ -75,31 +82,70 @@ impl Rules for Go {
             );
         }
         let build =
-            Build { toolchain, vendored, cgo: cgo(app, &modules), init: unnamed.map(|module| module.name.clone()) };
+            Build { chosen, vendored, cgo: cgo(app, &modules), init: unnamed.map(|module| module.name.clone()) };
         if let Some(why) = &build.cgo {
             plan.notes.push(format!("programs are linked with the C library ({why})"));
         }
         build.lay_out(&mut plan, app, &mains);
         Ok(plan)
     }
+
+    fn builds_by_itself(&self) -> bool {
+        true
+    }
 }
 
-/// The value of GOTOOLCHAIN, and a sentence on why. Debian's is right for every older one: Go promises that.
-fn toolchain(tree: &dyn SourceTree) -> Result<(String, String), PlanError> {
+/// The Go that was chosen.
+struct Chosen {
+    source: Source,
+    note: String,
+}
+
+enum Source {
+    Debian,
+    /// A version of Debian's backports.
+    Backports(&'static str),
+    /// A version that Go fetches itself.
+    Proxy(String),
+}
+
+impl Chosen {
+    fn version(&self) -> &str {
+        match &self.source {
+            Source::Debian => &TABLE.debian.version,
+            Source::Backports(version) => version,
+            Source::Proxy(version) => version,
+        }
+    }
+
+    /// The value of GOTOOLCHAIN.
+    fn toolchain(&self) -> String {
+        match &self.source {
+            Source::Debian | Source::Backports(_) => "local".to_owned(),
+            Source::Proxy(version) => format!("go{version}"),
+        }
+    }
+}
+
+/// Debian's is right for every older one, which Go promises; then the oldest of its backports that is new enough.
+fn choose(tree: &dyn SourceTree) -> Result<Chosen, PlanError> {
     let debian = TABLE.debian.version.as_str();
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
-        return Ok(("local".to_owned(), format!("go {debian} (Debian's golang; no version in go.mod)")));
+    let ours = |why: String| Chosen { source: Source::Debian, note: format!("go {debian} (Debian's golang{why})") };
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
+        return Ok(ours("; no version in go.mod".to_owned()));
     };
     let text = request.text.trim_start_matches("go").trim_start_matches(['v', '>', '=', '^', '~', ' ']);
     if ["latest", "default", "local"].contains(&request.text.as_str()) {
-        return Ok(("local".to_owned(), format!("go {debian} (Debian's golang; {} names none)", request.file)));
+        return Ok(ours(format!("; {} names none", request.file)));
     }
     let wanted = Wanted::parse(text).ok_or_else(|| no_version(&request))?;
-    if Wanted::parse(debian).is_some_and(|ours| wanted <= ours) {
-        return Ok((
-            "local".to_owned(),
-            format!("go {debian} (Debian's golang satisfies {} \"{}\")", request.place, request.text),
-        ));
+    let satisfies = |version: &str| Wanted::parse(version).is_some_and(|ours| wanted <= ours);
+    if satisfies(debian) {
+        return Ok(ours(format!(" satisfies {} \"{}\"", request.place, request.text)));
+    }
+    if let Some(version) = TABLE.backports.versions.iter().find(|version| satisfies(version)) {
+        let note = format!("go {version} (Debian's backports satisfy {} \"{}\")", request.place, request.text);
+        return Ok(Chosen { source: Source::Backports(version), note });
     }
     let exact = wanted.release(text);
     let note = format!(
@@ -107,12 +153,16 @@ fn toolchain(tree: &dyn SourceTree) -> Result<(String, String), PlanError> {
         request.at(),
         request.text
     );
-    Ok((format!("go{exact}"), note))
+    Ok(Chosen { source: Source::Proxy(exact), note })
+}
+
+fn minor(version: &str) -> &str {
+    version.rsplit_once('.').map_or(version, |(minor, _)| minor)
 }
 
 fn no_version(request: &Request) -> PlanError {
-    let minor = TABLE.debian.version.rsplit_once('.').map_or("1.24", |(minor, _)| minor);
-    request.refused("Go", format!("which is no version of Go: write `{minor}`, or whatever `go version` says"))
+    let ours = minor(&TABLE.debian.version);
+    request.refused("Go", format!("which is no version of Go: write `{ours}`, or whatever `go version` says"))
 }
 
 /// `1.24`, `1.24.1`, `1.25rc1`.
@@ -173,7 +223,7 @@ fn cgo(app: &App<'_>, modules: &[Module]) -> Option<String> {
 }
 
 struct Build {
-    toolchain: String,
+    chosen: Chosen,
     vendored: bool,
     cgo: Option<String>,
     /// The name of the module to make, where there is no go.mod.
@@ -198,11 +248,11 @@ impl Build {
             sharing: Sharing::Shared,
         };
         let mut mounts = vec![cache("go-build", "/root/.cache/go-build")];
-        if !self.vendored || self.toolchain != "local" {
+        if !self.vendored || matches!(self.chosen.source, Source::Proxy(_)) {
             mounts.push(cache("go-mod", "/root/go/pkg/mod"));
         }
         // Only what steers the toolchain: a program cannot read a variable while it is compiled.
-        let step = Step::Run { command: self.command(mains), mounts, env: EnvScope::Install };
+        let step = Step::Run { command: self.command(app, mains), mounts, env: EnvScope::Install };
         plan.stages = vec![
             Stage { name: "build".to_owned(), from: build.reference(), steps: vec![Step::CopySource, step] },
             binaries::app_stage(&run, data),
@@ -210,9 +260,10 @@ impl Build {
         plan.stack = vec![base, run, build];
     }
 
-    fn command(&self, mains: &[Main]) -> String {
+    fn command(&self, app: &App<'_>, mains: &[Main]) -> String {
         let cgo = i32::from(self.cgo.is_some());
-        let mut parts = vec![format!("export GOTOOLCHAIN={} CGO_ENABLED=${{CGO_ENABLED:-{cgo}}}", self.toolchain)];
+        let mut parts =
+            vec![format!("export GOTOOLCHAIN={} CGO_ENABLED=${{CGO_ENABLED:-{cgo}}}", self.chosen.toolchain())];
         if self.vendored {
             parts.push("export GOFLAGS=\"-mod=vendor ${GOFLAGS:-}\"".to_owned());
         }
@@ -221,14 +272,28 @@ impl Build {
             let package = if main.folder.is_empty() { ".".to_owned() } else { format!("./{}", main.folder) };
             format!("go build -trimpath -o bin/{} {}", command::quote(&main.name), command::quote(&package))
         });
-        parts.extend(built);
+        parts.push(app.build_or(built.collect::<Vec<_>>().join(" && ")));
         parts.join(" && ")
     }
 
     fn image(&self, base: &StackImage, wants_git: bool) -> StackImage {
-        let minor = TABLE.debian.version.rsplit_once('.').map_or("", |(minor, _)| minor);
+        let minor = match &self.chosen.source {
+            Source::Backports(version) => minor(version),
+            Source::Debian | Source::Proxy(_) => minor(&TABLE.debian.version),
+        };
         let mut name = format!("go{minor}-build");
-        let mut packages: Vec<&str> = TABLE.debian.packages.iter().map(String::as_str).collect();
+        let backport = format!("golang-{minor}-go");
+        let mut commands = Vec::new();
+        let mut packages: Vec<&str> = match &self.chosen.source {
+            Source::Backports(_) => {
+                commands.push(
+                    "printf 'deb http://deb.debian.org/debian trixie-backports main\\n' > /etc/apt/sources.list.d/backports.list"
+                        .to_owned(),
+                );
+                vec![&backport]
+            }
+            Source::Debian | Source::Proxy(_) => TABLE.debian.packages.iter().map(String::as_str).collect(),
+        };
         if self.cgo.is_some() {
             name.push_str("-cgo");
             packages.extend(TABLE.cgo.packages.iter().map(String::as_str));
@@ -237,6 +302,10 @@ impl Build {
             name.push_str("-git");
             packages.push("git");
         }
-        StackImage::new(&name, Some(base), &["USER root".to_owned(), stack::run(&stack::apt_install(&packages))])
+        commands.extend(stack::apt_install(&packages));
+        if matches!(self.chosen.source, Source::Backports(_)) {
+            commands.push(format!("ln -s /usr/lib/go-{minor}/bin/go /usr/local/bin/go"));
+        }
+        StackImage::new(&name, Some(base), &["USER root".to_owned(), stack::run(&commands)])
     }
 }

@@ -45,7 +45,8 @@ impl Rules for Java {
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
         let tool = tool(app.tree)?;
-        let (major, note) = version(app.tree)?;
+        let (major, note) = version(app)?;
+        plan.versions.insert("java".to_owned(), major.to_string());
         plan.notes.push(format!("{note}, {}", tool.shown()));
         if let Some(procfile) = app.procfile {
             plan.set_processes(procfile);
@@ -60,8 +61,12 @@ impl Rules for Java {
             plan.notes.push(format!("web: {command} ({})", tool.origin()));
             plan.set_web(command);
         }
-        lay_out(&mut plan, tool, major);
+        lay_out(&mut plan, app, tool, major);
         Ok(plan)
+    }
+
+    fn builds_by_itself(&self) -> bool {
+        true
     }
 }
 
@@ -83,17 +88,26 @@ impl Tool {
     }
 
     /// Builds, and puts the one jar that can be started where the start command looks for it.
-    fn command(self) -> String {
+    fn command(self, app: &App<'_>) -> String {
         let pick = |jars: &str| {
             format!(
                 "mkdir -p bin && jar=$(ls -S {jars} 2>/dev/null | grep -v -e '-sources.jar$' -e '-javadoc.jar$' -e '-plain.jar$' -e '/original-' | head -n 1) && cp \"$jar\" bin/app.jar"
             )
         };
         match self {
-            Self::Maven => format!("mvn --batch-mode --no-transfer-progress -DskipTests package && {}", pick("target/*.jar")),
-            // An app of several projects has its jars one folder down.
-            Self::Gradle => format!("sh ./gradlew --no-daemon --console=plain assemble && {}", pick("build/libs/*.jar */build/libs/*.jar")),
-            Self::Javac => "mkdir -p bin && find . -name '*.java' -not -path './bin/*' > /tmp/sources && javac -d bin @/tmp/sources".to_owned(),
+            Self::Maven => {
+                let build = app.build_or("mvn --batch-mode --no-transfer-progress -DskipTests package".to_owned());
+                format!("{build} && {}", pick("target/*.jar"))
+            }
+            Self::Gradle => {
+                let build = app.build_or("sh ./gradlew --no-daemon --console=plain assemble".to_owned());
+                // An app of several projects has its jars one folder down.
+                format!("{build} && {}", pick("build/libs/*.jar */build/libs/*.jar"))
+            }
+            Self::Javac => app.build_or(
+                "mkdir -p bin && find . -name '*.java' -not -path './bin/*' > /tmp/sources && javac -d bin @/tmp/sources"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -116,10 +130,14 @@ fn tool(tree: &dyn SourceTree) -> Result<Tool, PlanError> {
 }
 
 /// The smallest of Debian's that is not older than what is asked for.
-fn version(tree: &dyn SourceTree) -> Result<(u32, String), PlanError> {
+fn version(app: &App<'_>) -> Result<(u32, String), PlanError> {
     let majors = &TABLE.debian.majors;
     let default = majors.first().copied().unwrap_or_default();
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(app.tree, &TABLE.language)? else {
+        let kept = app.kept("java", 1, &default.to_string()).and_then(|major| major.parse().ok());
+        if let Some(kept) = kept.filter(|major| majors.contains(major)) {
+            return Ok((kept, format!("java {kept} (Debian's OpenJDK; as the release before, no system.properties)")));
+        }
         return Ok((default, format!("java {default} (Debian's OpenJDK; no system.properties)")));
     };
     // `temurin-21.0.2+13`, `21.0.2-tem`, `1.8`: the first number, but for Java 8 and before.
@@ -139,7 +157,7 @@ fn version(tree: &dyn SourceTree) -> Result<(u32, String), PlanError> {
     }
 }
 
-fn lay_out(plan: &mut BuildPlan, tool: Tool, major: u32) {
+fn lay_out(plan: &mut BuildPlan, app: &App<'_>, tool: Tool, major: u32) {
     let base = stack::base();
     let (run, build) = images(&base, major);
     let mounts = match tool {
@@ -148,7 +166,7 @@ fn lay_out(plan: &mut BuildPlan, tool: Tool, major: u32) {
         Tool::Javac => Vec::new(),
     };
     plan.stages = vec![
-        Stage::new("build", &build.reference(), vec![Step::CopySource, Step::run(tool.command(), mounts)]),
+        Stage::new("build", &build.reference(), vec![Step::CopySource, Step::run(tool.command(app), mounts)]),
         Stage::new("app", &run.reference(), vec![Step::copy("build", "/app")]),
     ];
     plan.add_stack([base, run, build]);

@@ -16,7 +16,7 @@ mod start;
 mod version;
 mod workspaces;
 
-use install::Install;
+use install::{Install, Wishes};
 use package::Package;
 use pages::Pages;
 use stages::Runs;
@@ -28,6 +28,9 @@ use crate::languages::static_site;
 use crate::plan::{BuildPlan, Start};
 use crate::tree::{SourceTree, config_text};
 
+/// The managers of which paas.toml may ask for a version; npm goes with Node.js.
+pub(crate) const VERSIONED_MANAGERS: [&str; 3] = ["pnpm", "yarn", "bun"];
+
 pub(crate) struct Node;
 
 impl Rules for Node {
@@ -38,32 +41,49 @@ impl Rules for Node {
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         plan(app)
     }
+
+    fn installs_by_itself(&self) -> bool {
+        true
+    }
+
+    fn builds_by_itself(&self) -> bool {
+        true
+    }
 }
 
 fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     let tree = app.tree;
     let text = config_text(tree, "package.json")?.unwrap_or_default();
-    let package = Package::parse(&text)?;
+    let mut package = Package::parse(&text)?;
+    let asked = VERSIONED_MANAGERS.iter().find_map(|tool| Some((tool, app.overrides.version_of(tool)?)));
+    if let Some((tool, version)) = asked {
+        package.manager = Some(format!("{tool}@{version}"));
+    }
     let mut plan = BuildPlan::new(app.detection);
-    let (node, node_note) = version::choose(tree)?;
-    let install = Install::decide(tree, &package, &mut plan)?;
+    let (node, node_note) = version::choose(app)?;
+    plan.versions.insert("node".to_owned(), node.version().to_owned());
+    let wishes =
+        Wishes { install: app.install_command(), build: app.overrides.command.as_ref().map(|set| set.value.as_str()) };
+    let install = Install::decide(tree, &package, wishes, &mut plan)?;
     plan.notes.push(format!("{node_note}, {}", install.summary()));
-    plan.notes.extend(install.build_command());
-    let runs = set_processes(&mut plan, app, &package)?;
+    plan.notes.extend(install.build.clone());
+    let runs = set_processes(&mut plan, app, &package, &install)?;
     stages::lay_out(&mut plan, &install, node, &runs);
     Ok(plan)
 }
 
 /// Builds the assets of an app in another language, when package.json has a `build` script for them.
-pub(crate) fn build_assets(plan: &mut BuildPlan, tree: &dyn SourceTree) -> Result<bool, PlanError> {
+pub(crate) fn build_assets(plan: &mut BuildPlan, app: &App<'_>) -> Result<bool, PlanError> {
+    let tree = app.tree;
     let text = config_text(tree, "package.json")?.unwrap_or_default();
     let package = Package::parse(&text)?;
     if package.script("build").is_none() {
         return Ok(false);
     }
-    let (node, note) = version::choose(tree)?;
-    let install = Install::decide(tree, &package, plan)?;
-    let Some(command) = install.build_command() else { return Ok(false) };
+    let (node, note) = version::choose(app)?;
+    plan.versions.insert("node".to_owned(), node.version().to_owned());
+    let install = Install::decide(tree, &package, Wishes::default(), plan)?;
+    let Some(command) = &install.build else { return Ok(false) };
     plan.notes.push(format!("assets: {note}, {}, {command}", install.summary()));
     stages::lay_out_assets(plan, &install, node, command);
     Ok(true)
@@ -83,7 +103,7 @@ pub(crate) fn looks_runnable(tree: &dyn SourceTree) -> bool {
 }
 
 /// Sets what runs, and says what that needs.
-fn set_processes(plan: &mut BuildPlan, app: &App<'_>, package: &Package) -> Result<Runs, PlanError> {
+fn set_processes(plan: &mut BuildPlan, app: &App<'_>, package: &Package, install: &Install) -> Result<Runs, PlanError> {
     let lines: Vec<(String, String)> = if let Some(procfile) = app.procfile {
         let spelled = |(name, line): (&str, &str)| {
             let line = start::spell_out_all(app.tree, package, line)?;
@@ -91,14 +111,21 @@ fn set_processes(plan: &mut BuildPlan, app: &App<'_>, package: &Package) -> Resu
         };
         procfile.iter().map(spelled).collect::<Result<_, PlanError>>()?
     } else {
-        match start::web(app.tree, package) {
-            Ok((command, origin)) => {
+        // Whoever names the folder wants its files served, and no server.
+        let started = start::web(app.tree, package);
+        match started {
+            Ok((command, origin)) if app.overrides.root.is_none() => {
                 let command = start::told_where(package, command);
                 plan.notes.push(format!("web: {command} ({origin})"));
                 vec![("web".to_owned(), command)]
             }
-            Err(nothing) => {
-                let Some(Pages { settings, why }) = pages::find(app.tree, package)? else { return Err(nothing) };
+            other => {
+                let Some(Pages { settings, why }) = pages::find(app, package, install)? else {
+                    return Err(other
+                        .err()
+                        .filter(|_| app.overrides.root.is_none())
+                        .unwrap_or_else(|| pages::no_build(app)));
+                };
                 plan.notes.push(format!("{} ({why})", static_site::note(&settings)));
                 plan.set_web(&static_site::serve_command(&settings));
                 return Ok(Runs::Pages(settings));

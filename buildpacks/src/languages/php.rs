@@ -49,8 +49,10 @@ impl Rules for Php {
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
+        plan.versions.insert("php".to_owned(), TABLE.debian.version.clone());
         let composes = has(app.tree, "composer.json");
         let action = if composes { "composer install" } else { "nothing to install" };
+        let action = app.install_command().unwrap_or(action);
         plan.notes.push(format!("{}, {action}", version_note(app.tree)?));
         if composes {
             check_composer(app.tree, &mut plan)?;
@@ -63,8 +65,12 @@ impl Rules for Php {
             plan.notes.push(format!("nginx and php-fpm serve {folder} ({why})"));
             plan.set_web(&format!("paas-php {folder}"));
         }
-        lay_out(&mut plan, composes);
+        lay_out(&mut plan, app, composes);
         Ok(plan)
+    }
+
+    fn installs_by_itself(&self) -> bool {
+        true
     }
 }
 
@@ -108,7 +114,7 @@ fn heroku_folder(line: &str) -> Option<(String, bool)> {
 
 fn version_note(tree: &dyn SourceTree) -> Result<String, PlanError> {
     let debian = TABLE.debian.version.as_str();
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         return Ok(format!("php {debian} (Debian's php; composer.json asks for none)"));
     };
     let line = debian.rsplit_once('.').map_or(debian, |(line, _)| line);
@@ -165,14 +171,14 @@ fn root(tree: &dyn SourceTree) -> Result<(&'static str, &'static str), PlanError
     })
 }
 
-fn lay_out(plan: &mut BuildPlan, composes: bool) {
+fn lay_out(plan: &mut BuildPlan, app: &App<'_>, composes: bool) {
     let base = stack::base();
     let (run, build) = images(&base);
     plan.add_stack([base, run.clone()]);
-    let source = if composes {
-        let command = "composer install --no-dev --no-interaction --prefer-dist --optimize-autoloader".to_owned();
+    let usual = composes.then_some("composer install --no-dev --no-interaction --prefer-dist --optimize-autoloader");
+    let source = if let Some(command) = app.install_command().or(usual) {
         let cache = Mount::cache("composer", "/root/.composer-cache", Sharing::Shared);
-        let steps = vec![Step::CopySource, Step::run(command, vec![cache])];
+        let steps = vec![Step::CopySource, Step::run(command.to_owned(), vec![cache])];
         plan.stages.push(Stage::new("build", &build.reference(), steps));
         plan.add_stack([build]);
         Step::copy("build", "/app")

@@ -34,7 +34,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("python.toml
 struct Table {
     language: About,
     debian: Debian,
-    suite: Suite,
+    suites: Vec<Suite>,
     uv_pythons: UvPythons,
     tools: Tools,
     native: BTreeMap<String, Native>,
@@ -49,7 +49,21 @@ struct Debian {
 struct Suite {
     name: String,
     version: String,
+    /// Debian mends it no more.
+    #[serde(default)]
+    is_outdated: bool,
+    /// Parts of Python which are packages that want the suite's default Python too: taken without that.
+    #[serde(default)]
+    apart: Vec<String>,
 }
+
+impl PartialEq for Suite {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Suite {}
 
 #[derive(Debug, Deserialize)]
 struct UvPythons {
@@ -69,6 +83,12 @@ struct Native {
     build: Vec<String>,
     run: Vec<String>,
 }
+
+/// The managers of which paas.toml may ask for a version.
+pub(crate) const VERSIONED_MANAGERS: [&str; 4] = ["uv", "poetry", "pipenv", "pdm"];
+
+/// Exact versions of managers that were asked for.
+type Pins<'a> = BTreeMap<&'static str, &'a str>;
 
 pub(crate) struct Python;
 
@@ -100,8 +120,9 @@ impl Rules for Python {
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let tree = app.tree;
         let mut plan = BuildPlan::new(app.detection);
-        let install = Install::decide(tree)?;
-        let chosen = version::choose(tree)?;
+        let install = Install::decide(tree)?.with_command(app.install_command());
+        let chosen = version::choose(app)?;
+        plan.versions.insert("python".to_owned(), chosen.python.version().to_owned());
         plan.notes.push(format!("{}, {}", chosen.note, install.summary()));
         plan.warnings.extend(chosen.warning);
         if let Some(procfile) = app.procfile {
@@ -116,8 +137,13 @@ impl Rules for Python {
         if collects {
             plan.notes.push("python manage.py collectstatic".to_owned());
         }
-        lay_out(&mut plan, &install, &chosen.python, collects);
+        let pins = VERSIONED_MANAGERS.into_iter().filter_map(|tool| Some((tool, app.overrides.version_of(tool)?)));
+        lay_out(&mut plan, &install, &chosen.python, collects, &pins.collect());
         Ok(plan)
+    }
+
+    fn installs_by_itself(&self) -> bool {
+        true
     }
 }
 
@@ -158,7 +184,7 @@ fn warn(plan: &mut BuildPlan, tree: &dyn SourceTree, install: &Install) {
     }
 }
 
-fn lay_out(plan: &mut BuildPlan, install: &Install, python: &Interpreter, collects: bool) {
+fn lay_out(plan: &mut BuildPlan, install: &Install, python: &Interpreter, collects: bool, pins: &Pins<'_>) {
     let base = stack::base();
     let native = || TABLE.native.iter().filter(|(name, _)| install.asks_for(name)).map(|(_, native)| native);
     let run_packages: BTreeSet<&str> = native().flat_map(|native| &native.run).map(String::as_str).collect();
@@ -170,7 +196,7 @@ fn lay_out(plan: &mut BuildPlan, install: &Install, python: &Interpreter, collec
     }
     let run = images::run(&base, python);
     let run_with = run.with_packages(&run_packages);
-    let mut builds = images::build(&run, python, install.kind);
+    let mut builds = images::build(&run, python, install.kind, pins);
     let with_packages = builds.last().unwrap_or(&run).with_packages(&build_packages);
     let builder = with_packages.reference();
     builds.push(with_packages);

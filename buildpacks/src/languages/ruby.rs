@@ -55,9 +55,10 @@ impl Rules for Ruby {
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let mut plan = BuildPlan::new(app.detection);
+        plan.versions.insert("ruby".to_owned(), TABLE.debian.version.clone());
         let bundle = Bundle::read(app.tree)?;
         let note = version_note(app.tree, &bundle, &mut plan)?;
-        plan.notes.push(format!("{note}, bundle install"));
+        plan.notes.push(format!("{note}, {}", app.install_command().unwrap_or("bundle install")));
         if let Some(procfile) = app.procfile {
             plan.set_processes(procfile);
         } else {
@@ -71,6 +72,10 @@ impl Rules for Ruby {
         }
         lay_out(&mut plan, app, &bundle, precompiles);
         Ok(plan)
+    }
+
+    fn installs_by_itself(&self) -> bool {
+        true
     }
 }
 
@@ -110,7 +115,7 @@ impl Bundle {
 
 fn version_note(tree: &dyn SourceTree, bundle: &Bundle, plan: &mut BuildPlan) -> Result<String, PlanError> {
     let debian = TABLE.debian.version.as_str();
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         return Ok(format!("ruby {debian} (Debian's ruby; no version in Gemfile)"));
     };
     let text = request.text.trim_start_matches("ruby-");
@@ -170,8 +175,11 @@ fn lay_out(plan: &mut BuildPlan, app: &App<'_>, bundle: &Bundle, precompiles: bo
     let (run, build) = images(&base);
     let (run_with, build_with) = (run.with_packages(&run_packages), build.with_packages(&build_packages));
     let cache = Mount::cache("gems", "/root/.bundle/cache", Sharing::Shared);
-    let reads_source = ["path:", "gemspec", "eval_gemfile", ":path"].iter().any(|word| bundle.gemfile.contains(word));
-    let command = "bundle install --jobs 4 && mkdir -p /opt/bundle && rm -rf /opt/bundle/ruby/*/cache".to_owned();
+    let custom = app.install_command();
+    let reads_source = custom.is_some()
+        || ["path:", "gemspec", "eval_gemfile", ":path"].iter().any(|word| bundle.gemfile.contains(word));
+    let command = custom.unwrap_or("bundle install --jobs 4");
+    let command = format!("{command} && mkdir -p {BUNDLE} && rm -rf {BUNDLE}/ruby/*/cache");
     let install = if reads_source {
         vec![Step::CopySource, Step::install(command, vec![cache])]
     } else {

@@ -68,6 +68,11 @@ impl Rules for Rust {
         let found = programs::find(app.tree)?;
         let mut plan = BuildPlan::new(app.detection);
         let (toolchain, note) = choose(app.tree)?;
+        let version = match &toolchain {
+            Chosen::Debian => &TABLE.debian.version,
+            Chosen::Rustup(channel) => channel,
+        };
+        plan.versions.insert("rust".to_owned(), version.clone());
         plan.notes.push(note);
         let names: Vec<String> = found.programs.iter().map(|program| program.name.clone()).collect();
         plan.notes.push(format!("cargo build --release: {}", names.join(", ")));
@@ -84,9 +89,13 @@ impl Rules for Rust {
                 "no Cargo.lock: every build may take other versions; run `cargo generate-lockfile`, then `git add -f Cargo.lock` and commit".to_owned(),
             );
         }
-        let command = build_command(&toolchain, &found.programs, &crates, is_locked);
+        let command = build_command(app, &toolchain, &found.programs, &crates, is_locked);
         lay_out(&mut plan, app, &toolchain, &crates.into_keys().collect(), &command);
         Ok(plan)
+    }
+
+    fn builds_by_itself(&self) -> bool {
+        true
     }
 }
 
@@ -100,7 +109,7 @@ enum Chosen {
 fn choose(tree: &dyn SourceTree) -> Result<(Chosen, String), PlanError> {
     let debian = TABLE.debian.version.as_str();
     let ours = format!("rust {debian} (Debian's rustc");
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+    let Some(request) = versions::find(tree, &TABLE.language)? else {
         return Ok((Chosen::Debian, format!("{ours}; no rust-toolchain.toml and no rust-version)")));
     };
     let text = request.text.as_str();
@@ -167,7 +176,13 @@ fn package_id(program: &Program, crates: &BTreeMap<String, usize>) -> String {
     format!("file:///app{folder}#{}", program.package)
 }
 
-fn build_command(chosen: &Chosen, programs: &[Program], crates: &BTreeMap<String, usize>, is_locked: bool) -> String {
+fn build_command(
+    app: &App<'_>,
+    chosen: &Chosen,
+    programs: &[Program],
+    crates: &BTreeMap<String, usize>,
+    is_locked: bool,
+) -> String {
     let locked = if is_locked { " --locked" } else { "" };
     let toolchain = match chosen {
         Chosen::Debian => String::new(),
@@ -182,8 +197,9 @@ fn build_command(chosen: &Chosen, programs: &[Program], crates: &BTreeMap<String
     let packages = each(" -p ", packages.iter().map(String::as_str).collect());
     let bins = each(" --bin ", names().collect());
     let built = each(" target/release/", names().collect());
+    let cargo = app.build_or(format!("cargo build --release{locked}{packages}{bins}"));
     format!(
-        "{toolchain}export CARGO_TARGET_DIR=/app/target && find . -path ./target -prune -o -type f -exec touch {{}} + && cargo build --release{locked}{packages}{bins} && mkdir -p bin && cp{built} bin/"
+        "{toolchain}export CARGO_TARGET_DIR=/app/target && find . -path ./target -prune -o -type f -exec touch {{}} + && {cargo} && mkdir -p bin && cp{built} bin/"
     )
 }
 

@@ -78,8 +78,11 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     let tree = app.tree;
     let is_public = !has(tree, "index.html") && has(tree, PUBLIC_PAGE);
     let usual = Settings { root: if is_public { "public" } else { "" }.to_owned(), ..Settings::default() };
-    let settings = staticfile(tree)?.unwrap_or_default().or(usual);
-    check_root(tree, &settings.root)?;
+    let settings = staticfile(app)?.unwrap_or_default().or(usual);
+    // What a command of its own makes is not here yet.
+    if app.overrides.command.is_none() {
+        check_root(tree, &settings.root)?;
+    }
     let mut plan = BuildPlan::new(app.detection);
     plan.notes.push(note(&settings));
     match app.procfile {
@@ -93,9 +96,23 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
     Ok(plan)
 }
 
-/// What the Staticfile says, when there is one.
-pub(crate) fn staticfile(tree: &dyn SourceTree) -> Result<Option<Staticfile>, PlanError> {
-    config_text(tree, STATICFILE)?.map(|text| parse(&text)).transpose()
+/// What the Staticfile and paas.toml say, when one of them says anything.
+pub(crate) fn staticfile(app: &App<'_>) -> Result<Option<Staticfile>, PlanError> {
+    let written = config_text(app.tree, STATICFILE)?.map(|text| parse(&text)).transpose()?;
+    let (root, pushstate) = (&app.overrides.root, app.overrides.pushstate);
+    if root.is_none() && pushstate.is_none() {
+        return Ok(written);
+    }
+    let mut staticfile = written.unwrap_or_default();
+    if let Some(root) = root {
+        staticfile.root = Some(root.value.clone());
+    }
+    match pushstate {
+        Some(true) => staticfile.unknown_paths = Some(UnknownPaths::StartPage),
+        Some(false) => staticfile.unknown_paths = Some(UnknownPaths::NotFound),
+        None => {}
+    }
+    Ok(Some(staticfile))
 }
 
 fn parse(text: &str) -> Result<Staticfile, PlanError> {

@@ -1,6 +1,8 @@
 //! A user's Dockerfile may not build on another app's image: it would read that app's files.
 use crate::domain::AppKey;
 use crate::engine::{Engine, EngineError, label};
+use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// The first image that the Dockerfile names and that belongs to another app.
 pub(super) async fn find(engine: &dyn Engine, dockerfile: &str, own: &AppKey) -> Result<Option<String>, EngineError> {
@@ -11,6 +13,17 @@ pub(super) async fn find(engine: &dyn Engine, dockerfile: &str, own: &AppKey) ->
         }
     }
     Ok(None)
+}
+
+/// The Dockerfile as it reads with these arguments: a value goes before the default that an ARG line has.
+pub(super) fn with_args(dockerfile: &str, args: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    // A value with a space in it names no image.
+    for (name, value) in args.iter().filter(|(_, value)| !value.contains(char::is_whitespace)) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "ARG {name}={value}");
+    }
+    text + dockerfile
 }
 
 /// Every image that FROM, `COPY --from=` or a mount's `from=` may name. Stage names among them are no images and do no harm.
@@ -48,13 +61,17 @@ fn unquoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::references;
+    use super::{references, with_args};
+    use std::collections::BTreeMap;
 
     #[test]
     fn every_place_that_names_an_image_is_found() {
         let dockerfile = "FROM --platform=linux/amd64 debian:trixie-slim AS one\nfrom \\\n  other:1\n\
             COPY --chown=1:1 --from=third /a /b\nRUN --mount=type=bind,from=fourth,target=/x --mount=from=fifth,target=/y true\n";
         assert_eq!(references(dockerfile), ["debian:trixie-slim", "fifth", "fourth", "other:1", "third"]);
+        let args = BTreeMap::from([("A".to_owned(), "other".to_owned()), ("B".to_owned(), "two words".to_owned())]);
+        let given = with_args("ARG A=mine\nFROM paas/$A:b1\n", &args);
+        assert_eq!(references(&given), ["paas/other:b1"]);
         assert_eq!(references("ARG A=app\nARG B=paas/${A}:b3\nFROM ${B}\n"), ["paas/app:b3"]);
     }
 }

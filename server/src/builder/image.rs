@@ -1,5 +1,6 @@
 //! From a pushed commit to an image: plan, look for an image of the same inputs, build.
 use super::context::{extras, stream};
+use super::last_lines::Last;
 use super::queue::Cancel;
 use super::source::GitTree;
 use super::{Workshop, base, foreign, jobs};
@@ -8,8 +9,11 @@ use crate::domain::release::Config;
 use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs, Oid, Reads};
 use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
 use crate::logs::Mask;
-use buildpacks::{BuildEnv, BuildPlan, BuildRoot, CACHE_COMMENT, DockerfileSource, RenderContext, SourceTree, render};
-use std::collections::{BTreeMap, VecDeque};
+use buildpacks::{
+    BuildEnv, BuildPlan, BuildRoot, Builds, CACHE_COMMENT, DockerfileSource, RenderContext, SourceTree, Versions,
+    render,
+};
+use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +27,6 @@ const EVENT_QUEUE: usize = 256;
 const STEP_CHARS_MAX: usize = 100;
 /// Characters of a step's last words that its failure carries.
 const REASON_CHARS_MAX: usize = 600;
-/// Last lines of a build that is not shown live, told when it fails.
-const LAST_LINES: usize = 30;
 
 /// An image, and how the plan says it is run.
 pub(super) struct Made {
@@ -66,7 +68,8 @@ impl Workshop {
         let platform = |reason: String| Failure::Platform { reason };
         let config = self.tools.store.config(app.id).await.map_err(|error| platform(error.to_string()))?;
         let env: BuildEnv = config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())).collect();
-        let (tree, plan) = self.plan(app, build, &env).await?;
+        let before = self.versions_before(app).await.map_err(|error| platform(error.to_string()))?;
+        let (tree, plan) = self.plan(app, build, &env, before).await?;
         let jobs = jobs::jobs_of(&plan)?;
         let reads = Reads { names: plan.reads_env.clone(), everything: plan.gives_everything() };
         let noted = self.tools.store.note_reads(build.id, &reads).await;
@@ -74,6 +77,7 @@ impl Workshop {
         self.tell(app, build.id, told(&plan));
         let fingerprint = buildpacks::fingerprint(&plan, &tree.tree_oid, &env);
         if let Some(image) = self.find_made(app, build.id, &fingerprint).await? {
+            self.remember_versions(app, &image, &plan).await?;
             self.tell(app, build.id, ["-----> Same tree, same settings: no build needed".to_owned()]);
             return Ok(Made { image, plan, jobs });
         }
@@ -82,10 +86,30 @@ impl Workshop {
         let image = self.build_image(app, build, inputs, cancel).await?;
         let kept = self.tools.store.remember_image(app.id, &fingerprint, &image, self.tools.clock.now()).await;
         kept.map_err(|error| platform(error.to_string()))?;
+        self.remember_versions(app, &image, &plan).await?;
         Ok(Made { image, plan, jobs })
     }
 
-    async fn plan(&self, app: &App, build: &Build, env: &BuildEnv) -> Result<(GitTree, BuildPlan), Failure> {
+    /// What the release that serves was built with: a tree that asks for no version goes on with it.
+    async fn versions_before(&self, app: &App) -> Result<Versions, crate::store::StoreError> {
+        match self.tools.store.live_release(app.id).await? {
+            Some(live) => self.tools.store.versions_of_image(app.id, &live.image).await,
+            None => Ok(Versions::new()),
+        }
+    }
+
+    async fn remember_versions(&self, app: &App, image: &ImageId, plan: &BuildPlan) -> Result<(), Failure> {
+        let kept = self.tools.store.remember_versions(app.id, image, &plan.versions).await;
+        kept.map_err(|error| Failure::Platform { reason: error.to_string() })
+    }
+
+    async fn plan(
+        &self,
+        app: &App,
+        build: &Build,
+        env: &BuildEnv,
+        before: Versions,
+    ) -> Result<(GitTree, BuildPlan), Failure> {
         let (repos, key, commit, env) =
             (self.tools.repos.clone(), app.key.clone(), build.moves.new.clone(), env.clone());
         let set_root = self.tools.store.build_root(app.id).await;
@@ -95,7 +119,7 @@ impl Workshop {
                 Ok(tree) => tree,
                 Err(reason) => return Ok(Err(Failure::Plan { reason })),
             };
-            let planned = buildpacks::plan(&tree, &env);
+            let planned = buildpacks::plan_after(&tree, &env, &before);
             anyhow::Ok(planned.map(|plan| (tree, plan)).map_err(|error| Failure::Plan { reason: error.to_string() }))
         });
         let planned = planning.await.map_err(anyhow::Error::from).and_then(|planned| planned);
@@ -122,8 +146,10 @@ impl Workshop {
         cancel: &Cancel,
     ) -> Result<ImageId, Failure> {
         let Inputs { tree, plan, config, env } = inputs;
+        let args = plan.arguments(env);
         if let DockerfileSource::Users { path } = &plan.dockerfile {
             let text = String::from_utf8_lossy(&tree.read(path).unwrap_or_default()).into_owned();
+            let text = foreign::with_args(&text, &args);
             self.refuse_foreign(app, build.id, path, &text, cancel).await?;
         }
         self.ensure_stack(app, build.id, &plan.stack, cancel).await?;
@@ -151,15 +177,22 @@ impl Workshop {
         let spec = BuildSpec {
             reference: format!("paas/{}:b{}", app.key, build.id.0),
             dockerfile,
-            args: BTreeMap::from([
-                ("GIT_REV".to_owned(), build.moves.new.to_string()),
-                (CACHE_NAMESPACE_ARG.to_owned(), cache_namespace(&app.key, generation)),
-            ]),
+            args: args
+                .into_iter()
+                .chain([
+                    ("GIT_REV".to_owned(), build.moves.new.to_string()),
+                    (CACHE_NAMESPACE_ARG.to_owned(), cache_namespace(&app.key, generation)),
+                ])
+                .collect(),
             labels,
             cache: if self.queue.is_fresh(build.id) { StepCache::Ignored } else { StepCache::Used },
             context: stream(tree, plan.clone(), extras, self.now_secs()),
         };
-        self.run_build(app, build.id, spec, Show::Live(&Mask::of(config)), cancel).await
+        let builds = match &plan.dockerfile {
+            DockerfileSource::Users { .. } => Builds::Dockerfile,
+            DockerfileSource::Generated => Builds::Language,
+        };
+        self.run_build(app, build.id, spec, Show::Live(&Mask::of(config)), builds, cancel).await
     }
 
     /// A user's own Dockerfile: makes sure of the base that it may name, refuses images of other apps.
@@ -192,32 +225,31 @@ impl Workshop {
         build: BuildId,
         spec: BuildSpec,
         show: Show<'_>,
+        builds: Builds,
         cancel: &Cancel,
     ) -> Result<ImageId, Failure> {
         let (to, events) = mpsc::channel(EVENT_QUEUE);
         let stop = cancel.token.child_token();
         let building = tokio::time::timeout(self.tools.build_limit, self.tools.engine.build(spec, to, stop.clone()));
-        let mut last = VecDeque::new();
-        let tell = |line: String| match show {
-            Show::Live(mask) => self.tell_masked(app, build, mask, &line),
-            Show::WhenItFails => {
-                last.push_back(line);
-                if last.len() > LAST_LINES {
-                    last.pop_front();
-                }
+        let mut last = Last::default();
+        let tell = |line: String| {
+            if let Show::Live(mask) = show {
+                self.tell_masked(app, build, mask, &line);
             }
+            last.push(line);
         };
         let listening = listen(events, &stop, tell);
         let (built, is_flooded) = tokio::join!(building, listening);
-        if !matches!(built, Ok(Ok(_))) {
-            self.tell(app, build, last);
+        if let (Show::WhenItFails, false) = (show, matches!(built, Ok(Ok(_)))) {
+            self.tell(app, build, last.told());
         }
         match built {
             _ if is_flooded => Err(Failure::BuildFlood { limit_bytes: TRANSCRIPT_BYTES_MAX }),
             Ok(Ok(image)) => Ok(image),
             Ok(Err(BuildError::Step { step, reason })) => {
+                let advice = last.advice(builds, (&step, &reason)).map(|advice| show.hide(&advice));
                 let reason = self.with_full_disk(show.hide(&reason)).await;
-                Err(Failure::BuildStep { step: show.hide(&shortened(&step)), reason })
+                Err(Failure::BuildStep { step: show.hide(&shortened(&step)), reason, advice })
             }
             Ok(Err(BuildError::Cancelled)) => Err(cancel.failure()),
             Ok(Err(BuildError::Engine(error))) => {

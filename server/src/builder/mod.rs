@@ -14,6 +14,7 @@ mod image;
 mod image_archive;
 mod job;
 mod jobs;
+mod last_lines;
 mod later;
 mod missing;
 mod preview;

@@ -5,7 +5,7 @@ use super::queue::Cancel;
 use super::{Workshop, base};
 use crate::domain::{App, BuildId, Failure};
 use crate::engine::{BuildSpec, StepCache, label};
-use buildpacks::StackImage;
+use buildpacks::{Builds, StackImage};
 use std::collections::BTreeMap;
 
 impl Workshop {
@@ -63,11 +63,21 @@ impl Workshop {
             cache: StepCache::Used,
             context: stream_extras(extras, self.now_secs()),
         };
-        match self.run_build(app, build, spec, Show::WhenItFails, cancel).await {
+        match self.run_build(app, build, spec, Show::WhenItFails, Builds::Language, cancel).await {
             Ok(_) => Ok(()),
+            // Packages are the app's wish.
+            Err(Failure::BuildStep { advice: Some(advice), .. }) if image.has_wishes() => {
+                Err(Failure::Plan { reason: advice })
+            }
+            // What a recipe says itself is for the pusher.
+            Err(Failure::BuildStep { reason, .. }) if reason.contains(": paas: ") => {
+                let sentence = reason.split_once(": paas: ").map_or(reason.as_str(), |(_, sentence)| sentence);
+                Err(Failure::Plan { reason: sentence.to_owned() })
+            }
             // The recipe is ours: the pusher cannot mend it.
-            Err(Failure::BuildStep { step, reason }) => {
-                Err(Failure::Platform { reason: format!("cannot prepare {} (`{step}`: {reason})", image.name) })
+            Err(Failure::BuildStep { step, reason, advice }) => {
+                let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+                Err(Failure::Platform { reason: format!("cannot prepare {} (`{step}`: {reason}){advice}", image.name) })
             }
             Err(other) => Err(other),
         }

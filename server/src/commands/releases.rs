@@ -10,7 +10,7 @@ use crate::domain::{App, AppName, Command, ImageId, Origin, ReleaseNo, Rollout};
 use crate::logs::{TranscriptOf, printable};
 use crate::store::{ConfigChange, NewRelease, Rest};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// Releases that a list shows.
 const LISTED: u32 = 50;
@@ -76,8 +76,16 @@ struct ReleaseView {
     port: u16,
     failure: Option<String>,
     release_command: Option<String>,
-    processes: std::collections::BTreeMap<String, String>,
+    processes: BTreeMap<String, String>,
     config_vars: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct InfoView {
+    #[serde(flatten)]
+    release: ReleaseView,
+    /// Of languages, by their ids.
+    versions: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -151,9 +159,11 @@ async fn list(context: &Context, console: &Console, app: &App, form: Form) -> Do
 async fn info(context: &Context, console: &Console, app: &App, no: ReleaseNo, form: Form) -> Done {
     let release = context.tools.store.release(app.id, no).await?;
     let view = view(&release);
+    let versions = context.tools.store.versions_of_image(app.id, &release.image).await?;
     if form.json {
-        return print_json(console, &view).await;
+        return print_json(console, &InfoView { release: view, versions }).await;
     }
+    let versions: Vec<String> = versions.iter().map(|(language, version)| format!("{language} {version}")).collect();
     for (what, value) in [
         ("release", view.release),
         ("state", view.state.to_owned()),
@@ -163,6 +173,7 @@ async fn info(context: &Context, console: &Console, app: &App, no: ReleaseNo, fo
         ("by", view.created_by),
         ("when", view.created_at),
         ("image", view.image),
+        ("versions", if versions.is_empty() { "-".to_owned() } else { versions.join(", ") }),
         ("port", view.port.to_string()),
         ("config", view.config_vars.join(" ")),
         ("once", view.release_command.unwrap_or_else(|| "-".to_owned())),

@@ -74,6 +74,9 @@ pub enum Failure {
     BuildStep {
         step: String,
         reason: String,
+        /// What its last lines mean, and the way out.
+        #[serde(default)]
+        advice: Option<String>,
     },
     BuildTimedOut {
         limit_secs: u64,
@@ -191,11 +194,10 @@ impl Failure {
                 "what takes longer belongs into `paas run -d`; does it wait for input or for a lock?".to_owned()
             }
             Self::Platform { .. } => "run `paas server:doctor`".to_owned(),
-            Self::Plan { .. }
-            | Self::BuildStep { .. }
-            | Self::BuildFlood { .. }
-            | Self::Cancelled { .. }
-            | Self::Overtaken { .. } => return None,
+            Self::BuildStep { advice, .. } => return advice.clone(),
+            Self::Plan { .. } | Self::BuildFlood { .. } | Self::Cancelled { .. } | Self::Overtaken { .. } => {
+                return None;
+            }
         };
         Some(text)
     }
@@ -205,7 +207,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plan { reason } | Self::Platform { reason } => f.write_str(reason),
-            Self::BuildStep { step, reason } => write!(f, "build step `{step}` failed: {reason}"),
+            Self::BuildStep { step, reason, .. } => write!(f, "build step `{step}` failed: {reason}"),
             Self::BuildTimedOut { limit_secs } if limit_secs % 60 == 0 => {
                 write!(f, "build was stopped after its limit of {} min", limit_secs / 60)
             }

@@ -1,7 +1,7 @@
 //! Which images an app still needs, and which commits.
 use super::{Result, Store, parsed};
 use crate::domain::{AppId, ImageId, Oid};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 struct Kept {
     image: String,
@@ -51,10 +51,62 @@ impl Store {
         Ok(found.is_some())
     }
 
+    /// Which versions of languages an image was made with.
+    pub async fn remember_versions(
+        &self,
+        app: AppId,
+        image: &ImageId,
+        versions: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let image = image.as_str();
+        for (language, version) in versions {
+            sqlx::query!(
+                "INSERT INTO image_versions (app_id, image, language, version) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (app_id, image, language) DO UPDATE SET version = ?4",
+                app.0,
+                image,
+                language,
+                version
+            )
+            .execute(&self.pool)
+            .await?;
+        }
+        Ok(())
+    }
+
+    pub async fn versions_of_image(&self, app: AppId, image: &ImageId) -> Result<BTreeMap<String, String>> {
+        let image = image.as_str();
+        let rows =
+            sqlx::query!("SELECT language, version FROM image_versions WHERE app_id = ? AND image = ?", app.0, image)
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(rows.into_iter().map(|row| (row.language, row.version)).collect())
+    }
+
     /// The image is gone: the same inputs are built again.
     pub async fn forget_image(&self, app: AppId, image: &ImageId) -> Result<()> {
         let image = image.as_str();
         sqlx::query!("DELETE FROM images WHERE app_id = ? AND image = ?", app.0, image).execute(&self.pool).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Moment;
+    use crate::store::testing::store;
+
+    #[tokio::test]
+    async fn an_image_says_what_it_was_made_with_and_the_last_word_counts() {
+        let (store, _dir) = store().await;
+        let app = store.create_app(&"blog".parse().unwrap(), Moment::default()).await.unwrap().id;
+        let (image, other) = (ImageId::new("sha256:a".to_owned()), ImageId::new("sha256:b".to_owned()));
+        let versions = |node: &str| BTreeMap::from([("node".to_owned(), node.to_owned())]);
+        for node in ["20.1.0", "20.2.0"] {
+            store.remember_versions(app, &image, &versions(node)).await.unwrap();
+            assert_eq!(store.versions_of_image(app, &image).await.unwrap(), versions(node));
+        }
+        assert!(store.versions_of_image(app, &other).await.unwrap().is_empty());
     }
 }

@@ -20,7 +20,10 @@ pub(super) struct Install {
     pub(super) manifests: Vec<String>,
     /// Whether any package is installed at all, and what is left of them when the app runs.
     pub(super) packages: Packages,
-    build: Option<Build>,
+    /// The command that builds.
+    pub(super) build: Option<String>,
+    /// The command that installs, where paas.toml has one.
+    pub(super) command: Option<String>,
     /// It has to see the app's own files.
     pub(super) needs_source: Option<&'static str>,
     /// Packages of the workspace have folders of packages of their own, which not every manager can prune.
@@ -36,6 +39,13 @@ struct Build {
     env: Option<&'static str>,
 }
 
+/// What paas.toml wants of it.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Wishes<'a> {
+    pub(super) install: Option<&'a str>,
+    pub(super) build: Option<&'a str>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packages {
     None,
@@ -48,10 +58,18 @@ pub(super) enum Packages {
 }
 
 impl Install {
-    pub(super) fn decide(tree: &dyn SourceTree, package: &Package, plan: &mut BuildPlan) -> Result<Self, PlanError> {
+    pub(super) fn decide(
+        tree: &dyn SourceTree,
+        package: &Package,
+        wishes: Wishes<'_>,
+        plan: &mut BuildPlan,
+    ) -> Result<Self, PlanError> {
         let manager = Manager::decide(tree, package)?;
         lock::check(tree, package, &manager)?;
-        let build = Build::find(tree, package)?;
+        let build = match wishes.build {
+            Some(command) => Some(command.to_owned()),
+            None => Build::find(tree, package)?.map(|build| build.command(&manager)),
+        };
         let has_workspaces = package.has_workspaces || has(tree, "pnpm-workspace.yaml");
         let mut install = Self {
             manifests: vec!["package.json".to_owned()],
@@ -60,7 +78,13 @@ impl Install {
             needs_source: needs_source(tree, package, &manager),
             manager,
             has_workspaces,
+            command: wishes.install.map(str::to_owned),
         };
+        if install.command.is_some() {
+            // What it leaves is what was wanted: nothing is pruned.
+            install.packages = Packages::Production;
+            install.needs_source = Some("paas.toml says how");
+        }
         if install.packages == Packages::None && install.needs_source.is_some() {
             install.packages = Packages::AllThenProduction;
         }
@@ -103,19 +127,11 @@ impl Install {
         }
     }
 
-    /// The command line of the build, when there is any.
-    pub(super) fn build_command(&self) -> Option<String> {
-        let build = self.build.as_ref()?;
-        let run = self.manager.run(build.script);
-        let run = build.env.map_or(run.clone(), |env| format!("{env} {run}"));
-        Some(if build.folder.is_empty() { run } else { format!("(cd {} && {run})", command::quote(&build.folder)) })
-    }
-
     pub(super) fn summary(&self) -> String {
         if self.packages == Packages::None {
             return "no dependencies".to_owned();
         }
-        let tool = self.manager.summary();
+        let tool = self.command.clone().unwrap_or_else(|| self.manager.summary());
         match self.needs_source {
             Some(reason) => format!("{tool} at every change ({reason})"),
             None => tool,
@@ -124,6 +140,12 @@ impl Install {
 }
 
 impl Build {
+    fn command(&self, manager: &Manager) -> String {
+        let run = manager.run(self.script);
+        let run = self.env.map_or(run.clone(), |env| format!("{env} {run}"));
+        if self.folder.is_empty() { run } else { format!("(cd {} && {run})", command::quote(&self.folder)) }
+    }
+
     /// The root's script; where it has none, that of the one package which is the app.
     fn find(tree: &dyn SourceTree, package: &Package) -> Result<Option<Self>, PlanError> {
         let script = ["heroku-postbuild", "build"].into_iter().find(|name| package.script(name).is_some());

@@ -3,10 +3,13 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::install::Install;
 use super::package::Package;
 use super::version::AVAILABLE;
 use crate::PlanError;
+use crate::language::App;
 use crate::languages::static_site::{self, Settings, UnknownPaths};
+use crate::overrides::FILE;
 use crate::tree::{SourceTree, config_text};
 
 /// A framework whose build leaves pages, as the table has it.
@@ -43,14 +46,16 @@ pub(super) struct Pages {
 }
 
 /// A Staticfile, or the framework that the app is built with.
-pub(super) fn find(tree: &dyn SourceTree, package: &Package) -> Result<Option<Pages>, PlanError> {
-    if package.script("build").is_none() {
+pub(super) fn find(app: &App<'_>, package: &Package, install: &Install) -> Result<Option<Pages>, PlanError> {
+    let tree = app.tree;
+    if install.build.is_none() {
         return Ok(None);
     }
-    let staticfile = static_site::staticfile(tree)?;
+    let staticfile = static_site::staticfile(app)?;
+    let by = if app.overrides.root.is_some() { FILE } else { "Staticfile" };
     let Some(framework) = framework(tree, package) else {
         let settings = staticfile.map(|staticfile| staticfile.or(Settings::default()));
-        return Ok(settings.map(|settings| Pages { settings, why: "Staticfile".to_owned() }));
+        return Ok(settings.map(|settings| Pages { settings, why: by.to_owned() }));
     };
     let root = match framework.root.as_str() {
         "angular.json" => angular_root(tree)?,
@@ -61,11 +66,20 @@ pub(super) fn find(tree: &dyn SourceTree, package: &Package) -> Result<Option<Pa
     let unknown_paths = if framework.spa { UnknownPaths::StartPage } else { UnknownPaths::NotFound };
     let usual = Settings { root, unknown_paths };
     let why = if staticfile.is_some() {
-        format!("Staticfile, and {} is in package.json", framework.package)
+        format!("{by}, and {} is in package.json", framework.package)
     } else {
         format!("{} is in package.json, and nothing there starts a server", framework.package)
     };
     Ok(Some(Pages { settings: staticfile.unwrap_or_default().or(usual), why }))
+}
+
+/// A folder to serve was named, and nothing is built that could leave it.
+pub(super) fn no_build(app: &App<'_>) -> PlanError {
+    PlanError::Manifest {
+        file: FILE.to_owned(),
+        line: app.overrides.root.as_ref().map_or(0, |set| set.line),
+        reason: "pages.root names what a build leaves, and package.json has no `build` script: add one, or `build.command` here; for files as they are, `build.language = \"static\"`".to_owned(),
+    }
 }
 
 fn framework(tree: &dyn SourceTree, package: &Package) -> Option<&'static Framework> {

@@ -46,15 +46,15 @@ pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, runs:
         app.push(copy_folder(APP.build, "/app"));
     } else {
         app.extend(with.install_stages(&mut stages));
-        app.push(match install.build_command() {
-            Some(command) => {
+        app.push(match install.build {
+            Some(ref command) => {
                 stages.push(with.build_stage(command));
                 copy_folder(APP.build, "/app")
             }
             None => Step::CopySource,
         });
     }
-    let is_built = install.packages != Packages::None || install.build_command().is_some();
+    let is_built = install.packages != Packages::None || install.build.is_some();
     let (runtime, needs_builder) = match runs {
         Runs::Node => (run.reference(), is_built),
         Runs::Manager => (with.image.clone(), true),
@@ -76,7 +76,7 @@ pub(super) fn lay_out(plan: &mut BuildPlan, install: &Install, node: Node, runs:
 }
 
 /// Puts the build of another language's assets first: what that language takes from the tree, it takes from there.
-pub(super) fn lay_out_assets(plan: &mut BuildPlan, install: &Install, node: Node, command: String) {
+pub(super) fn lay_out_assets(plan: &mut BuildPlan, install: &Install, node: Node, command: &str) {
     let base = stack::base();
     let run = images::run(&base, node);
     let builds = images::build(&run, node, &install.manager);
@@ -155,20 +155,20 @@ impl Builder<'_> {
     }
 
     /// The build script, with the packages mounted: what it writes is the app, what it reads is not.
-    fn build_stage(&self, command: String) -> Stage {
+    fn build_stage(&self, command: &str) -> Stage {
         let mounts = match self.install.packages {
             Packages::None => Vec::new(),
             Packages::Production | Packages::AllThenProduction | Packages::BuildOnly => {
                 vec![Mount::StageFolder { stage: self.names.packages.to_owned(), path: MODULES.to_owned() }]
             }
         };
-        let run = Step::Run { command, mounts, env: EnvScope::Everything };
+        let run = Step::Run { command: command.to_owned(), mounts, env: EnvScope::Everything };
         stage(self.names.build, &self.image, vec![Step::CopySource, run])
     }
 
     fn all_in_one(&self) -> Stage {
         let mut commands = vec![self.install_command()];
-        commands.extend(self.install.build_command());
+        commands.extend(self.install.build.clone());
         if matches!(self.install.packages, Packages::AllThenProduction | Packages::BuildOnly) {
             commands.extend(self.prune_command());
         }
@@ -184,6 +184,9 @@ impl Builder<'_> {
     }
 
     fn install_command(&self) -> String {
+        if let Some(command) = &self.install.command {
+            return command.clone();
+        }
         let include = match self.install.packages {
             Packages::None | Packages::Production => Include::Production,
             Packages::AllThenProduction | Packages::BuildOnly => Include::All,

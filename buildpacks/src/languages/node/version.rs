@@ -8,9 +8,8 @@ use super::manager::Managers;
 use super::pages::Framework;
 use super::start::Server;
 use crate::PlanError;
-use crate::language::{About, table};
+use crate::language::{About, App, table};
 use crate::range::{Range, Version};
-use crate::tree::SourceTree;
 use crate::versions::{self, Request};
 
 /// What there is; see the table for where the figures come from.
@@ -92,22 +91,36 @@ impl Node {
 }
 
 /// The Node.js to build and run with, and a sentence on why.
-pub(super) fn choose(tree: &dyn SourceTree) -> Result<(Node, String), PlanError> {
-    let Some(request) = versions::find(tree, &AVAILABLE.language.versions)? else {
+pub(super) fn choose(app: &App<'_>) -> Result<(Node, String), PlanError> {
+    let Some(request) = versions::find(app.tree, &AVAILABLE.language)? else {
         let chosen = Node::Debian(&AVAILABLE.debian);
+        let kept = app.kept("node", 1, chosen.version()).and_then(|major| meet(&Range::parse(&major)?));
+        if let Some(kept) = kept {
+            let why = format!(
+                "node {} ({}; as the release before, package.json has no engines.node)",
+                kept.version(),
+                kept.origin()
+            );
+            return Ok((kept, why));
+        }
         let why = format!("node {} ({}; package.json has no engines.node)", chosen.version(), chosen.origin());
         return Ok((chosen, why));
     };
     let range = range_of(&request.text).ok_or_else(|| unavailable(&request))?;
-    let satisfies = |node: &Node| Version::parse(node.version()).is_some_and(|v| range.holds(v));
+    let chosen = meet(&range).ok_or_else(|| unavailable(&request))?;
+    let why =
+        format!("node {} ({} satisfies {} \"{}\")", chosen.version(), chosen.origin(), request.place, request.text);
+    Ok((chosen, why))
+}
+
+/// The best that there is in a range.
+fn meet(range: &Range) -> Option<Node> {
+    let satisfies = |node: &Node| Version::parse(node.version()).is_some_and(|version| range.holds(version));
     let debian = std::iter::once(Node::Debian(&AVAILABLE.debian));
     // The table lists the oldest first.
     let registry = AVAILABLE.registry.iter().rev().map(Node::Registry);
     let all = AVAILABLE.registry_all.versions.split_whitespace().rev().map(Node::Unpinned);
-    let chosen = debian.chain(registry).chain(all).find(satisfies).ok_or_else(|| unavailable(&request))?;
-    let why =
-        format!("node {} ({} satisfies {} \"{}\")", chosen.version(), chosen.origin(), request.place, request.text);
-    Ok((chosen, why))
+    debian.chain(registry).chain(all).find(satisfies)
 }
 
 /// Ranges, and the names nvm and Heroku know beside them.

@@ -2,7 +2,7 @@
 
 use super::manager::Kind;
 use super::version::Python;
-use super::{TABLE, VENV};
+use super::{Pins, Suite, TABLE, VENV};
 use crate::command;
 use crate::stack::{self, StackImage};
 
@@ -16,7 +16,7 @@ pub(super) fn run(base: &StackImage, python: &Python) -> StackImage {
             commands.push(PLAIN_NAME.to_owned());
             stack::run(&commands)
         }
-        Python::Suite => stack::run(&from_suite(python.minor())),
+        Python::Suite(suite) => stack::run(&from_suite(suite, python.minor())),
         Python::Uv(version) => stack::run(&by_uv(version)),
     };
     StackImage::new(
@@ -35,14 +35,14 @@ pub(super) fn run(base: &StackImage, python: &Python) -> StackImage {
 
 fn name(python: &Python) -> String {
     match python {
-        Python::Debian | Python::Suite => format!("python{}", python.minor()),
+        Python::Debian | Python::Suite(_) => format!("python{}", python.minor()),
         Python::Uv(version) => format!("python{version}"),
     }
 }
 
 /// Takes nothing from the other suite but Python: what it stands on is trixie's.
-fn from_suite(minor: &str) -> Vec<String> {
-    let suite = &TABLE.suite.name;
+fn from_suite(suite: &Suite, minor: &str) -> Vec<String> {
+    let Suite { name: suite, apart, .. } = suite;
     let mut commands: Vec<String> = [
         format!("printf 'deb http://deb.debian.org/debian {suite} main\\ndeb http://security.debian.org/debian-security {suite}-security main\\n' > /etc/apt/sources.list.d/{suite}.list"),
         format!("printf 'Package: *\\nPin: release n={suite}*\\nPin-Priority: 100\\n' > /etc/apt/preferences.d/{suite}"),
@@ -50,6 +50,13 @@ fn from_suite(minor: &str) -> Vec<String> {
     .into();
     let package = format!("python{minor}");
     commands.extend(stack::apt_install(&[&package]));
+    for package in apart {
+        let folder = format!("/tmp/{package}");
+        commands.push(format!("mkdir {folder}"));
+        commands.push(format!("(cd {folder} && apt-get download {package}/{suite})"));
+        commands.push(format!("dpkg-deb -x {folder}/*.deb /"));
+        commands.push(format!("rm -r {folder}"));
+    }
     commands.push(format!("ln -s /usr/bin/python{minor} /usr/local/bin/python3"));
     commands.push(format!("ln -s /usr/bin/python{minor} /usr/local/bin/python"));
     commands.push("python3 --version".to_owned());
@@ -59,8 +66,9 @@ fn from_suite(minor: &str) -> Vec<String> {
 /// uv comes from the package index with Debian's Python, and both leave again.
 fn by_uv(version: &str) -> Vec<String> {
     let uv = TABLE.tools.uv.join(" ");
+    // The builder takes what stands behind `paas: ` for its own words.
     let sorry = format!(
-        "Python {version} cannot be had: Debian has none, and uv does not reach where it is published; write {} in .python-version",
+        "paas: Python {version} cannot be had: Debian has none, and uv does not reach where it is published; write {} in .python-version",
         TABLE.debian.version
     );
     let mut commands = stack::apt_install(&["python3", "python3-venv"]);
@@ -81,7 +89,7 @@ fn by_uv(version: &str) -> Vec<String> {
 }
 
 /// What stands between an app's packages and the image they run on, best first: pip, then the manager.
-pub(super) fn build(run: &StackImage, python: &Python, kind: Kind) -> Vec<StackImage> {
+pub(super) fn build(run: &StackImage, python: &Python, kind: Kind, pins: &Pins<'_>) -> Vec<StackImage> {
     let pip = with_pip(run, python);
     let tool = match kind {
         Kind::Requirements | Kind::Setup | Kind::Bare => return vec![pip],
@@ -90,7 +98,12 @@ pub(super) fn build(run: &StackImage, python: &Python, kind: Kind) -> Vec<StackI
         Kind::Pipenv => ("pipenv", &TABLE.tools.pipenv),
         Kind::Pdm => ("pdm", &TABLE.tools.pdm),
     };
-    let with_tool = with_tool(&pip, python, tool);
+    let (name, usual) = tool;
+    let mut wanted = usual.clone();
+    if let (Some(first), Some(version)) = (wanted.first_mut(), pins.get(name)) {
+        *first = format!("{name}=={version}");
+    }
+    let with_tool = with_tool(&pip, python, (name, &wanted));
     vec![pip, with_tool]
 }
 
@@ -100,7 +113,7 @@ fn with_pip(run: &StackImage, python: &Python) -> StackImage {
         Python::Debian => [stack::apt_install(&["python3-venv"]), vec!["python3 -m venv /opt/pip".to_owned()]].concat(),
         Python::Uv(_) => vec!["python3 -m venv /opt/pip".to_owned()],
         // Its own package of venv wants a distutils that trixie has no more; pip's wheel can install itself.
-        Python::Suite => {
+        Python::Suite(_) => {
             let wheels = "/usr/share/python-wheels";
             let install = format!(
                 "python3 $(echo {wheels}/pip-*.whl)/pip --python /opt/pip/bin/python install --no-index --find-links {wheels} pip"

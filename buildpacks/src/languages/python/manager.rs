@@ -45,6 +45,8 @@ pub(super) struct Install {
     /// Why it has to see the app's own files, when it has to.
     pub(super) needs_source: Option<&'static str>,
     pub(super) is_locked: bool,
+    /// The command that installs, where paas.toml has one.
+    custom: Option<String>,
     pub(super) named_vars: BTreeSet<String>,
     /// What the project calls itself.
     pub(super) project: Option<String>,
@@ -83,6 +85,7 @@ impl Install {
             files: vec![file.to_owned()],
             needs_source: None,
             is_locked: false,
+            custom: None,
             named_vars: BTreeSet::new(),
             project: None,
             program: None,
@@ -161,12 +164,27 @@ impl Install {
         Ok(Self { files: Vec::new(), is_locked: true, ..Self::new(Kind::Bare, "the app") })
     }
 
+    /// The same with the command of paas.toml, which may look at every file.
+    pub(super) fn with_command(mut self, command: Option<&str>) -> Self {
+        if let Some(command) = command {
+            self.custom = Some(command.to_owned());
+            self.needs_source = Some("paas.toml says how");
+            self.is_locked = true;
+        }
+        self
+    }
+
     pub(super) fn asks_for(&self, project: &str) -> bool {
         self.projects.contains(project)
     }
 
     /// The command, behind the making of the place for its packages.
     pub(super) fn command(&self) -> Option<String> {
+        let venv = format!("python3 -m venv --without-pip {VENV}");
+        if let Some(custom) = &self.custom {
+            // `pip` alone installs there too.
+            return Some(format!("{venv} && export PIP_PYTHON={VENV}/bin/python && {custom}"));
+        }
         let whole = self.needs_source.is_some();
         let install = match self.kind {
             Kind::Bare => return None,
@@ -192,12 +210,13 @@ impl Install {
                 format!("pdm lock --check && pdm sync --prod{part}")
             }
         };
-        Some(format!("python3 -m venv --without-pip {VENV} && {install}"))
+        Some(format!("{venv} && {install}"))
     }
 
     /// What the push says of it.
     pub(super) fn summary(&self) -> String {
         let action = match self.kind {
+            _ if self.custom.is_some() => self.custom.as_deref().unwrap_or_default(),
             Kind::Bare if self.file == REQUIREMENTS => return "no requirements".to_owned(),
             Kind::Bare => return "nothing to install".to_owned(),
             Kind::Requirements => "pip install -r requirements.txt",

@@ -1,17 +1,17 @@
 //! Which Python an app gets: Debian's own when it satisfies the request, else another suite's, else one that uv installs.
 
-use super::TABLE;
+use super::{Suite, TABLE};
 use crate::PlanError;
+use crate::language::App;
 use crate::range::{Range, Version, spelled_as_npm};
-use crate::tree::SourceTree;
 use crate::versions::{self, Request};
 
 /// The Python that was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Python {
     Debian,
-    /// Of Debian's other suite.
-    Suite,
+    /// Of another suite of Debian.
+    Suite(&'static Suite),
     /// A version, or the first two parts of one, as uv is asked for it.
     Uv(String),
 }
@@ -20,7 +20,7 @@ impl Python {
     pub(super) fn version(&self) -> &str {
         match self {
             Self::Debian => &TABLE.debian.version,
-            Self::Suite => &TABLE.suite.version,
+            Self::Suite(suite) => &suite.version,
             Self::Uv(version) => version,
         }
     }
@@ -33,7 +33,7 @@ impl Python {
     fn origin(&self) -> String {
         match self {
             Self::Debian => "Debian's python3".to_owned(),
-            Self::Suite => format!("Debian {}'s python3", TABLE.suite.name),
+            Self::Suite(suite) => format!("Debian {}'s python3", suite.name),
             Self::Uv(_) => "uv's python".to_owned(),
         }
     }
@@ -45,8 +45,14 @@ pub(super) struct Chosen {
     pub(super) warning: Option<String>,
 }
 
-pub(super) fn choose(tree: &dyn SourceTree) -> Result<Chosen, PlanError> {
-    let Some(request) = versions::find(tree, &TABLE.language.versions)? else {
+pub(super) fn choose(app: &App<'_>) -> Result<Chosen, PlanError> {
+    let Some(request) = versions::find(app.tree, &TABLE.language)? else {
+        let kept = app.kept("python", 2, &TABLE.debian.version).and_then(|minor| by_minor(&minor, &minor));
+        if let Some(python) = kept {
+            let note =
+                format!("python {} ({}; as the release before, no .python-version)", python.version(), python.origin());
+            return Ok(Chosen { python, note, warning: None });
+        }
         let note = format!("python {} (Debian's python3; no .python-version)", TABLE.debian.version);
         return Ok(Chosen { python: Python::Debian, note, warning: None });
     };
@@ -68,8 +74,18 @@ pub(super) fn choose(tree: &dyn SourceTree) -> Result<Chosen, PlanError> {
             python.minor()
         )
     });
+    let outdated = match &python {
+        Python::Suite(suite) if suite.is_outdated => Some(format!(
+            "Python {} comes from Debian {}, which gets no security updates any more: write `{}` into {} when the app bears it",
+            minor(&suite.version),
+            suite.name,
+            minor(&TABLE.debian.version),
+            request.file
+        )),
+        Python::Debian | Python::Suite(_) | Python::Uv(_) => None,
+    };
     let note = format!("python {} ({} satisfies {} \"{text}\")", python.version(), python.origin(), request.place);
-    Ok(Chosen { python, note, warning })
+    Ok(Chosen { python, note, warning: outdated.or(warning) })
 }
 
 fn minor(version: &str) -> &str {
@@ -81,8 +97,8 @@ fn by_minor(wanted: &str, exact: &str) -> Option<Python> {
     if wanted == minor(&TABLE.debian.version) {
         return Some(Python::Debian);
     }
-    if wanted == minor(&TABLE.suite.version) {
-        return Some(Python::Suite);
+    if let Some(suite) = TABLE.suites.iter().find(|suite| wanted == minor(&suite.version)) {
+        return Some(Python::Suite(suite));
     }
     TABLE.uv_pythons.minors.iter().any(|minor| minor == wanted).then(|| Python::Uv(exact.to_owned()))
 }
@@ -92,8 +108,8 @@ fn by_range(range: &Range) -> Option<Python> {
     if holds(&TABLE.debian.version) {
         return Some(Python::Debian);
     }
-    if holds(&TABLE.suite.version) {
-        return Some(Python::Suite);
+    if let Some(suite) = TABLE.suites.iter().find(|suite| holds(&suite.version)) {
+        return Some(Python::Suite(suite));
     }
     // Which patches there are is not known here: uv takes the last of a line.
     let last = |minor: &&String| holds(&format!("{minor}.99"));
@@ -110,14 +126,15 @@ fn range_of(text: &str) -> Option<Range> {
 
 fn unavailable(request: &Request) -> PlanError {
     let others: Vec<&str> = TABLE.uv_pythons.minors.iter().map(String::as_str).collect();
+    let of_suites = TABLE.suites.iter().map(|suite| &suite.version);
+    let from_debian: Vec<&str> = [&TABLE.debian.version].into_iter().chain(of_suites).map(String::as_str).collect();
     let ours = minor(&TABLE.debian.version);
     let written = if request.file == "runtime.txt" { format!("python-{ours}") } else { ours.to_owned() };
     request.refused(
         "Python",
         format!(
-            "and there are {} and {} from Debian, and {} by uv: write \"{written}\", or remove it",
-            TABLE.debian.version,
-            TABLE.suite.version,
+            "and there are {} from Debian, and {} by uv: write \"{written}\", or remove it",
+            from_debian.join(", "),
             others.join(", ")
         ),
     )
@@ -125,7 +142,6 @@ fn unavailable(request: &Request) -> PlanError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::MemoryTree;
 
     #[test]
@@ -134,6 +150,7 @@ mod tests {
             (".python-version", "3.13\n", "3.13.5"),
             (".python-version", "3.13.1\n", "3.13.5"),
             (".python-version", "3.11\n", "3.11.2"),
+            (".python-version", "3.9\n", "3.9.2"),
             (".python-version", "3.12\n", "3.12"),
             (".python-version", "3\n", "3.13.5"),
             ("mise.toml", "[tools]\npython = 'latest'\n", "3.13.5"),
@@ -145,8 +162,9 @@ mod tests {
             ("pyproject.toml", "[project]\nrequires-python = '==3.14.*'\n", "3.14"),
             ("pyproject.toml", "[tool.poetry.dependencies]\npython = '^3.11'\n", "3.13.5"),
         ] {
-            let chosen = choose(&MemoryTree::new().file(file, text)).unwrap();
-            assert_eq!(chosen.python.version(), version, "{text}");
+            let tree = MemoryTree::new().file("requirements.txt", "").file("Procfile", "web: ./serve\n");
+            let plan = crate::plan(&tree.file(file, text), &crate::BuildEnv::new()).unwrap();
+            assert_eq!(plan.versions["python"], version, "{text}");
         }
     }
 }

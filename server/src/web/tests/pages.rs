@@ -34,7 +34,7 @@ async fn a_failed_push_shows_the_card_that_its_pusher_saw() {
     let town = Town::new().await;
     town.release("ok#1", "Push 1234567", &[]).await;
     let build = town.queue(&town.blog).await;
-    let failure = Failure::BuildStep { step: "npm ci".to_owned(), reason: "no such package".to_owned() };
+    let failure = Failure::BuildStep { step: "npm ci".to_owned(), reason: "no such package".to_owned(), advice: None };
     let card = crate::domain::card::card(&failure, Some(crate::domain::ReleaseNo(1)));
     let lines = ["-----> Building".to_owned(), EVIL.to_owned()].into_iter().chain(card);
     town.logs.transcribe(&town.blog.key, TranscriptOf::Build(build), lines);
