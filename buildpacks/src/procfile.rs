@@ -128,7 +128,7 @@ fn refuse_merge_marker(text: &str, line: usize) -> Result<(), ProcfileError> {
     }
 }
 
-fn is_process_name(name: &str) -> bool {
+pub(crate) fn is_process_name(name: &str) -> bool {
     name.len() <= NAME_CHARS_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')

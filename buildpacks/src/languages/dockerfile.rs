@@ -1,12 +1,13 @@
 //! The app brings its own Dockerfile: it is built as it is.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
 use crate::PlanError;
 use crate::language::{About, App, Rules, table};
-use crate::plan::{BuildPlan, DockerfileSource, Start};
+use crate::plan::{BuildEnv, BuildPlan, DockerfileSource, Start};
 use crate::tree::config_text;
 
 const PATH: &str = "Dockerfile";
@@ -31,6 +32,9 @@ impl Rules for Dockerfile {
 }
 
 fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
+    if let Some(heroku_yml) = app.heroku_yml {
+        return heroku_yml.plan(app);
+    }
     let text = config_text(app.tree, PATH)?.unwrap_or_default();
     let mut plan = BuildPlan::new(app.detection);
     plan.dockerfile = DockerfileSource::Users { path: PATH.to_owned() };
@@ -42,19 +46,26 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
         plan.processes.insert("web".to_owned(), Start::Image);
         plan.notes.push("web runs the image's own command".to_owned());
     }
+    plan.warnings.extend(warnings(&text, PATH, app.env, &BTreeMap::new()));
+    Ok(plan)
+}
+
+/// What works now and may surprise. `given` are the build arguments that it gets beside GIT_REV.
+pub(crate) fn warnings(text: &str, path: &str, env: &BuildEnv, given: &BTreeMap<String, String>) -> Vec<String> {
+    let mut warnings = Vec::new();
     if let Some(frontend) = text.lines().next().and_then(frontend) {
-        plan.warnings.push(format!(
-            "Dockerfile line 1 has the builder {frontend} fetched from a registry at every build: remove the line unless the Dockerfile needs it"
+        warnings.push(format!(
+            "{path} line 1 has the builder {frontend} fetched from a registry at every build: remove the line unless the Dockerfile needs it"
         ));
     }
-    for name in declared_args(&text) {
-        if app.env.contains_key(&name) && name != "GIT_REV" {
-            plan.warnings.push(format!(
-                "Dockerfile declares `ARG {name}`, and a config var has that name: config vars are not given to the build of a Dockerfile, since its history would show them; {name} is set when the app runs"
+    for name in declared_args(text) {
+        if env.contains_key(&name) && name != "GIT_REV" && !given.contains_key(&name) {
+            warnings.push(format!(
+                "{path} declares `ARG {name}`, and a config var has that name: config vars are not given to the build of a Dockerfile, since its history would show them; {name} is set when the app runs"
             ));
         }
     }
-    Ok(plan)
+    warnings
 }
 
 /// The image that `# syntax=IMAGE` names.
