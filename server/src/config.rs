@@ -1,7 +1,7 @@
 //! The only reader of flags, environment and the TOML file: flags > `PAAS_*` > file > defaults, into one checked [`Config`].
 use crate::domain::acme::{Acme, AcmeOff};
 use crate::domain::site::LOCAL_ADMIN_HOST;
-use crate::domain::{Cidr, Hostname, Size, span};
+use crate::domain::{Cidr, FetchAllow, Hostname, Size, span};
 use anyhow::{Context, bail};
 use authority::{AcmeKeys, ExternalAccountKeys};
 use clap::Parser;
@@ -84,6 +84,9 @@ struct Keys {
     /// How long a build may take: seconds, minutes or hours, up to 24h [default: 30m]
     #[arg(long, env = "PAAS_BUILD_LIMIT", value_name = "TIME")]
     build_limit: Option<String>,
+    /// Hosts that builds may fetch buildpacks from, such as git.example.com or 127.0.0.1:8443 [default: the large public ones]
+    #[arg(long, env = "PAAS_FETCH_ALLOW", value_name = "HOST", value_delimiter = ',')]
+    fetch_allow: Option<Vec<String>>,
     /// Public key that backups are encrypted to: age1… or an SSH key
     #[arg(long, env = "PAAS_BACKUP_RECIPIENT", value_name = "KEY")]
     backup_recipient: Option<String>,
@@ -135,6 +138,7 @@ pub struct Config {
     pub instance_disk_max: Size,
     pub build_cache_max: Size,
     pub build_limit: Duration,
+    pub fetch_allow: FetchAllow,
     pub backup_recipient: Option<String>,
     pub backup_passphrase_file: Option<PathBuf>,
     /// Minute of the day, UTC.
@@ -221,6 +225,7 @@ impl Config {
                 BUILD_CACHE_MAX,
             )?,
             build_limit: limit("build_limit", keys.build_limit.or(file.build_limit).as_deref(), BUILD_LIMIT)?,
+            fetch_allow: hosts("fetch_allow", keys.fetch_allow.or(file.fetch_allow))?,
             backup_recipient: keys.backup_recipient.or(file.backup_recipient),
             backup_passphrase_file: keys.backup_passphrase_file.or(file.backup_passphrase_file),
             backup_at: minute("backup_at", keys.backup_at.or(file.backup_at), BACKUP_AT)?,
@@ -313,6 +318,11 @@ fn ranges(key: &str, given: Vec<String>) -> anyhow::Result<Vec<Cidr>> {
         }
     }
     Ok(ranges)
+}
+
+fn hosts(key: &str, given: Option<Vec<String>>) -> anyhow::Result<FetchAllow> {
+    let Some(words) = given else { return Ok(FetchAllow::default()) };
+    FetchAllow::parse(&words).map_err(anyhow::Error::msg).with_context(|| key.to_owned())
 }
 
 fn switch(key: &str, given: Option<&str>) -> anyhow::Result<bool> {

@@ -2,6 +2,7 @@
 mod backups;
 mod bombs;
 mod broken;
+mod buildpacks;
 mod canary;
 mod certificates;
 mod commands;
@@ -11,6 +12,7 @@ mod excess;
 mod faults;
 mod first_push;
 mod grpc;
+mod heroku;
 mod https;
 mod install;
 mod isolation;

@@ -2,9 +2,11 @@
 //! every line goes to the build's transcript as it comes, and the verdict waits until the release has settled.
 
 mod base;
+mod buildpacks;
 mod cancel;
 mod context;
 mod destroy;
+mod fetch;
 mod foreign;
 mod heal;
 mod history;
@@ -18,11 +20,13 @@ mod queue;
 mod rebuild;
 mod repo_pack;
 mod repos;
+mod setup;
 mod source;
 mod stack;
 mod transcript;
 mod turns;
 
+pub use fetch::Fetcher;
 pub use heal::heal;
 pub use history::Said;
 pub use preview::{plan_text, preview_commit, preview_folder};
@@ -80,6 +84,8 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     /// Extra certificate authorities (PEM) that build steps trust.
     pub ca_bundle: Option<Vec<u8>>,
+    /// Gets what builds need from elsewhere.
+    pub fetcher: Fetcher,
     /// How long the making of one image may take.
     pub build_limit: Duration,
     pub tracker: TaskTracker,

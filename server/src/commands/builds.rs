@@ -1,7 +1,7 @@
-//! `builds`: list, info, run, cancel.
+//! `builds`: list, info, run, cancel, buildpacks.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission, rebuild};
+use super::{CommandError, Context, Done, Permission, buildpacks, rebuild};
 use crate::console::Console;
 use crate::domain::{App, AppName, Build, BuildId, BuildState, Moment};
 use crate::logs::{From, TranscriptOf, printable, timestamp};
@@ -46,6 +46,18 @@ pub(super) enum Verb {
         #[arg(value_parser = parse_id)]
         id: Option<BuildId>,
     },
+    /// Show or change which classic buildpacks build the app: `builds:buildpacks set https://HOST/PATH.git`
+    ///
+    /// They win over those that app.json and .buildpacks list, and over a Dockerfile.
+    #[command(name = "builds:buildpacks", visible_alias = "buildpacks")]
+    Buildpacks {
+        #[command(flatten)]
+        of: OfApp,
+        #[command(flatten)]
+        words: buildpacks::Words,
+        #[command(flatten)]
+        form: Form,
+    },
 }
 
 fn parse_id(text: &str) -> Result<BuildId, String> {
@@ -70,13 +82,18 @@ impl Verb {
     pub(super) fn permission(&self) -> Permission {
         match self {
             Self::List { .. } | Self::Info { .. } => Permission::ReadApp,
-            Self::Run { .. } | Self::Cancel { .. } => Permission::ChangeApp,
+            Self::Buildpacks { words, .. } if !words.changes() => Permission::ReadApp,
+            Self::Run { .. } | Self::Cancel { .. } | Self::Buildpacks { .. } => Permission::ChangeApp,
         }
     }
 
     pub(super) fn app(&self) -> &AppName {
         match self {
-            Self::List { of, .. } | Self::Info { of, .. } | Self::Run { of } | Self::Cancel { of, .. } => &of.app,
+            Self::List { of, .. }
+            | Self::Info { of, .. }
+            | Self::Run { of }
+            | Self::Cancel { of, .. }
+            | Self::Buildpacks { of, .. } => &of.app,
         }
     }
 
@@ -87,6 +104,7 @@ impl Verb {
             Self::Info { id, form, .. } => info(context, console, &app, *id, *form).await,
             Self::Run { .. } => rebuild::run(context, console, &app).await,
             Self::Cancel { id, .. } => cancel(context, console, &app, *id).await,
+            Self::Buildpacks { words, form, .. } => buildpacks::run(context, console, &app, words, *form).await,
         }
     }
 }

@@ -6,6 +6,7 @@ mod acme;
 mod apps;
 mod audit;
 mod backups;
+mod buildpacks;
 mod builds;
 mod certificates;
 mod config_vars;

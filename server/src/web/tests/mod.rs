@@ -149,6 +149,7 @@ impl Town {
             image: ImageId::new(image),
             commit: Oid::zero(),
             jobs: crate::domain::Jobs::default(),
+            makeup: crate::domain::Makeup::default(),
             processes: [("web".parse().unwrap(), Command::Shell("./server $PORT".to_owned()))].into(),
             port: 5000,
             description: description.to_owned(),
