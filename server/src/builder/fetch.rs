@@ -60,7 +60,7 @@ impl From<OutboundError> for FetchError {
     fn from(error: OutboundError) -> Self {
         let sentence = match &error {
             OutboundError::Redirect { host, to } => format!("{host} sent us on to {to}: write that address"),
-            other => format!("{:#}", anyhow::Error::msg(other.to_string())),
+            other => other.to_string(),
         };
         let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
         Self::Outbound { sentence: format!("{sentence}{source}") }
@@ -104,10 +104,10 @@ impl Fetcher {
             Held::Archive(body) => tokio::task::spawn_blocking(move || archive::unpack(&body)).await,
         };
         let files = unpacked.unwrap_or_else(|error| Err(FetchError::Unusable(error.to_string())))?;
-        match files.iter().any(|file| file.path == "bin/compile") {
-            true => Ok(files),
-            false => Err(FetchError::Unusable("there is no bin/compile in it: is it a buildpack?".to_owned())),
+        if files.iter().any(|file| file.path == "bin/compile") {
+            return Ok(files);
         }
+        Err(unusable("there is no bin/compile in it: is it a buildpack?"))
     }
 
     async fn ask(

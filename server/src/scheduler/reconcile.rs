@@ -231,7 +231,10 @@ fn is_missing_app(error: &anyhow::Error) -> bool {
 
 /// What was set for the app, else what the release's own files say.
 fn health_of(set: Health, release: Option<&Release>) -> Health {
-    release.map_or(set.clone(), |release| set.or(&release.makeup.health))
+    match release {
+        Some(release) => set.or(&release.makeup.health),
+        None => set,
+    }
 }
 
 fn spec_of(release: &Release) -> Spec {
