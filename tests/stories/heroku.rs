@@ -36,7 +36,6 @@ fn a_first_deploy_asks_for_what_is_required_and_sets_up_the_rest() {
     refused
         .fails_with("the app asks for config vars that are not set: BANK_KEY (app.json line 6: the key of the bank)");
     refused.fails_with("run `paas config:set BANK_KEY=… -a blog`, then push again");
-    town.paas(&["apps:create", "blog"]).succeeds();
     town.paas(&["config:set", "BANK_KEY=x", "-a", "blog"]).succeeds();
     let push = work.push();
     push.succeeds()
