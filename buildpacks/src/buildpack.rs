@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::language::Language;
 use crate::languages::classic;
 use crate::text::{excerpt, is_invisible};
+use crate::tree::ending;
 
 const SOURCE_BYTES_MAX: usize = 1000;
 /// More than anybody lists, and each is fetched.
@@ -97,7 +98,7 @@ fn remote(source: &str, rest: &str) -> Result<Buildpack, String> {
     }
     let url = format!("https://{place}");
     let path = path.split('?').next().unwrap_or_default();
-    if path.ends_with(".tgz") || path.ends_with(".tar.gz") {
+    if ending(path) == "tgz" || path.ends_with(".tar.gz") {
         return match reference {
             None => Ok(Buildpack::Archive { url }),
             Some(_) => Err(format!("`{shown}` is an archive, which has no branches: remove `#` and what follows")),
@@ -120,7 +121,8 @@ fn inline(source: &str) -> Result<Buildpack, String> {
     let folder = source.trim_start_matches('.').trim_matches('/');
     let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.starts_with('-');
     let is_fine = |c: char| c.is_ascii_alphanumeric() || "._/-+@".contains(c);
-    if !folder.is_empty() && !(folder.split('/').all(is_plain) && folder.chars().all(is_fine)) {
+    let stays_inside = folder.split('/').all(is_plain) && folder.chars().all(is_fine);
+    if !(folder.is_empty() || stays_inside) {
         return Err(format!("`{}` is no folder of the app: write it like ./buildpack", excerpt(source)));
     }
     Ok(Buildpack::Inline { folder: folder.to_owned() })

@@ -251,7 +251,9 @@ impl HerokuYml {
                     format!("`{}` runs in the image `{}`, which build.docker does not name", run.process, name);
                 return Err(wrong(run.line, reason));
             };
-            builds.iter_mut().for_each(|build| build.processes.retain(|process| *process != run.process));
+            for build in &mut builds {
+                build.processes.retain(|process| *process != run.process);
+            }
             builds[at].processes.push(run.process.clone());
         }
         builds.retain(|build| !build.processes.is_empty());
