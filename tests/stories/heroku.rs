@@ -39,7 +39,7 @@ fn a_first_deploy_asks_for_what_is_required_and_sets_up_the_rest() {
     town.paas(&["config:set", "BANK_KEY=x", "-a", "blog"]).succeeds();
     let push = work.push();
     push.succeeds()
-        .says("set for the first deploy: COOKIE_SECRET, PLAIN")
+        .says("set for the first deploy: PLAIN, COOKIE_SECRET")
         .says("formation.web.size (`paas ps:limits`")
         .says("add-ons are not provided: heroku-postgresql")
         .says("before v1")
