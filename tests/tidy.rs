@@ -19,7 +19,7 @@ const MAY_KNOW: [(&str, &[&str]); 25] = [
     ("generation", &["domain", "files"]),
     ("proxy", &["domain", "clock", "generation", "visit"]),
     ("scheduler", &["proxy", "domain", "clock", "disk", "engine", "logs", "store", "crash_point"]),
-    ("builder", &["scheduler", "domain", "clock", "console", "engine", "logs", "store", "crash_point"]),
+    ("builder", &["scheduler", "domain", "clock", "console", "engine", "logs", "outbound", "store", "crash_point"]),
     ("receiver", &["builder", "domain", "clock", "console", "disk", "files", "generation", "logs", "store"]),
     ("laptop", &["builder", "commands", "domain"]),
     ("upgrade", &["commands", "files"]),

@@ -1,203 +1,132 @@
-//! app.json: what an app says about itself beside its Procfile. Read strictly where this version acts on it (`cron`);
-//! what it does not act on is named in a warning, so that nobody believes it was done.
+//! app.json: what an app says about itself beside its Procfile. Read strictly where this version acts on it; what it does
+//! not act on is named in a warning, so that nobody believes it was done.
+//!
+//! <https://devcenter.heroku.com/articles/app-json-schema>, with `cron` and `healthchecks` as Dokku has them.
 
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+mod cron;
+mod env;
+mod formation;
+mod healthchecks;
+mod place;
+mod scripts;
 
-use crate::command;
-use crate::procfile::COMMAND_BYTES_MAX;
-use crate::text::{excerpt, is_invisible};
+pub use cron::CronEntry;
+pub(crate) use env::is_var_name;
+pub use place::AppJsonError;
 
-const CRON_ENTRIES_MAX: usize = 50;
-const SCHEDULE_BYTES_MAX: usize = 200;
+use crate::languages::classic::Line;
+use crate::setup::{HealthWish, Setup};
+use crate::text::excerpt;
+use place::Place;
+use scripts::Scripts;
+
+const ADDONS_BYTES_MAX: usize = 200;
 /// Keys that describe the app to people: there is nothing to do about them.
 const DESCRIPTIVE: &[&str] =
-    &["$schema", "name", "description", "keywords", "website", "repository", "logo", "success_url"];
-
-/// One line of the app's cron table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CronEntry {
-    /// Run as `sh -c "exec <command>"`.
-    pub command: String,
-    /// Five fields in UTC, or a word such as `@daily`, as it was written: the server knows what it means.
-    pub schedule: String,
-    /// Line of app.json that the schedule stands on.
-    pub line: usize,
-}
+    &["$schema", "name", "description", "keywords", "website", "repository", "logo", "success_url", "stack"];
 
 #[derive(Debug, Default)]
 pub(crate) struct AppJson {
     pub(crate) cron: Vec<CronEntry>,
-    /// Keys that ask for something which this version does not do.
-    ignored: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppJsonError {
-    #[error("app.json line {line}, column {column}: {reason}: correct it, then push again")]
-    Syntax { line: usize, column: usize, reason: String },
-    #[error("app.json line {line}: {field} must be {wanted}")]
-    Field { line: usize, field: String, wanted: String },
-    #[error("app.json line {line}: {field} is there twice: remove one of the two")]
-    Duplicate { line: usize, field: String },
-    #[error("app.json line {line}: {field} is unknown: an entry of cron has `command` and `schedule`")]
-    Unknown { line: usize, field: String },
-    #[error(
-        "app.json line {line}: {field} is missing: write `{{ \"command\": \"./report\", \"schedule\": \"0 3 * * *\" }}`"
-    )]
-    Missing { line: usize, field: String },
+    pub(crate) setup: Setup,
+    pub(crate) health: Option<HealthWish>,
+    pub(crate) scripts: Scripts,
+    buildpacks: Vec<(usize, String)>,
+    /// What asks for something which this version does not do.
+    unused: Vec<String>,
+    addons: Vec<String>,
 }
 
 impl AppJson {
     /// What the pusher should know about the rest of the file.
-    pub(crate) fn warning(&self) -> Option<String> {
-        let ignored = self.ignored.join(", ");
-        (!ignored.is_empty()).then(|| format!("app.json: {ignored}: not used by this version, which reads cron only"))
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        let unused = self.unused.join(", ");
+        let rest = (!unused.is_empty()).then(|| format!("app.json: not used by this version: {unused}"));
+        rest.into_iter().chain(addons_warning("app.json", &self.addons))
     }
+
+    /// The buildpacks that it lists, as they are written.
+    pub(crate) fn buildpacks(&self) -> Vec<Line> {
+        let line =
+            |(line, source): &(usize, String)| Line { place: format!("app.json line {line}"), source: source.clone() };
+        self.buildpacks.iter().map(line).collect()
+    }
+}
+
+/// Add-ons are services that somebody else runs: what is missing has to be said, or the app starts without it.
+pub(crate) fn addons_warning(file: &str, addons: &[String]) -> Option<String> {
+    (!addons.is_empty()).then(|| {
+        format!(
+            "{file}: add-ons are not provided: {}: run each elsewhere, and give its address to the app (`paas config:set DATABASE_URL=…`)",
+            addons.join(", ")
+        )
+    })
 }
 
 pub(crate) fn parse(text: &str) -> Result<AppJson, AppJsonError> {
     let file = Place { text, field: "the file".to_owned() };
     let mut parsed = AppJson::default();
     for (key, value) in file.fields(text)? {
+        let place = Place { text, field: excerpt(&key) };
+        let unused = &mut parsed.unused;
         match key.as_str() {
-            "cron" => parsed.cron = cron(&Place { text, field: key }, value)?,
+            "cron" => parsed.cron = cron::cron(&place, value)?,
+            "env" => parsed.setup.vars = env::env(&place, value, unused)?,
+            "formation" => parsed.setup.formation = formation::formation(&place, value, unused)?,
+            "scripts" => parsed.scripts = scripts::scripts(&place, value, unused)?,
+            "healthchecks" => parsed.health = healthchecks::healthchecks(&place, value, unused)?,
+            "buildpacks" => parsed.buildpacks = buildpacks(&place, value, unused)?,
+            "addons" => parsed.addons = addons(&place, value)?,
             known if DESCRIPTIVE.contains(&known) => {}
-            _ask_for_something_else => parsed.ignored.push(excerpt(&key)),
+            _something_else => unused.push(place.field),
         }
     }
+    parsed.setup.postdeploy = parsed.scripts.postdeploy.as_deref().map(crate::command::executable);
     Ok(parsed)
 }
 
-/// A field of the file, to be named in errors.
-struct Place<'a> {
-    text: &'a str,
-    field: String,
-}
-
-impl<'a> Place<'a> {
-    /// The line that `part`, a piece of the text itself, begins on.
-    fn line(&self, part: &str) -> usize {
-        let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        before.split(|byte| *byte == b'\n').count()
-    }
-
-    fn below(&self, name: &str) -> Self {
-        Self { text: self.text, field: format!("{}{name}", self.field) }
-    }
-
-    fn wrong(&self, part: &str, wanted: impl Into<String>) -> AppJsonError {
-        AppJsonError::Field { line: self.line(part), field: self.field.clone(), wanted: wanted.into() }
-    }
-
-    /// The members of an object, in order, each name once.
-    fn fields(&self, part: &'a str) -> Result<Vec<(String, &'a str)>, AppJsonError> {
-        if !part.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(part).is_ok() {
-            return Err(self.wrong(part.trim_start(), "an object: `{ … }`"));
-        }
-        let Fields(fields) = serde_json::from_str(part).map_err(|error| self.syntax(part, &error))?;
-        let mut seen: Vec<(String, &str)> = Vec::with_capacity(fields.len());
-        for (name, value) in fields {
-            if seen.iter().any(|(earlier, _)| *earlier == name) {
-                return Err(AppJsonError::Duplicate { line: self.line(value.get()), field: excerpt(&name) });
-            }
-            seen.push((name, value.get()));
-        }
-        Ok(seen)
-    }
-
-    fn syntax(&self, part: &str, error: &serde_json::Error) -> AppJsonError {
-        let text = error.to_string();
-        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned();
-        AppJsonError::Syntax { line: self.line(part) + error.line().saturating_sub(1), column: error.column(), reason }
-    }
-
-    fn words(&self, part: &str, bytes_max: usize) -> Result<String, AppJsonError> {
-        let text: String = serde_json::from_str(part).map_err(|_| self.wrong(part, "a text in double quotes"))?;
-        let text = text.trim();
-        if text.is_empty() || text.len() > bytes_max {
-            return Err(self.wrong(part, format!("1 to {bytes_max} bytes long")));
-        }
-        if text.chars().any(is_invisible) {
-            return Err(self.wrong(part, "one line without invisible characters: type it again"));
-        }
-        Ok(text.to_owned())
-    }
-}
-
-fn cron(place: &Place<'_>, part: &str) -> Result<Vec<CronEntry>, AppJsonError> {
-    let wanted = "a list: `[ { \"command\": …, \"schedule\": … } ]`";
-    let items: Vec<&RawValue> = serde_json::from_str(part).map_err(|_| place.wrong(part, wanted))?;
-    if items.len() > CRON_ENTRIES_MAX {
-        return Err(place.wrong(part, format!("at most {CRON_ENTRIES_MAX} entries long")));
-    }
-    let mut entries: Vec<CronEntry> = Vec::with_capacity(items.len());
-    for (at, item) in items.iter().enumerate() {
-        let place = Place { text: place.text, field: format!("cron[{at}]") };
-        let entry = entry(&place, item.get())?;
-        let is_same = |other: &CronEntry| (&other.command, &other.schedule) == (&entry.command, &entry.schedule);
-        if entries.iter().any(is_same) {
-            return Err(AppJsonError::Duplicate { line: entry.line, field: place.field });
-        }
-        entries.push(entry);
-    }
-    Ok(entries)
-}
-
-fn entry(place: &Place<'_>, part: &str) -> Result<CronEntry, AppJsonError> {
-    let (mut line, mut schedule) = (None, None);
-    let mut schedule_line = 0;
-    for (name, value) in place.fields(part)? {
-        let field = place.below(&format!(".{}", excerpt(&name)));
-        match name.as_str() {
-            "command" => line = Some(field.words(value, COMMAND_BYTES_MAX)?),
-            "schedule" => {
-                schedule = Some(field.words(value, SCHEDULE_BYTES_MAX)?);
-                schedule_line = field.line(value);
-            }
-            _other => return Err(AppJsonError::Unknown { line: field.line(value), field: field.field }),
-        }
-    }
-    let missing =
-        |name: &str| AppJsonError::Missing { line: place.line(part), field: format!("{}.{name}", place.field) };
-    let line = line.ok_or_else(|| missing("command"))?;
-    let schedule = schedule.ok_or_else(|| missing("schedule"))?;
-    Ok(CronEntry { command: command::executable(&line), schedule, line: schedule_line })
-}
-
-/// An object's members as they stand, twice named ones too.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                    if members.len() > 1000 {
-                        return Err(M::Error::custom("more than 1000 members"));
-                    }
-                }
-                Ok(Fields(members))
+fn buildpacks<'a>(
+    place: &Place<'a>,
+    part: &'a str,
+    unused: &mut Vec<String>,
+) -> Result<Vec<(usize, String)>, AppJsonError> {
+    let wanted = "a list: `[ { \"url\": \"https://…\" } ]`";
+    let mut all = Vec::new();
+    for (at, item) in place.items(part, wanted)?.into_iter().enumerate() {
+        let place = Place { text: place.text, field: format!("buildpacks[{at}]") };
+        let mut url = None;
+        for (key, part) in place.fields(item)? {
+            let field = place.below(&format!(".{}", excerpt(&key)));
+            match key.as_str() {
+                "url" => url = Some((field.line(part), field.words(part, ADDONS_BYTES_MAX * 5)?)),
+                _other => unused.push(field.field),
             }
         }
-        deserializer.deserialize_map(Members)
+        all.push(url.ok_or_else(|| place.wrong(item, "an object with `url`: `{ \"url\": \"https://…\" }`"))?);
     }
+    Ok(all)
+}
+
+/// The plans' names.
+fn addons<'a>(place: &Place<'a>, part: &'a str) -> Result<Vec<String>, AppJsonError> {
+    let mut names = Vec::new();
+    for (at, item) in place.items(part, "a list of names")?.into_iter().enumerate() {
+        let place = Place { text: place.text, field: format!("addons[{at}]") };
+        if !item.starts_with('{') {
+            names.push(place.words(item, ADDONS_BYTES_MAX)?);
+            continue;
+        }
+        let plan = place.fields(item)?.into_iter().find(|(key, _)| key == "plan");
+        let (_, part) = plan.ok_or_else(|| place.wrong(item, "a name, or an object with `plan`"))?;
+        names.push(place.below(".plan").words(part, ADDONS_BYTES_MAX)?);
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::{WantedVar, Wish};
 
     fn error(text: &str) -> String {
         parse(text).unwrap_err().to_string()
@@ -205,15 +134,12 @@ mod tests {
 
     #[test]
     fn entries_come_with_the_line_of_their_schedule_and_the_rest_is_named() {
-        let text = "{\n  \"name\": \"blog\",\n  \"scripts\": { \"postdeploy\": \"x\" },\n  \"cron\": [\n    { \"command\": \"a && b\",\n      \"schedule\": \" 0 3 * * * \" }\n  ],\n  \"env\": {}\n}\n";
+        let text = "{\n  \"name\": \"blog\",\n  \"image\": \"x\",\n  \"cron\": [\n    { \"command\": \"a && b\",\n      \"schedule\": \" 0 3 * * * \" }\n  ],\n  \"environments\": {}\n}\n";
         let parsed = parse(text).unwrap();
         let entry = CronEntry { command: "sh -c 'a && exec b'".to_owned(), schedule: "0 3 * * *".to_owned(), line: 6 };
         assert_eq!(parsed.cron, [entry]);
-        assert_eq!(
-            parsed.warning().unwrap(),
-            "app.json: scripts, env: not used by this version, which reads cron only"
-        );
-        assert!(parse("{\"name\": \"blog\"}").unwrap().warning().is_none());
+        assert_eq!(parsed.warnings().collect::<Vec<_>>(), ["app.json: not used by this version: image, environments"]);
+        assert!(parse("{\"name\": \"blog\"}").unwrap().warnings().next().is_none());
     }
 
     #[test]
@@ -243,5 +169,99 @@ mod tests {
         let many: Vec<String> =
             (0..51).map(|n| format!("{{\"command\": \"c{n}\", \"schedule\": \"@daily\"}}")).collect();
         assert!(error(&format!("{{\"cron\": [{}]}}", many.join(","))).contains("at most 50 entries"));
+    }
+
+    #[test]
+    fn everything_that_a_first_deploy_sets_up_is_read() {
+        let text = r#"{
+            "env": {
+                "PLAIN": "a b",
+                "SECRET": { "description": "signs cookies", "generator": "secret" },
+                "KEY": { "description": "of the bank" },
+                "MAYBE": { "required": false },
+                "BOTH": { "value": "", "generator": "secret" }
+            },
+            "formation": { "web": { "quantity": 2, "size": "standard-1x" }, "worker": { "quantity": "0" } },
+            "scripts": { "predeploy": "./migrate", "postdeploy": "./seed && ./greet", "dokku": { "predeploy": "x" } },
+            "buildpacks": [
+                { "url": "heroku/nodejs" }
+            ],
+            "addons": ["heroku-postgresql:mini", { "plan": "papertrail" }],
+            "stack": "heroku-24"
+        }"#;
+        let parsed = parse(text).unwrap();
+        let var = |name: &str, wish, description: Option<&str>, line| WantedVar {
+            name: name.to_owned(),
+            wish,
+            description: description.map(str::to_owned),
+            place: format!("app.json line {line}"),
+        };
+        assert_eq!(
+            parsed.setup.vars,
+            [
+                var("PLAIN", Wish::Value("a b".to_owned()), None, 3),
+                var("SECRET", Wish::Secret, Some("signs cookies"), 4),
+                var("KEY", Wish::Required, Some("of the bank"), 5),
+                var("MAYBE", Wish::Optional, None, 6),
+                var("BOTH", Wish::Value(String::new()), None, 7),
+            ]
+        );
+        assert_eq!(parsed.setup.formation, [("web".to_owned(), 2), ("worker".to_owned(), 0)].into());
+        assert_eq!(parsed.setup.postdeploy.as_deref(), Some("sh -c './seed && exec ./greet'"));
+        assert_eq!(parsed.scripts.release_command(None).as_deref(), Some("./migrate"));
+        let both = parsed.scripts.release_command(Some("./release it"));
+        assert_eq!(both.as_deref(), Some("sh -c ./migrate && sh -c './release it'"));
+        let lines = parsed.buildpacks();
+        assert_eq!((lines[0].place.as_str(), lines[0].source.as_str()), ("app.json line 12", "heroku/nodejs"));
+        let warnings: Vec<String> = parsed.warnings().collect();
+        assert!(warnings[0].contains("formation.web.size (`paas ps:limits`"), "{warnings:?}");
+        assert!(warnings[0].contains("scripts.dokku.predeploy (write scripts.predeploy"), "{warnings:?}");
+        assert!(warnings[1].contains("not provided: heroku-postgresql:mini, papertrail"), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_start_up_check_of_web_becomes_ours() {
+        let text = r#"{ "healthchecks": { "web": [
+            { "type": "liveness", "path": "/live" },
+            { "type": "startup", "name": "up", "path": "/up", "attempts": 4, "timeout": 2, "wait": 3, "content": "x" },
+            { "path": "/again" }
+        ] } }"#;
+        let parsed = parse(text).unwrap();
+        let health = HealthWish { path: Some("/up".to_owned()), timeout_secs: Some(20), line: 3 };
+        assert_eq!(parsed.health, Some(health));
+        let warnings: Vec<String> = parsed.warnings().collect();
+        for words in
+            ["healthchecks.web[0] (of this kind", "healthchecks.web[1].content", "healthchecks.web[2] (only web"]
+        {
+            assert!(warnings[0].contains(words), "{words}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_rest_is_named_with_its_line_too() {
+        for (text, words) in [
+            ("{\"env\": {\n\"A B\": \"x\"}}", "line 2: env.A B must be named with letters"),
+            ("{\"env\": {\n\"A\": 1}}", "line 2: env.A must be a text"),
+            ("{\"env\": {\"A\": {\"generator\": \"uuid\"}}}", "env.A.generator must be \"secret\""),
+            ("{\"env\": {\"A\": {\n\"required\": \"no\"}}}", "line 2: env.A.required must be true or false"),
+            ("{\"formation\": [\n]}", "line 1: formation must be an object"),
+            (
+                "{\"formation\": {\"web\":\n{\"quantity\": 101}}}",
+                "line 2: formation.web.quantity must be a whole number",
+            ),
+            ("{\"formation\": {\"a b\": {}}}", "named like a process type"),
+            ("{\"scripts\": {\"postdeploy\": [\"a\"]}}", "scripts.postdeploy must be a text"),
+            ("{\"healthchecks\": {\"web\": {}}}", "healthchecks.web must be a list"),
+            (
+                "{\"healthchecks\": {\"web\": [{\"type\":\n\"ready\"}]}}",
+                "line 2: healthchecks.web[0].type must be startup",
+            ),
+            ("{\"healthchecks\": {\"web\": [{\"path\": \"health\"}]}}", "must be a path such as /health"),
+            ("{\"buildpacks\": [\n{}]}", "line 2: buildpacks[0] must be an object with `url`"),
+            ("{\"addons\": [{}]}", "addons[0] must be a name"),
+        ] {
+            let shown = error(text);
+            assert!(shown.contains(words), "{text}: {shown}");
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::buildpack::PinnedBuildpack;
+use crate::heroku_yml::DockerBuild;
 use crate::plan::{BuildEnv, BuildPlan};
 use crate::render::{RenderContext, render};
 use crate::stack::hex;
@@ -20,6 +22,19 @@ pub fn fingerprint(plan: &BuildPlan, tree_oid: &str, env: &BuildEnv) -> String {
     add(tree_oid.as_bytes());
     add(plan.language.id().as_bytes());
     add(built_as(plan).as_bytes());
+    for PinnedBuildpack { buildpack, pin } in &plan.buildpacks {
+        add(buildpack.to_string().as_bytes());
+        add(pin.as_deref().unwrap_or_default().as_bytes());
+    }
+    for DockerBuild { folder, file, target, .. } in &plan.docker_builds {
+        add(folder.as_bytes());
+        add(file.as_bytes());
+        add(target.as_deref().unwrap_or_default().as_bytes());
+    }
+    for (name, value) in &plan.docker_args {
+        add(name.as_bytes());
+        add(value.as_bytes());
+    }
     for image in &plan.stack {
         add(image.reference().as_bytes());
     }

@@ -6,7 +6,7 @@ use crate::text::visible;
 use crate::tree::{SourceTree, has};
 
 /// What steers a push whatever the language.
-const COMMON: &[&str] = &["Procfile", ".dockerignore", ".slugignore", "app.json", "paas.toml", "Aptfile"];
+const COMMON: &[&str] = &["Procfile", ".dockerignore", ".slugignore", "app.json", "heroku.yml", "paas.toml", "Aptfile"];
 
 /// Enough to help; a tree of a thousand near misses is not a list to read.
 const HINTS_MAX: usize = 5;

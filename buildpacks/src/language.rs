@@ -8,8 +8,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
+use crate::buildpack::Buildpack;
 use crate::detect::{Detection, present};
-use crate::languages::{deno, dockerfile, dotnet, elixir, go, java, node, php, python, ruby, rust, shell, static_site};
+use crate::heroku_yml::HerokuYml;
+use crate::languages::{
+    classic, deno, dockerfile, dotnet, elixir, go, java, node, php, python, ruby, rust, shell, static_site,
+};
 use crate::overrides::Overrides;
 use crate::plan::{BuildEnv, BuildPlan, Versions};
 use crate::procfile::Procfile;
@@ -74,6 +78,10 @@ pub(crate) struct App<'a> {
     pub(crate) procfile: Option<&'a Procfile>,
     /// Command lines that run once: `release:` and cron.
     pub(crate) once: &'a [&'a str],
+    /// The classic buildpacks that a list names.
+    pub(crate) buildpacks: &'a [Buildpack],
+    /// heroku.yml, when it says how the app is built.
+    pub(crate) heroku_yml: Option<&'a HerokuYml>,
     /// What paas.toml decides.
     pub(crate) overrides: &'a Overrides,
     /// What the release before was built with.
@@ -139,6 +147,7 @@ languages! {
     Node => node::Node,
     Python => python::Python,
     Static => static_site::StaticSite,
+    Classic => classic::Classic,
     Shell => shell::Shell,
 }
 

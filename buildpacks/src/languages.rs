@@ -1,5 +1,6 @@
 //! The languages, each a file (or folder) with its table beside it. The list that orders them is in `language.rs`.
 
+pub(crate) mod classic;
 pub(crate) mod deno;
 pub(crate) mod dockerfile;
 pub(crate) mod dotnet;

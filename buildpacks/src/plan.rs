@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app_json::CronEntry;
+use crate::app_json::{AppJson, CronEntry};
+use crate::buildpack::PinnedBuildpack;
 use crate::detect::{Detection, detect};
+use crate::heroku_yml::{self, DockerBuild, HerokuYml};
 use crate::ignore::IgnoreRules;
 use crate::language::{App, Language};
+use crate::languages::classic::{self, Request};
 use crate::languages::node;
 use crate::overrides::{self, Overrides};
 use crate::procfile::{self, Procfile};
 use crate::recipe::{EnvScope, Stage, Step};
+use crate::setup::{HealthWish, Setup};
 use crate::stack::StackImage;
 use crate::tree::{SourceTree, config_file, config_text};
 use crate::{PlanError, app_json, aptfile, command, hints, text};
@@ -56,11 +60,22 @@ pub struct BuildPlan {
     pub processes: ProcessTypes,
     /// What runs once before the release's first instance starts (Procfile's `release:`), as `sh -c "exec <command>"`.
     pub release_command: Option<String>,
+    /// What the first deploy of the app sets up.
+    pub setup: Setup,
+    /// How new web instances are asked whether they are ready (app.json's `healthchecks`).
+    pub health: Option<HealthWish>,
     /// What runs by the clock (app.json's `cron`).
     pub cron: Vec<CronEntry>,
     /// Images the builder must have before the build, in this order.
     pub stack: Vec<StackImage>,
     pub dockerfile: DockerfileSource,
+    /// Classic buildpacks that the build runs, in this order; those from elsewhere are fetched into the context as
+    /// `buildpacks/NUMBER`.
+    pub buildpacks: Vec<PinnedBuildpack>,
+    /// The images of an app with several Dockerfiles (heroku.yml), the one of web first; else none.
+    pub docker_builds: Vec<DockerBuild>,
+    /// Build arguments beside GIT_REV, for the app's own Dockerfiles.
+    pub docker_args: BTreeMap<String, String>,
     /// The stages of a generated Dockerfile; empty for the app's own.
     pub stages: Vec<Stage>,
     /// Files that the build reads by name: no ignore file may leave them out.
@@ -86,9 +101,14 @@ impl BuildPlan {
             warnings: Vec::new(),
             processes: ProcessTypes::new(),
             release_command: None,
+            setup: Setup::default(),
+            health: None,
             cron: Vec::new(),
             stack: Vec::new(),
             dockerfile: DockerfileSource::Generated,
+            buildpacks: Vec::new(),
+            docker_builds: Vec::new(),
+            docker_args: BTreeMap::new(),
             stages: Vec::new(),
             needs: Vec::new(),
             versions: Versions::new(),
@@ -121,6 +141,22 @@ impl BuildPlan {
             DockerfileSource::Users { .. } => path.to_owned(),
             DockerfileSource::Generated => format!("src/{path}"),
         }
+    }
+
+    /// A plan for each image that the app runs in; the first one's is the release's own.
+    pub fn of_images(&self) -> Vec<Self> {
+        match self.docker_builds.as_slice() {
+            [] => vec![self.clone()],
+            several => several.iter().map(|build| self.of_image(build)).collect(),
+        }
+    }
+
+    fn of_image(&self, build: &DockerBuild) -> Self {
+        let mut one = self.clone();
+        one.dockerfile = DockerfileSource::Users { path: build.file.clone() };
+        one.needs = vec![build.file.clone(), ".dockerignore".to_owned()];
+        one.docker_builds = vec![build.clone()];
+        one
     }
 
     pub(crate) fn set_processes(&mut self, procfile: &Procfile) {
@@ -165,7 +201,7 @@ impl BuildPlan {
 
     /// Whether any step is given every config var: one that is set later is read too.
     pub fn gives_everything(&self) -> bool {
-        self.scopes().any(|scope| scope == EnvScope::Everything)
+        self.scopes().any(|scope| matches!(scope, EnvScope::Everything | EnvScope::Files))
     }
 
     fn steers_installer(&self, name: &str) -> bool {
@@ -203,43 +239,64 @@ impl BuildPlan {
 
 /// Decides how the tree is built and started. `env` holds the app's config vars.
 pub fn plan(tree: &dyn SourceTree, env: &BuildEnv) -> Result<BuildPlan, PlanError> {
-    plan_after(tree, env, &Versions::new())
+    plan_with(tree, env, &Versions::new(), &[])
 }
 
-/// The same for an app that has a release already: what that was built with is kept where the tree asks for no version.
-pub fn plan_after(tree: &dyn SourceTree, env: &BuildEnv, before: &Versions) -> Result<BuildPlan, PlanError> {
+/// The same for an app that has a release already: what that was built with, `before`, is kept where the tree asks for no
+/// version. `buildpacks` were set for the app: they win over everything in the tree.
+pub fn plan_with(
+    tree: &dyn SourceTree,
+    env: &BuildEnv,
+    before: &Versions,
+    buildpacks: &[String],
+) -> Result<BuildPlan, PlanError> {
     if tree.files().is_empty() {
         return Err(PlanError::EmptyTree);
     }
     let overrides = Overrides::read(tree)?;
-    let detections = overridden(detect(tree), &overrides);
+    let mut files = Files::read(tree)?;
+    // One that says only what runs once, or nothing of `web`, leaves the rest to the language.
+    let is_whole = files.procfile.as_ref().is_some_and(Procfile::has_processes) || overrides.starts("web");
+    files.procfile = overrides.over(files.procfile.take());
+    let steering = files.heroku_yml.as_ref().filter(|file| file.steers() && buildpacks.is_empty());
+    let request = match steering {
+        Some(_) => None,
+        None => classic::requested(tree, buildpacks, files.app_json.buildpacks())?,
+    };
+    let found = overridden(detect(tree), &overrides);
+    let detections = match (&request, steering) {
+        (Some(request), _) => request.order(found)?,
+        (None, Some(_)) => HerokuYml::order(found),
+        (None, None) => found,
+    };
     let Some(chosen) = detections.first() else {
         return Err(PlanError::NothingDetected { sought: hints::sought(), hints: hints::for_nothing_detected(tree) });
     };
-    for ignore_file in [".dockerignore", ".slugignore"] {
-        config_file(tree, ignore_file)?;
-    }
-    let written = config_file(tree, "Procfile")?.map(|bytes| procfile::parse(&bytes)).transpose()?;
-    // One that says only what runs once, or nothing of `web`, leaves the rest to the language.
-    let is_whole = written.as_ref().is_some_and(Procfile::has_processes) || overrides.starts("web");
-    let procfile = overrides.over(written);
-    let app_json = config_text(tree, "app.json")?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
-    let release = procfile.as_ref().and_then(Procfile::release);
-    let once: Vec<&str> = release.into_iter().chain(app_json.cron.iter().map(|entry| entry.command.as_str())).collect();
-    let processes = procfile.as_ref().filter(|_| is_whole);
-    let app = App { detection: chosen, tree, env, procfile: processes, once: &once, overrides: &overrides, before };
+    let release = files.release_command(steering);
+    let cron = files.app_json.cron.iter().map(|entry| entry.command.as_str());
+    let once: Vec<&str> = release.as_deref().into_iter().chain(cron).collect();
+    let procfile = files.procfile.as_ref().filter(|_| is_whole);
+    let buildpacks = request.as_ref().map_or(&[][..], Request::buildpacks);
+    let app = App {
+        detection: chosen,
+        tree,
+        env,
+        procfile,
+        once: &once,
+        buildpacks,
+        heroku_yml: steering,
+        overrides: &overrides,
+        before,
+    };
     let mut plan = chosen.language.rules().plan(&app)?;
-    if let Some(procfile) = procfile.as_ref().filter(|_| !is_whole) {
+    if let Some(procfile) = files.procfile.as_ref().filter(|_| !is_whole) {
         plan.add_processes(procfile);
     }
-    plan.release_command = release.map(command::executable);
-    plan.warnings.extend(app_json.warning());
-    plan.cron.clone_from(&app_json.cron);
+    plan.release_command = release.as_deref().map(command::executable);
     add_the_rest(&mut plan, &detections, &app)?;
     overrides.apply(&mut plan, &aptfile::read(tree)?)?;
-    if procfile.is_some() && !plan.processes.contains_key("web") {
-        plan.warnings.push("Procfile has no `web` line: nothing will answer requests until one is added".to_owned());
-    }
+    let steering = if steering.is_some() { Steering::HerokuYml } else { Steering::Other };
+    files.add_to(&mut plan, steering);
     plan.warnings.extend(hints::misspelt(tree));
     plan.settle_env(env);
     for line in plan.notes.iter_mut().chain(&mut plan.warnings) {
@@ -248,10 +305,69 @@ pub fn plan_after(tree: &dyn SourceTree, env: &BuildEnv, before: &Versions) -> R
     Ok(plan)
 }
 
+/// What steers a push whatever the language.
+struct Files {
+    procfile: Option<Procfile>,
+    app_json: AppJson,
+    heroku_yml: Option<HerokuYml>,
+}
+
+impl Files {
+    fn read(tree: &dyn SourceTree) -> Result<Self, PlanError> {
+        for ignore_file in [".dockerignore", ".slugignore"] {
+            config_file(tree, ignore_file)?;
+        }
+        let app_json = config_text(tree, "app.json")?.map(|text| app_json::parse(&text)).transpose()?;
+        Ok(Self {
+            procfile: config_file(tree, "Procfile")?.map(|bytes| procfile::parse(&bytes)).transpose()?,
+            app_json: app_json.unwrap_or_default(),
+            heroku_yml: heroku_yml::read(tree)?,
+        })
+    }
+
+    fn release_command(&self, steering: Option<&HerokuYml>) -> Option<String> {
+        let of_file = match steering {
+            Some(file) => file.release_command(),
+            None => self.procfile.as_ref().and_then(Procfile::release),
+        };
+        self.app_json.scripts.release_command(of_file)
+    }
+
+    /// What holds for every language.
+    fn add_to(self, plan: &mut BuildPlan, steering: Steering) {
+        plan.warnings.extend(self.app_json.warnings());
+        (plan.cron, plan.setup, plan.health) = (self.app_json.cron, self.app_json.setup, self.app_json.health);
+        match (&self.heroku_yml, steering) {
+            (Some(file), Steering::HerokuYml) => plan.setup.add_vars(file.vars()),
+            (Some(_), Steering::Other) => plan.warnings.push(HerokuYml::is_not_used()),
+            (None, _) => {}
+        }
+        // What buildpacks run is known when they have run.
+        let says_nothing_yet = plan.processes.is_empty() && plan.asks_the_image();
+        let is_asked = self.procfile.is_some() && steering == Steering::Other && !says_nothing_yet;
+        if is_asked && !plan.processes.contains_key("web") {
+            let warning = "Procfile has no `web` line: nothing will answer requests until one is added";
+            plan.warnings.push(warning.to_owned());
+        }
+    }
+}
+
+/// What says how the app is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Steering {
+    HerokuYml,
+    Other,
+}
+
 /// What the tree holds beside the chosen language: assets that Node.js builds, else what is likely to surprise.
 fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], app: &App<'_>) -> Result<(), PlanError> {
-    let installs = |language| !matches!(language, Language::Dockerfile | Language::Static | Language::Shell);
+    let installs =
+        |language| !matches!(language, Language::Dockerfile | Language::Static | Language::Shell | Language::Classic);
     let [chosen, rest @ ..] = detections else { return Ok(()) };
+    if rest.iter().any(|other| other.language == Language::Classic) {
+        let way_out = "to build the app by it, commit a file .buildpacks with the line `.`";
+        plan.warnings.push(format!("bin/compile looks like a buildpack and is not run: {way_out}"));
+    }
     if !installs(chosen.language) {
         return Ok(());
     }

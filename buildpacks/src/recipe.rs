@@ -34,6 +34,10 @@ pub enum Mount {
     StageFolder { stage: String, path: String },
     /// A folder which outlives the build; `name` is made the app's own by its secret id.
     Cache { name: String, path: String, sharing: Sharing },
+    /// The same, written to by the user that apps run as, by one build at a time.
+    OwnCache { name: String, path: String },
+    /// A folder of the build context, to be read only.
+    Context { folder: String, path: String },
 }
 
 /// Whether two builds may write to a cache at once.
@@ -53,6 +57,8 @@ pub enum EnvScope {
     Install,
     /// All of them: the app's own build script may look at any.
     Everything,
+    /// All of them, and as files: a folder `vars` with one for each. None stands in the environment.
+    Files,
 }
 
 impl Stage {

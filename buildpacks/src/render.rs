@@ -87,7 +87,7 @@ fn step_line(step: &Step, ctx: &RenderContext) -> String {
 }
 
 fn run_line(command: &str, mounts: &[Mount], env: EnvScope, ctx: &RenderContext) -> String {
-    let has_cache = mounts.iter().any(|mount| matches!(mount, Mount::Cache { .. }));
+    let has_cache = mounts.iter().any(|mount| matches!(mount, Mount::Cache { .. } | Mount::OwnCache { .. }));
     let mark = if has_cache && !ctx.cache_mark.is_empty() { cache_comment(ctx.cache_mark) } else { String::new() };
     let mut all = vec![format!("type=bind,source=meta/{},target={META}", scope_folder(env))];
     all.extend(mounts.iter().map(|mount| mount_options(mount, ctx)));
@@ -96,6 +96,7 @@ fn run_line(command: &str, mounts: &[Mount], env: EnvScope, ctx: &RenderContext)
     let rev = match env {
         EnvScope::Install => String::new(),
         EnvScope::Everything => format!("export GIT_REV={} && ", quote(ctx.git_rev)),
+        EnvScope::Files => format!("export GIT_REV={0} SOURCE_VERSION={0} && ", quote(ctx.git_rev)),
     };
     format!("RUN {} \\\n    . {META}/env && {rev}{command}{mark}", mounts.join(" \\\n    "))
 }
@@ -113,14 +114,24 @@ fn mount_options(mount: &Mount, ctx: &RenderContext) -> String {
             format!("type=bind,from={stage},source={path},target={path},rw")
         }
         Mount::Cache { name, path, sharing } => {
-            let id: String = ctx.cache_id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
             let sharing = match sharing {
                 Sharing::Shared => "",
                 Sharing::Locked => ",sharing=locked",
             };
-            format!("type=cache,id={id}-{name},target={path}{sharing}")
+            format!("type=cache,id={},target={path}{sharing}", cache_name(name, ctx))
         }
+        Mount::OwnCache { name, path } => {
+            let (user, group) = OWNER.split_once(':').unwrap_or((OWNER, OWNER));
+            let name = cache_name(name, ctx);
+            format!("type=cache,id={name},target={path},sharing=locked,uid={user},gid={group}")
+        }
+        Mount::Context { folder, path } => format!("type=bind,source={folder},target={path}"),
     }
+}
+
+fn cache_name(name: &str, ctx: &RenderContext) -> String {
+    let id: String = ctx.cache_id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    format!("{id}-{name}")
 }
 
 fn label_line(labels: &BTreeMap<String, String>) -> String {
@@ -147,6 +158,7 @@ fn scope_folder(env: EnvScope) -> &'static str {
     match env {
         EnvScope::Install => "install",
         EnvScope::Everything => "build",
+        EnvScope::Files => "files",
     }
 }
 
@@ -158,8 +170,13 @@ fn meta_files(plan: &BuildPlan, ctx: &RenderContext) -> Vec<MetaFile> {
         let steps = |stage: &Stage| stage.steps.iter().any(is_wanted);
         plan.stages.iter().any(steps)
     };
-    let scopes = [(EnvScope::Install, &plan.install_env), (EnvScope::Everything, &plan.reads_env)];
+    let none = Vec::new();
+    let scopes =
+        [(EnvScope::Install, &plan.install_env), (EnvScope::Everything, &plan.reads_env), (EnvScope::Files, &none)];
     let mut files = Vec::new();
+    if runs(EnvScope::Files) {
+        files.extend(var_files(&plan.reads_env, ctx));
+    }
     for (scope, names) in scopes.into_iter().filter(|(scope, _)| runs(*scope)) {
         let folder = scope_folder(scope);
         files.push(meta_file(format!("meta/{folder}/env"), env_script(&plan.build_env, names, ctx).into_bytes()));
@@ -168,6 +185,13 @@ fn meta_files(plan: &BuildPlan, ctx: &RenderContext) -> Vec<MetaFile> {
         }
     }
     files
+}
+
+/// A file for each value, named as the config var and holding the value alone.
+fn var_files(names: &[String], ctx: &RenderContext) -> impl Iterator<Item = MetaFile> {
+    let folder = scope_folder(EnvScope::Files);
+    let given = names.iter().filter_map(|name| ctx.env.get_key_value(name.as_str()));
+    given.map(move |(name, value)| meta_file(format!("meta/{folder}/vars/{name}"), value.clone().into_bytes()))
 }
 
 fn meta_file(path: String, contents: Vec<u8>) -> MetaFile {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use buildpacks::{
     BuildEnv, BuildPlan, MemoryTree, Mount, RenderContext, SourceTree, Start, Step, Versions, fingerprint, plan,
-    plan_after, render,
+    plan_with, render,
 };
 
 /// Plan and Dockerfile as one text, without the tags of stack images: they change with every recipe.
@@ -143,12 +143,12 @@ fn a_version_that_nobody_asks_for_stays_that_of_the_release_before() {
         (&java, "java", "11", "21"),
     ] {
         let before = Versions::from([(language.to_owned(), before.to_owned())]);
-        let plan = plan_after(tree, &BuildEnv::new(), &before).unwrap();
+        let plan = plan_with(tree, &BuildEnv::new(), &before, &[]).unwrap();
         assert_eq!(plan.versions[language], now, "{before:?}");
     }
     let asks = node.file(".nvmrc", "22\n");
     let before = Versions::from([("node".to_owned(), "18.20.0".to_owned())]);
-    assert!(plan_after(&asks, &BuildEnv::new(), &before).unwrap().versions["node"].starts_with("22."));
+    assert!(plan_with(&asks, &BuildEnv::new(), &before, &[]).unwrap().versions["node"].starts_with("22."));
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn every_sample_app_is_planned_without_a_warning() {
         // A Python that Debian mends no more is what this one is for.
         let is_outdated = name == "hello-python39";
         assert_eq!(plan.warnings.len(), usize::from(is_outdated), "{name}: {:?}", plan.warnings);
-        assert!(plan.processes.contains_key("web"), "{name}");
+        assert!(plan.processes.contains_key("web") || plan.asks_the_image(), "{name}");
         seen.insert(name, plan);
     }
     for (name, language) in [
@@ -36,6 +36,7 @@ fn every_sample_app_is_planned_without_a_warning() {
         ("hello-shell", Language::Shell),
         ("web-worker", Language::Shell),
         ("crasher", Language::Shell),
+        ("hello-buildpack", Language::Classic),
     ] {
         assert_eq!(seen[name].language, language, "{name}");
     }
@@ -64,7 +65,8 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 fn read_tree(folder: &Path) -> MemoryTree {
     files_below(folder).into_iter().fold(MemoryTree::new(), |tree, path| {
         let name = path.strip_prefix(folder).expect("a file below the folder").to_str();
-        let contents = fs::read(&path).expect("a readable file");
-        tree.file(name.expect("a name in UTF-8"), contents)
+        let (name, contents) = (name.expect("a name in UTF-8"), fs::read(&path).expect("a readable file"));
+        let is_executable = fs::metadata(&path).expect("a file").permissions().mode() & 0o100 != 0;
+        if is_executable { tree.executable(name, contents) } else { tree.file(name, contents) }
     })
 }

@@ -12,7 +12,7 @@ mod tell;
 pub use arrival::check;
 
 use crate::backups::{self, Backups, Cipher};
-use crate::builder::{self, Builder, Repos};
+use crate::builder::{self, Builder, Fetcher, Repos};
 use crate::certs::{self, Certs};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{self, Commands};
@@ -155,7 +155,7 @@ async fn live(config: &Config, arrival: &mut Arrival) -> anyhow::Result<()> {
     waker.0.get_or_init(|| scheduler.clone());
     let publisher = ToProxy { proxy: proxy.clone(), scheduler: scheduler.clone() };
     let certs = ground.start_certs(config, &site, publisher, ca_bundle.clone());
-    let builder = ground.start_builder(&engine, &scheduler, (ca_bundle, config));
+    let builder = ground.start_builder(config, &engine, &scheduler, ca_bundle);
     let backups = ground.start_backups(config, cipher, &engine, &scheduler)?;
     let (hand_over, orders) = HandOver::new();
     let commands = Commands::new(commands::Tools {
@@ -349,9 +349,10 @@ impl Ground {
 
     fn start_builder(
         &self,
+        config: &Config,
         engine: &Arc<DockerEngine>,
         scheduler: &Scheduler,
-        (ca_bundle, config): (Option<Vec<u8>>, &Config),
+        ca_bundle: Option<Vec<u8>>,
     ) -> Builder {
         Builder::start(builder::Tools {
             store: self.store.clone(),
@@ -360,6 +361,7 @@ impl Ground {
             logs: self.logs.clone(),
             repos: self.repos.clone(),
             clock: Arc::clone(&self.clock),
+            fetcher: Fetcher::new(ca_bundle.clone(), config.fetch_allow.clone()),
             ca_bundle,
             build_limit: config.build_limit,
             fetch_allow: config.fetch_allow.clone(),

@@ -196,7 +196,7 @@ fn start_dns(home: &Path, address: Ipv4Addr) -> Child {
 }
 
 /// Debian's pebble has none: an authority, and with it the certificate by which the CA itself is known.
-fn make_certificates(home: &Path, address: Ipv4Addr) {
+pub(super) fn make_certificates(home: &Path, address: Ipv4Addr) {
     let openssl = |line: &str| {
         let mut command = Command::new("openssl");
         command.args(line.split_whitespace()).current_dir(home);

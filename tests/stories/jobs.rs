@@ -61,7 +61,7 @@ fn a_bad_cron_table_is_refused_before_anything_is_built() {
     let push = work.commit("bad").push();
     push.fails_with("app.json line 3: cron[0].schedule `0 25 * * *` is no schedule: hour: `25` is no hour");
     work.write("app.json", "{ \"cron\": [], \"addons\": [\"x\"] }\n").commit("good");
-    work.push().succeeds().says("app.json: addons: not used by this version");
+    work.push().succeeds().says("app.json: add-ons are not provided: x");
     town.doctor_is_clean();
 }
 

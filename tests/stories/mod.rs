@@ -2,6 +2,7 @@
 mod backups;
 mod bombs;
 mod broken;
+mod buildpacks;
 mod caches;
 mod canary;
 mod certificates;
@@ -14,6 +15,7 @@ mod faults;
 mod first_push;
 mod from_image;
 mod grpc;
+mod heroku;
 mod https;
 mod install;
 mod isolation;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::PlanError;
 use crate::language::{About, App, Rules, table};
 use crate::overrides::FILE;
-use crate::plan::{BuildPlan, DockerfileSource, Start};
+use crate::plan::{BuildEnv, BuildPlan, DockerfileSource, Start};
 use crate::tree::config_text;
 
 const PATH: &str = "Dockerfile";
@@ -32,6 +32,9 @@ impl Rules for Dockerfile {
 }
 
 fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
+    if let Some(heroku_yml) = app.heroku_yml {
+        return heroku_yml.plan(app);
+    }
     let path = app.overrides.dockerfile.as_ref().map_or(PATH, |set| set.value.as_str());
     let Some(text) = config_text(app.tree, path)? else {
         let line = app.overrides.line_of_dockerfile();
@@ -49,19 +52,27 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
         plan.processes.insert("web".to_owned(), Start::Image);
         plan.notes.push("web runs the image's own command".to_owned());
     }
+    let is_given = |name: &str| app.overrides.args.iter().any(|listed| listed == name);
+    plan.warnings.extend(warnings(&text, path, app.env, is_given));
+    Ok(plan)
+}
+
+/// What works now and may surprise. `is_given` tells the build arguments that it gets beside GIT_REV.
+pub(crate) fn warnings(text: &str, path: &str, env: &BuildEnv, is_given: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut warnings = Vec::new();
     if let Some(frontend) = text.lines().next().and_then(frontend) {
-        plan.warnings.push(format!(
-            "Dockerfile line 1 has the builder {frontend} fetched from a registry at every build: remove the line unless the Dockerfile needs it"
+        warnings.push(format!(
+            "{path} line 1 has the builder {frontend} fetched from a registry at every build: remove the line unless the Dockerfile needs it"
         ));
     }
-    for name in declared_args(&text) {
-        if app.env.contains_key(&name) && name != "GIT_REV" && !plan.build_args.contains(&name) {
-            plan.warnings.push(format!(
-                "Dockerfile declares `ARG {name}`, and a config var has that name: config vars are not given to the build of a Dockerfile, since its history would show them; {name} is set when the app runs; what may be seen can be listed in paas.toml, `build.args`"
+    for name in declared_args(text) {
+        if env.contains_key(&name) && name != "GIT_REV" && !is_given(&name) {
+            warnings.push(format!(
+                "{path} declares `ARG {name}`, and a config var has that name: config vars are not given to the build of a Dockerfile, since its history would show them; {name} is set when the app runs; what may be seen can be listed in paas.toml, `build.args`"
             ));
         }
     }
-    Ok(plan)
+    warnings
 }
 
 /// The image that `# syntax=IMAGE` names.

@@ -133,6 +133,8 @@ impl Overrides {
         let name = leaf.path.rsplit_once('.').map_or(leaf.path.as_str(), |(_, name)| name).to_owned();
         match leaf.path.as_str() {
             "build.language" => self.language = Some(language(leaf)?),
+            // Read before the planning begins: it says which tree is planned.
+            "build.root" => drop(leaf.text()?),
             "build.dockerfile" => self.dockerfile = Some(leaf.path()?),
             "build.args" => self.args = names(leaf)?,
             "build.install" => self.install = Some(leaf.text()?),

@@ -21,6 +21,11 @@ pub(super) const KEYS: &[Key] = &[
         "the Dockerfile to build, wherever it stands; the context stays the repository's root",
     ),
     key(
+        "build.root",
+        "\"apps/web\"",
+        "the folder of a larger repository that is the app; in the paas.toml of the root alone",
+    ),
+    key(
         "build.args",
         "[\"NPM_TOKEN\"]",
         "config vars, and variables of `build.env`, that a Dockerfile's `ARG` lines get; the image's history shows them",

@@ -1,4 +1,5 @@
 //! The build context as a tar stream: written by a blocking task, read by the engine, never whole in memory.
+use super::fetch::FetchedFile;
 use super::source::GitTree;
 use crate::crash_point;
 use buildpacks::ignore::IgnoreRules;
@@ -21,6 +22,13 @@ pub(super) struct Extra {
     pub(super) executable: bool,
 }
 
+/// What stands in the context beside the app's files.
+pub(super) struct Beside {
+    pub(super) extras: Vec<Extra>,
+    /// The files of each of the plan's buildpacks.
+    pub(super) buildpacks: Vec<Vec<FetchedFile>>,
+}
+
 /// Path of the Dockerfile inside the context, and what stands beside the app's files.
 pub(super) fn extras(plan: &BuildPlan, rendered: Rendered) -> (String, Vec<Extra>) {
     let mut extras: Vec<Extra> = rendered
@@ -40,7 +48,8 @@ pub(super) fn extras(plan: &BuildPlan, rendered: Rendered) -> (String, Vec<Extra
 
 /// Streams the tree (what the plan takes of it) and `extras`. File times are `now_secs`, never constant: tools that
 /// compare times would take a reverted file for an old one.
-pub(super) fn stream(tree: GitTree, plan: BuildPlan, extras: Vec<Extra>, now_secs: u64) -> Chunks {
+pub(super) fn stream(tree: GitTree, plan: BuildPlan, beside: Beside, now_secs: u64) -> Chunks {
+    let Beside { extras, buildpacks } = beside;
     pipe(move |tar| {
         let rules = IgnoreRules::from_tree(&tree);
         if plan.dockerfile == DockerfileSource::Generated {
@@ -49,6 +58,9 @@ pub(super) fn stream(tree: GitTree, plan: BuildPlan, extras: Vec<Extra>, now_sec
         }
         for extra in &extras {
             append(tar, &extra.path, &extra.contents, extra.executable, now_secs)?;
+        }
+        for (at, files) in buildpacks.iter().enumerate() {
+            append_buildpack(tar, at, files, now_secs)?;
         }
         for entry in tree.files().iter().filter(|entry| plan.takes(&entry.path, &rules)) {
             let path = plan.context_path(&entry.path);
@@ -59,8 +71,7 @@ pub(super) fn stream(tree: GitTree, plan: BuildPlan, extras: Vec<Extra>, now_sec
                 }
                 EntryKind::Symlink => {
                     let target = tree.blob(&entry.path).map_err(Error::other)?;
-                    let mut header = header(EntryType::Symlink, 0, false, now_secs);
-                    tar.append_link(&mut header, &path, String::from_utf8_lossy(&target).as_ref())?;
+                    append_link(tar, &path, &target, now_secs)?;
                 }
                 // Refused when they were pushed.
                 EntryKind::Submodule => {}
@@ -92,6 +103,26 @@ pub(super) fn pipe(write: impl FnOnce(&mut tar::Builder<Sink>) -> Result<()> + S
 fn append(tar: &mut tar::Builder<Sink>, path: &str, contents: &[u8], executable: bool, now_secs: u64) -> Result<()> {
     let mut header = header(EntryType::Regular, contents.len() as u64, executable, now_secs);
     tar.append_data(&mut header, path, contents)
+}
+
+fn append_link(tar: &mut tar::Builder<Sink>, path: &str, target: &[u8], now_secs: u64) -> Result<()> {
+    let mut header = header(EntryType::Symlink, 0, false, now_secs);
+    tar.append_link(&mut header, path, String::from_utf8_lossy(target).as_ref())
+}
+
+fn append_buildpack(tar: &mut tar::Builder<Sink>, at: usize, files: &[FetchedFile], now_secs: u64) -> Result<()> {
+    for file in files {
+        let path = format!("buildpacks/{at}/{}", file.path);
+        match file.kind {
+            EntryKind::File | EntryKind::Executable => {
+                append(tar, &path, &file.contents, file.kind == EntryKind::Executable, now_secs)?;
+            }
+            EntryKind::Symlink => append_link(tar, &path, &file.contents, now_secs)?,
+            // Left out when it was fetched.
+            EntryKind::Submodule => {}
+        }
+    }
+    Ok(())
 }
 
 /// GNU headers: with a PAX header first the engine takes the stream for a Dockerfile.

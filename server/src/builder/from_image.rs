@@ -7,7 +7,7 @@ use super::image_archive::{ArchiveError, ImageArchive};
 use super::{Builder, Workshop, registry_logins};
 use crate::console::Console;
 use crate::domain::release::PortError;
-use crate::domain::{App, Command, Failure, ImageId, ImageRef, Jobs, Oid, Origin, ReleaseNo, release};
+use crate::domain::{App, Command, Failure, ImageId, ImageRef, Jobs, Makeup, Oid, Origin, ReleaseNo, release};
 use crate::engine::{
     ARCHITECTURE, BuildError, BuildSpec, EngineError, GuestName, ImageInfo, RegistryLogin, StepCache, label,
 };
@@ -242,6 +242,7 @@ impl Workshop {
             )]),
             port,
             jobs: Jobs::default(),
+            makeup: Makeup::default(),
             description: format!("Image {}", release::short_source(&admitted.source)),
             created_by: by.to_owned(),
             change: ConfigChange::new(),
@@ -257,6 +258,7 @@ impl Workshop {
         let spec = BuildSpec {
             reference: format!("paas/{}:i{}", app.key, crate::store::random_hex(6)?),
             dockerfile: "Dockerfile".to_owned(),
+            target: None,
             args: BTreeMap::new(),
             labels: BTreeMap::from([
                 (label::APP.to_owned(), app.id.0.to_string()),

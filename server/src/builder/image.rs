@@ -1,12 +1,14 @@
 //! From a pushed commit to an image: plan, look for an image of the same inputs, build.
-use super::context::{extras, stream};
+use super::context::{Beside, extras, stream};
+use super::fetch::Pinned;
 use super::last_lines::Last;
 use super::queue::Cancel;
+use super::setup::VarsSet;
 use super::source::GitTree;
 use super::{Workshop, base, foreign, jobs};
 use crate::domain::build_cache::{CacheMark, cache_namespace};
 use crate::domain::release::Config;
-use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs, Oid, Reads};
+use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs, Oid, ProcessType, Reads};
 use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
 use crate::logs::Mask;
 use buildpacks::{
@@ -31,6 +33,8 @@ const REASON_CHARS_MAX: usize = 600;
 /// An image, and how the plan says it is run.
 pub(super) struct Made {
     pub(super) image: ImageId,
+    /// Of process types that run in another one.
+    pub(super) images: BTreeMap<ProcessType, ImageId>,
     pub(super) plan: BuildPlan,
     pub(super) jobs: Jobs,
 }
@@ -55,39 +59,60 @@ impl Show<'_> {
     }
 }
 
-/// What goes into an image.
+/// What goes into the images of a push.
 struct Inputs<'a> {
     tree: GitTree,
-    plan: &'a BuildPlan,
     config: &'a Config,
     env: &'a BuildEnv,
+    /// Of the plan's buildpacks; taken by the image that is built by them.
+    pinned: Vec<Pinned>,
 }
 
 impl Workshop {
     pub(super) async fn make_image(&self, app: &App, build: &Build, cancel: &Cancel) -> Result<Made, Failure> {
-        let platform = |reason: String| Failure::Platform { reason };
-        let config = self.tools.store.config(app.id).await.map_err(|error| platform(error.to_string()))?;
-        let env: BuildEnv = config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())).collect();
-        let before = self.versions_before(app).await.map_err(|error| platform(error.to_string()))?;
-        let (tree, plan) = self.plan(app, build, &env, before).await?;
+        let (config, env, tree, mut plan) = self.settled_plan(app, build).await?;
         let jobs = jobs::jobs_of(&plan)?;
+        self.note_reads(build.id, &plan).await?;
+        let pinned = self.pin_buildpacks(app, build.id, &mut plan, cancel).await?;
+        let mut inputs = Inputs { tree, config: &config, env: &env, pinned };
+        let mut made = Vec::new();
+        for (at, one) in plan.of_images().iter().enumerate() {
+            made.push(self.find_or_build(app, build, (at, one), &mut inputs, cancel).await?);
+        }
+        let images = other_images(&plan, &made)?;
+        let none = || Failure::Platform { reason: "the plan names no image".to_owned() };
+        let image = made.into_iter().next().ok_or_else(none)?;
+        self.hear_image(app, build.id, &image, &mut plan).await?;
+        Ok(Made { image, images, plan, jobs })
+    }
+
+    async fn note_reads(&self, build: BuildId, plan: &BuildPlan) -> Result<(), Failure> {
         let reads = Reads { names: plan.reads_env.clone(), everything: plan.gives_everything() };
-        let noted = self.tools.store.note_reads(build.id, &reads).await;
-        noted.map_err(|error| platform(error.to_string()))?;
-        self.tell(app, build.id, told(&plan));
-        let fingerprint = buildpacks::fingerprint(&plan, &tree.tree_oid, &env);
+        let noted = self.tools.store.note_reads(build, &reads).await;
+        noted.map_err(|error| Failure::Platform { reason: error.to_string() })
+    }
+
+    async fn find_or_build(
+        &self,
+        app: &App,
+        build: &Build,
+        (at, plan): (usize, &BuildPlan),
+        inputs: &mut Inputs<'_>,
+        cancel: &Cancel,
+    ) -> Result<ImageId, Failure> {
+        let platform = |reason: String| Failure::Platform { reason };
+        let fingerprint = buildpacks::fingerprint(plan, &inputs.tree.tree_oid, inputs.env);
         if let Some(image) = self.find_made(app, build.id, &fingerprint).await? {
-            self.remember_versions(app, &image, &plan).await?;
+            self.remember_versions(app, &image, plan).await?;
             self.tell(app, build.id, ["-----> Same tree, same settings: no build needed".to_owned()]);
-            return Ok(Made { image, plan, jobs });
+            return Ok(image);
         }
         self.tools.scheduler.make_room().await?;
-        let inputs = Inputs { tree, plan: &plan, config: &config, env: &env };
-        let image = self.build_image(app, build, inputs, cancel).await?;
+        let image = self.build_image(app, build, (at, plan), inputs, cancel).await?;
         let kept = self.tools.store.remember_image(app.id, &fingerprint, &image, self.tools.clock.now()).await;
         kept.map_err(|error| platform(error.to_string()))?;
-        self.remember_versions(app, &image, &plan).await?;
-        Ok(Made { image, plan, jobs })
+        self.remember_versions(app, &image, plan).await?;
+        Ok(image)
     }
 
     /// What the release that serves was built with: a tree that asks for no version goes on with it.
@@ -103,13 +128,29 @@ impl Workshop {
         kept.map_err(|error| Failure::Platform { reason: error.to_string() })
     }
 
-    async fn plan(
-        &self,
-        app: &App,
-        build: &Build,
-        env: &BuildEnv,
-        before: Versions,
-    ) -> Result<(GitTree, BuildPlan), Failure> {
+    /// The plan, with the config vars that it is made with. What a first deploy sets is set then, and counts already.
+    async fn settled_plan(&self, app: &App, build: &Build) -> Result<(Config, BuildEnv, GitTree, BuildPlan), Failure> {
+        let mut is_told = false;
+        loop {
+            let config = self.tools.store.config(app.id).await;
+            let config = config.map_err(|error| Failure::Platform { reason: error.to_string() })?;
+            let env: BuildEnv = config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())).collect();
+            let (tree, plan) = self.plan(app, build, &env).await?;
+            if !is_told {
+                self.tell(app, build.id, told(&plan));
+                is_told = true;
+            }
+            // The second time nothing is left to set.
+            if self.set_vars(app, build.id, &plan, &config).await? == VarsSet::None {
+                return Ok((config, env, tree, plan));
+            }
+        }
+    }
+
+    async fn plan(&self, app: &App, build: &Build, env: &BuildEnv) -> Result<(GitTree, BuildPlan), Failure> {
+        let platform = |error: crate::store::StoreError| Failure::Platform { reason: error.to_string() };
+        let before = self.versions_before(app).await.map_err(platform)?;
+        let set = self.tools.store.buildpacks(app.id).await.map_err(platform)?;
         let (repos, key, commit, env) =
             (self.tools.repos.clone(), app.key.clone(), build.moves.new.clone(), env.clone());
         let set_root = self.tools.store.build_root(app.id).await;
@@ -119,7 +160,7 @@ impl Workshop {
                 Ok(tree) => tree,
                 Err(reason) => return Ok(Err(Failure::Plan { reason })),
             };
-            let planned = buildpacks::plan_after(&tree, &env, &before);
+            let planned = buildpacks::plan_with(&tree, &env, &before, &set);
             anyhow::Ok(planned.map(|plan| (tree, plan)).map_err(|error| Failure::Plan { reason: error.to_string() }))
         });
         let planned = planning.await.map_err(anyhow::Error::from).and_then(|planned| planned);
@@ -142,24 +183,25 @@ impl Workshop {
         &self,
         app: &App,
         build: &Build,
-        inputs: Inputs<'_>,
+        (at, plan): (usize, &BuildPlan),
+        inputs: &mut Inputs<'_>,
         cancel: &Cancel,
     ) -> Result<ImageId, Failure> {
-        let Inputs { tree, plan, config, env } = inputs;
-        let args = plan.arguments(env);
+        let of_several = plan.docker_builds.first();
+        let folder = of_several.map_or("", |of| of.folder.as_str());
+        let tree = inputs.tree.folder(folder).map_err(|error| Failure::Platform { reason: format!("{error:#}") })?;
+        let mut args = plan.arguments(inputs.env);
+        args.extend(plan.docker_args.clone());
         if let DockerfileSource::Users { path } = &plan.dockerfile {
             let text = String::from_utf8_lossy(&tree.read(path).unwrap_or_default()).into_owned();
             let text = foreign::with_args(&text, &args);
             self.refuse_foreign(app, build.id, path, &text, cancel).await?;
         }
         self.ensure_stack(app, build.id, &plan.stack, cancel).await?;
-        self.tell(app, build.id, ["-----> Building".to_owned()]);
-        let labels = BTreeMap::from([
-            (label::APP.to_owned(), app.id.0.to_string()),
-            (label::APP_KEY.to_owned(), app.key.to_string()),
-            (label::BUILD.to_owned(), build.id.0.to_string()),
-            (label::COMMIT.to_owned(), build.moves.new.to_string()),
-        ]);
+        let fetched = self.fetch_buildpacks(plan, std::mem::take(&mut inputs.pinned), cancel).await?;
+        let what = of_several.map(|of| format!(" {}", of.processes.join(", "))).unwrap_or_default();
+        self.tell(app, build.id, [format!("-----> Building{what}")]);
+        let labels = labels(app, build);
         let generation = self.tools.store.cache_generation(app.id).await;
         let generation = generation.map_err(|error| Failure::Platform { reason: error.to_string() })?;
         let rendered = render(
@@ -168,31 +210,29 @@ impl Workshop {
                 cache_id: app.key.as_str(),
                 cache_mark: &CacheMark::new(&app.key, generation).to_string(),
                 git_rev: build.moves.new.as_str(),
-                env,
+                env: inputs.env,
                 ca_bundle: self.tools.ca_bundle.as_deref(),
                 labels: &labels,
             },
         );
         let (dockerfile, extras) = extras(plan, rendered);
+        args.insert("GIT_REV".to_owned(), build.moves.new.to_string());
+        args.insert(CACHE_NAMESPACE_ARG.to_owned(), cache_namespace(&app.key, generation));
+        let another = if at == 0 { String::new() } else { format!("-{at}") };
         let spec = BuildSpec {
-            reference: format!("paas/{}:b{}", app.key, build.id.0),
+            reference: format!("paas/{}:b{}{another}", app.key, build.id.0),
             dockerfile,
-            args: args
-                .into_iter()
-                .chain([
-                    ("GIT_REV".to_owned(), build.moves.new.to_string()),
-                    (CACHE_NAMESPACE_ARG.to_owned(), cache_namespace(&app.key, generation)),
-                ])
-                .collect(),
+            target: of_several.and_then(|of| of.target.clone()),
+            args,
             labels,
             cache: if self.queue.is_fresh(build.id) { StepCache::Ignored } else { StepCache::Used },
-            context: stream(tree, plan.clone(), extras, self.now_secs()),
+            context: stream(tree, plan.clone(), Beside { extras, buildpacks: fetched }, self.now_secs()),
         };
         let builds = match &plan.dockerfile {
             DockerfileSource::Users { .. } => Builds::Dockerfile,
             DockerfileSource::Generated => Builds::Language,
         };
-        self.run_build(app, build.id, spec, Show::Live(&Mask::of(config)), builds, cancel).await
+        self.run_build(app, build.id, spec, Show::Live(&Mask::of(inputs.config)), builds, cancel).await
     }
 
     /// A user's own Dockerfile: makes sure of the base that it may name, refuses images of other apps.
@@ -273,6 +313,29 @@ impl Workshop {
     pub(super) fn now_secs(&self) -> u64 {
         u64::try_from(self.tools.clock.now().unix_ms() / 1000).unwrap_or(0)
     }
+}
+
+fn labels(app: &App, build: &Build) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (label::APP.to_owned(), app.id.0.to_string()),
+        (label::APP_KEY.to_owned(), app.key.to_string()),
+        (label::BUILD.to_owned(), build.id.0.to_string()),
+        (label::COMMIT.to_owned(), build.moves.new.to_string()),
+    ])
+}
+
+/// Which process types run in an image beside the first.
+fn other_images(plan: &BuildPlan, made: &[ImageId]) -> Result<BTreeMap<ProcessType, ImageId>, Failure> {
+    let mut images = BTreeMap::new();
+    for (build, image) in plan.docker_builds.iter().zip(made).skip(1) {
+        for process in &build.processes {
+            let process = process
+                .parse()
+                .map_err(|error: crate::domain::name::NameError| Failure::Plan { reason: error.to_string() })?;
+            images.insert(process, image.clone());
+        }
+    }
+    Ok(images)
 }
 
 /// Tells what a build says, until it is over. `true`: it said more than it may, and was stopped.

@@ -4,7 +4,10 @@ use super::queue::Cancel;
 use super::{Standing, Verdict, Workshop};
 use crate::crash_point;
 use crate::domain::card::one_line;
-use crate::domain::{App, Build, Command, Failure, Moment, Oid, Origin, ProcessType, ReleaseNo, release};
+use crate::domain::health::{Health, ReadyTimeout};
+use crate::domain::{
+    App, Build, Command, Failure, Makeup, Moment, Oid, Origin, ProcessType, ReleaseNo, UsedBuildpack, release,
+};
 use crate::scheduler::Settled;
 use crate::store::{ConfigChange, NewRelease, NewReleaseError};
 use buildpacks::Start;
@@ -15,6 +18,15 @@ use tokio::sync::OwnedSemaphorePermit;
 struct Times {
     begun: Moment,
     built: Moment,
+}
+
+/// A release that went live.
+struct Landed {
+    no: ReleaseNo,
+    replaced: Option<ReleaseNo>,
+    moved_from: Oid,
+    /// What the app wants to be run behind its first deploy.
+    postdeploy: Option<String>,
 }
 
 impl Workshop {
@@ -82,13 +94,16 @@ impl Workshop {
             Ok(live) => live.map(|release| release.no),
             Err(error) => return self.fail(app, build.id, Failure::Platform { reason: error.to_string() }).await,
         };
+        let postdeploy = made.plan.setup.postdeploy.clone();
         let no = match self.release(app, build, cancel, made).await {
             Ok(no) => no,
             Err(failure) => return self.fail(app, build.id, failure).await,
         };
         self.tools.scheduler.wake(app.id);
         match self.settled(app, no, cancel).await {
-            Ok(Settled::Live) => self.complete(app, build, no, replaced, moved_from, &times).await,
+            Ok(Settled::Live) => {
+                self.complete(app, build, Landed { no, replaced, moved_from, postdeploy }, cancel, &times).await;
+            }
             Ok(Settled::Failed(failure)) => {
                 self.unpin(app, build.id);
                 let reason = one_line(&failure, replaced);
@@ -121,6 +136,7 @@ impl Workshop {
     /// Makes the release and ends the build; waits while another release of the app is starting.
     async fn release(&self, app: &App, build: &Build, cancel: &Cancel, made: Made) -> Result<ReleaseNo, Failure> {
         let platform = |error: &dyn std::fmt::Display| Failure::Platform { reason: error.to_string() };
+        self.set_formation(app, build.id, &made.plan).await?;
         let port = self.port(app, &made).await?;
         let what = if self.queue.is_fresh(build.id) { "New build of" } else { "Push" };
         let new = NewRelease {
@@ -132,6 +148,7 @@ impl Workshop {
             processes: processes(&made)?,
             port,
             jobs: made.jobs.clone(),
+            makeup: makeup(&made)?,
             description: format!("{what} {}", build.moves.new.short()),
             created_by: build.pusher.to_string(),
             change: ConfigChange::new(),
@@ -164,9 +181,8 @@ impl Workshop {
         &self,
         app: &App,
         build: &Build,
-        no: ReleaseNo,
-        replaced: Option<ReleaseNo>,
-        moved_from: Oid,
+        Landed { no, replaced, moved_from, postdeploy }: Landed,
+        cancel: &Cancel,
         times: &Times,
     ) {
         crash_point!("before-branch");
@@ -183,9 +199,31 @@ impl Workshop {
             live.since(build.queued_at).as_secs_f64()
         );
         self.tell(app, build.id, [line]);
+        if let Some(line) = postdeploy {
+            self.run_postdeploy(app, build.id, (no, &line), cancel).await;
+        }
         crash_point!("before-verdict");
         self.answer(app, build.id, Verdict::Accepted { moved_from }).await;
     }
+}
+
+/// What the plan says of a release beside its image and processes.
+fn makeup(Made { plan, images, .. }: &Made) -> Result<Makeup, Failure> {
+    let used = plan.buildpacks.iter();
+    let used = used.map(|used| UsedBuildpack { source: used.buildpack.to_string(), pin: used.pin.clone() });
+    let mut health = Health::default();
+    if let Some(wish) = &plan.health {
+        let refuse =
+            |reason: String| Failure::Plan { reason: format!("app.json line {}: healthchecks: {reason}", wish.line) };
+        health.path = wish.path.as_deref().map(str::parse).transpose().map_err(refuse)?;
+        health.timeout = wish.timeout_secs.map(ReadyTimeout::try_from).transpose().map_err(refuse)?;
+    }
+    Ok(Makeup {
+        starter: plan.starter().map(str::to_owned),
+        images: images.clone(),
+        buildpacks: used.collect(),
+        health,
+    })
 }
 
 fn processes(made: &Made) -> Result<BTreeMap<ProcessType, Command>, Failure> {

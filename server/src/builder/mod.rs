@@ -2,10 +2,12 @@
 //! every line goes to the build's transcript as it comes, and the verdict waits until the release has settled.
 
 mod base;
+mod buildpacks;
 mod caches;
 mod cancel;
 mod context;
 mod destroy;
+mod fetch;
 mod foreign;
 mod from_image;
 mod heal;
@@ -23,11 +25,13 @@ mod rebuild;
 mod registry_logins;
 mod repo_pack;
 mod repos;
+mod setup;
 mod source;
 mod stack;
 mod transcript;
 mod turns;
 
+pub use fetch::Fetcher;
 pub use from_image::{Brought, ImageRefusal};
 pub use heal::heal;
 pub use history::Said;
@@ -86,6 +90,8 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     /// Extra certificate authorities (PEM) that build steps trust.
     pub ca_bundle: Option<Vec<u8>>,
+    /// Gets what builds need from elsewhere.
+    pub fetcher: Fetcher,
     /// How long the making of one image may take.
     pub build_limit: Duration,
     /// Hosts that are fetched from for an app.

@@ -53,6 +53,22 @@ impl GitTree {
     }
 }
 
+impl GitTree {
+    /// A folder as a tree of its own; the whole tree once more for no folder.
+    pub(super) fn folder(&self, folder: &str) -> anyhow::Result<Self> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let inside = |path: &str| path.strip_prefix(prefix.as_str()).map(str::to_owned);
+        let entry = |entry: &TreeEntry| Some(TreeEntry { path: inside(&entry.path)?, ..entry.clone() });
+        let blob = |(path, oid): (&String, &git2::Oid)| Some((inside(path)?, *oid));
+        Ok(Self {
+            repo: Repository::open_bare(self.repo.path()).context("open the repository once more")?,
+            tree_oid: self.tree_oid.clone(),
+            entries: self.entries.iter().filter_map(entry).collect(),
+            blobs: self.blobs.iter().filter_map(blob).collect(),
+        })
+    }
+}
+
 impl SourceTree for GitTree {
     fn files(&self) -> &[TreeEntry] {
         &self.entries

@@ -58,6 +58,7 @@ impl Workshop {
         let spec = BuildSpec {
             reference: image.reference(),
             dockerfile: "Dockerfile".to_owned(),
+            target: None,
             args: BTreeMap::new(),
             labels: BTreeMap::from([(label::STACK.to_owned(), image.name.clone())]),
             cache: StepCache::Used,

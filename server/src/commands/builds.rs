@@ -1,11 +1,11 @@
-//! `builds`: list, info, run, cancel, purge-cache, root.
+//! `builds`: list, info, run, cancel, buildpacks, purge-cache, root.
 use super::grammar::{Form, OfApp};
 use super::table::{ago, print, print_json};
-use super::{CommandError, Context, Done, Permission, rebuild};
+use super::{CommandError, Context, Done, Permission, buildpacks, rebuild};
 use crate::console::Console;
 use crate::domain::{App, AppName, Build, BuildId, BuildState, Moment, Size};
 use crate::logs::{From, TranscriptOf, printable, timestamp};
-use buildpacks::BuildRoot;
+use ::buildpacks::BuildRoot;
 use serde::Serialize;
 
 /// Builds that a list shows.
@@ -65,6 +65,18 @@ pub(super) enum Verb {
         #[arg(value_parser = parse_id)]
         id: Option<BuildId>,
     },
+    /// Show or change which classic buildpacks build the app: `builds:buildpacks set https://HOST/PATH.git`
+    ///
+    /// They win over those that app.json and .buildpacks list, and over a Dockerfile.
+    #[command(name = "builds:buildpacks", visible_alias = "buildpacks")]
+    Buildpacks {
+        #[command(flatten)]
+        of: OfApp,
+        #[command(flatten)]
+        words: buildpacks::Words,
+        #[command(flatten)]
+        form: Form,
+    },
 }
 
 fn parse_id(text: &str) -> Result<BuildId, String> {
@@ -94,9 +106,12 @@ impl Verb {
             Self::List { .. } | Self::Info { .. } | Self::Root { folder: None, unset: false, .. } => {
                 Permission::ReadApp
             }
-            Self::Run { .. } | Self::Root { .. } | Self::PurgeCache { .. } | Self::Cancel { .. } => {
-                Permission::ChangeApp
-            }
+            Self::Buildpacks { words, .. } if !words.changes() => Permission::ReadApp,
+            Self::Run { .. }
+            | Self::Root { .. }
+            | Self::PurgeCache { .. }
+            | Self::Cancel { .. }
+            | Self::Buildpacks { .. } => Permission::ChangeApp,
         }
     }
 
@@ -107,7 +122,8 @@ impl Verb {
             | Self::Run { of }
             | Self::PurgeCache { of }
             | Self::Root { of, .. }
-            | Self::Cancel { of, .. } => &of.app,
+            | Self::Cancel { of, .. }
+            | Self::Buildpacks { of, .. } => &of.app,
         }
     }
 
@@ -121,6 +137,7 @@ impl Verb {
             Self::Root { folder, .. } => set_root(context, console, &app, folder.as_ref()).await,
             Self::PurgeCache { .. } => purge_cache(context, console, &app).await,
             Self::Cancel { id, .. } => cancel(context, console, &app, *id).await,
+            Self::Buildpacks { words, form, .. } => buildpacks::run(context, console, &app, words, *form).await,
         }
     }
 }

@@ -81,7 +81,12 @@ impl Verb {
 }
 
 async fn info(context: &Context, console: &Console, app: &App, form: Form) -> Done {
-    let health = context.tools.store.health(app.id).await?;
+    let store = &context.tools.store;
+    let set = store.health(app.id).await?;
+    let health = match store.live_release(app.id).await? {
+        Some(live) => set.or(&live.makeup.health),
+        None => set,
+    };
     let view = HealthView {
         path: health.path().to_owned(),
         path_is_declared: health.path.is_some(),

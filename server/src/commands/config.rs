@@ -252,6 +252,7 @@ pub(super) async fn apply(
         processes: live.processes.clone(),
         port: live.port,
         jobs: live.jobs.clone(),
+        makeup: live.makeup.clone(),
         description: format!("{verb} {words}"),
         created_by: context.caller.to_string(),
         change: change.clone(),

@@ -6,6 +6,7 @@
 mod apps;
 mod auth;
 mod backups;
+mod buildpacks;
 mod builds;
 mod certs;
 mod checks;

@@ -6,7 +6,7 @@ use super::table::{ago, print, print_json};
 use super::{CommandError, Context, Done, Permission};
 use crate::console::Console;
 use crate::domain::release::Release;
-use crate::domain::{App, AppName, Command, ImageId, Origin, ReleaseNo, Rollout};
+use crate::domain::{App, AppName, Command, ImageId, Origin, ReleaseNo, Rollout, UsedBuildpack};
 use crate::logs::{TranscriptOf, printable};
 use crate::store::{ConfigChange, NewRelease, Rest};
 use serde::Serialize;
@@ -78,6 +78,8 @@ struct ReleaseView {
     release_command: Option<String>,
     processes: BTreeMap<String, String>,
     config_vars: Vec<String>,
+    /// What built its image, where that was classic buildpacks.
+    buildpacks: Vec<UsedBuildpack>,
 }
 
 #[derive(Serialize)]
@@ -181,6 +183,9 @@ async fn info(context: &Context, console: &Console, app: &App, no: ReleaseNo, fo
     ] {
         console.say(&format!("{what:<9}{value}")).await;
     }
+    for used in view.buildpacks {
+        console.say(&format!("{:<9}{} {}", "built by", used.source, used.pin.unwrap_or_default())).await;
+    }
     for (process, command) in view.processes {
         console.say(&format!("{process:<9}{command}")).await;
     }
@@ -211,6 +216,7 @@ fn view(release: &Release) -> ReleaseView {
             Rollout::Starting { .. } | Rollout::Live { .. } | Rollout::Replaced { .. } => None,
         },
         release_command: release.jobs.release_command.clone(),
+        buildpacks: release.makeup.buildpacks.clone(),
         processes: release.processes.iter().map(|(process, c)| (process.to_string(), command(c))).collect(),
         config_vars: release.config.keys().map(ToString::to_string).collect(),
     }
@@ -226,6 +232,7 @@ async fn retry(context: &Context, console: &Console, app: &App) -> Done {
         processes: of.processes.clone(),
         port: of.port,
         jobs: of.jobs.clone(),
+        makeup: of.makeup.clone(),
         description: format!("Retry of {}", of.no),
         created_by: context.caller.to_string(),
         change: ConfigChange::new(),

@@ -1,13 +1,16 @@
 //! How a new web instance is asked whether it is ready: where, what counts as a good answer, and for how long.
 use super::Hostname;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 /// What a person set for an app; `None` is the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
+    #[serde(default)]
     pub path: Option<HealthPath>,
+    #[serde(default)]
     pub timeout: Option<ReadyTimeout>,
 }
 
@@ -15,6 +18,12 @@ pub struct Health {
 const UNDECLARED_BAD_FROM: u16 = 500;
 
 impl Health {
+    /// What is set here, and for the rest what `other` says.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self { path: self.path.or_else(|| other.path.clone()), timeout: self.timeout.or(other.timeout) }
+    }
+
     pub fn path(&self) -> &str {
         self.path.as_ref().map_or("/", HealthPath::as_str)
     }
@@ -55,7 +64,8 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// A path, with a query if need be, as it stands in a request line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HealthPath(String);
 
 impl HealthPath {
@@ -63,6 +73,20 @@ impl HealthPath {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for HealthPath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<HealthPath> for String {
+    fn from(path: HealthPath) -> Self {
+        path.0
     }
 }
 
@@ -88,7 +112,8 @@ impl fmt::Display for HealthPath {
 }
 
 /// From 1 s to 10 min.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct ReadyTimeout(Duration);
 
 impl ReadyTimeout {
@@ -102,6 +127,21 @@ impl ReadyTimeout {
 
     pub const fn span(self) -> Duration {
         self.0
+    }
+}
+
+/// In seconds.
+impl TryFrom<u64> for ReadyTimeout {
+    type Error = String;
+
+    fn try_from(secs: u64) -> Result<Self, String> {
+        Self::new(Duration::from_secs(secs)).ok_or_else(|| format!("{secs} s is no time from 1s to 10m"))
+    }
+}
+
+impl From<ReadyTimeout> for u64 {
+    fn from(timeout: ReadyTimeout) -> Self {
+        timeout.0.as_secs()
     }
 }
 

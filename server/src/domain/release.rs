@@ -1,6 +1,7 @@
 //! An app, and its releases: immutable sets of image, config and process types.
 use super::{
-    AppId, AppKey, AppName, BuildId, ImageId, Jobs, Moment, Oid, ProcessType, ReleaseNo, Rollout, Secret, VarName,
+    AppId, AppKey, AppName, BuildId, ImageId, Jobs, Makeup, Moment, Oid, ProcessType, ReleaseNo, Rollout, Secret,
+    VarName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -102,6 +103,7 @@ pub struct Release {
     pub created_at: Moment,
     pub rollout: Rollout,
     pub jobs: Jobs,
+    pub makeup: Makeup,
     /// When its release command succeeded.
     pub command_done_at: Option<Moment>,
 }

@@ -81,6 +81,8 @@ pub struct InstanceSpec {
     /// What its web instances are spoken to in.
     pub protocol: Protocol,
     pub image: ImageId,
+    /// The program inside the image that commands are handed to; `None`: they are started as they are.
+    pub starter: Option<String>,
     /// `None`: the image's own entrypoint and command.
     pub shell_command: Option<String>,
     /// Secret values among them: never printed.
@@ -170,6 +172,8 @@ pub struct BuildSpec {
     pub reference: String,
     /// Path of the Dockerfile inside the context.
     pub dockerfile: String,
+    /// The stage that becomes the image; `None`: the last one.
+    pub target: Option<String>,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     pub cache: StepCache,
@@ -326,6 +330,8 @@ pub trait Engine: OneOffEngine + VolumeCopies + DiskEngine + GuestImages {
     /// Pulls an image by reference; `Refused` with the registry's words where it cannot be had.
     async fn pull(&self, reference: &str) -> Result<ImageId>;
     async fn image(&self, reference: &str) -> Result<Option<ImageInfo>>;
+    /// Files out of an image by their absolute paths, in that order; `None` for one that is not there.
+    async fn read_files(&self, image: &ImageId, paths: &[&str]) -> Result<Vec<Option<Bytes>>>;
     async fn tag(&self, image: &ImageId, reference: &str) -> Result<()>;
     /// Removes one reference (and the image with its last one). Missing or still in use is no error.
     async fn remove_image(&self, reference: &str) -> Result<()>;

@@ -22,15 +22,21 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// From the first question to DNS to the last byte of the answer.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 /// Beyond it nothing more is read of a head that has not ended.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-const BODY_BYTES_MAX: usize = 1 << 20;
+const USUAL_LIMITS: AnswerLimits = AnswerLimits { time: Duration::from_secs(30), body_bytes: 1 << 20 };
 const USUAL_PORT: u16 = 443;
+
+/// What an answer may take and be.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerLimits {
+    /// From the first question to DNS to the last byte of the answer.
+    pub time: Duration,
+    pub body_bytes: usize,
+}
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -58,12 +64,12 @@ pub enum OutboundError {
     Tls { host: String, source: std::io::Error },
     #[error("speak HTTP with {host}")]
     Http { host: String, source: hyper::Error },
-    #[error("the answer of {host} broke off or is longer than {BODY_BYTES_MAX} bytes")]
-    Body { host: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the answer of {host} broke off or is longer than {body_bytes_max} bytes")]
+    Body { host: String, body_bytes_max: usize, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{host} sent us on to {to}, and redirects are not followed")]
     Redirect { host: String, to: String },
-    #[error("{host} did not answer within {} s", REQUEST_TIME_MAX.as_secs())]
-    Slow { host: String },
+    #[error("{host} did not answer within {secs} s")]
+    Slow { host: String, secs: u64 },
     #[error("load the certificate authorities to trust: {0:#}")]
     Roots(anyhow::Error),
 }
@@ -82,22 +88,36 @@ impl Outbound {
 
     /// Sends one request and reads the whole answer.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, OutboundError> {
+        self.send_within(request, USUAL_LIMITS).await
+    }
+
+    /// The same for an answer that may take longer, or be longer.
+    pub async fn send_within(
+        &self,
+        request: Request<Bytes>,
+        limits: AnswerLimits,
+    ) -> Result<Response<Bytes>, OutboundError> {
         let target = Target::of(request.uri())?;
-        let exchange = self.exchange(&target, request);
-        match tokio::time::timeout(REQUEST_TIME_MAX, exchange).await {
+        let exchange = self.exchange(&target, request, limits.body_bytes);
+        match tokio::time::timeout(limits.time, exchange).await {
             Ok(answer) => answer,
-            Err(_elapsed) => Err(OutboundError::Slow { host: target.host }),
+            Err(_elapsed) => Err(OutboundError::Slow { host: target.host, secs: limits.time.as_secs() }),
         }
     }
 
-    async fn exchange(&self, target: &Target, request: Request<Bytes>) -> Result<Response<Bytes>, OutboundError> {
+    async fn exchange(
+        &self,
+        target: &Target,
+        request: Request<Bytes>,
+        body_bytes_max: usize,
+    ) -> Result<Response<Bytes>, OutboundError> {
         let tls = self.0.tls.get_or_try_init(|| connector(self.0.ca_bundle.clone())).await?;
         let stream = connect(target, &self.checked(target).await?).await?;
         let name =
             ServerName::try_from(target.host.clone()).map_err(|_| OutboundError::NotHttps(request.uri().clone()))?;
         let refused = |source| OutboundError::Tls { host: target.host.clone(), source };
         let stream = tls.connect(name, stream).await.map_err(refused)?;
-        talk(target, stream, request).await
+        talk(target, stream, request, body_bytes_max).await
     }
 
     /// The addresses of a name that may be connected to; none that is refused is tried, and one alone refuses the name.
@@ -149,6 +169,7 @@ async fn talk(
     target: &Target,
     stream: TlsStream<TcpStream>,
     request: Request<Bytes>,
+    body_bytes_max: usize,
 ) -> Result<Response<Bytes>, OutboundError> {
     let broken = |source| OutboundError::Http { host: target.host.clone(), source };
     let mut builder = http1::Builder::new();
@@ -162,8 +183,8 @@ async fn talk(
             return Err(OutboundError::Redirect { host: target.host.clone(), to: to.unwrap_or_default() });
         }
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-        let body = body.map_err(|source| OutboundError::Body { host: target.host.clone(), source })?;
+        let body = Limited::new(body, body_bytes_max).collect().await;
+        let body = body.map_err(|source| OutboundError::Body { host: target.host.clone(), body_bytes_max, source })?;
         Ok(Response::from_parts(head, body.to_bytes()))
     };
     // The connection moves the bytes; how it ended is told by the exchange, which it wakes.

@@ -152,7 +152,8 @@ impl House {
             slot: slot.clone(),
             epoch,
             protocol,
-            image: release.image.clone(),
+            image: release.makeup.image_of(&slot.process, &release.image).clone(),
+            starter: release.makeup.starter.clone(),
             shell_command: match release.processes.get(&slot.process) {
                 Some(Command::Shell(line)) => Some(line.clone()),
                 Some(Command::ImageDefault) | None => None,

@@ -20,6 +20,7 @@ mod network;
 mod observe;
 mod one_off;
 mod one_off_care;
+mod postdeploy;
 mod probe;
 mod probe_h2c;
 mod publish;

@@ -78,6 +78,7 @@ impl House {
         let Ok(Some(starting)) = self.tools.store.starting_release(app).await else { return };
         let Some(candidate) = self.candidate_of(&starting) else { return };
         let Ok(health) = self.tools.store.health(app).await else { return };
+        let health = health_of(health, Some(&starting));
         let commands = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).command_ledger();
         // Its release command has a limit of its own.
         if matches!(commands.get(&starting.no), Some(CommandRun::Running | CommandRun::Ending)) {
@@ -150,7 +151,8 @@ impl House {
         let epochs = store.epochs(app, &formation).await?;
         let exclusive = self.is_exclusive(app).await?;
         let held_since = self.memory(app).lock().unwrap_or_else(PoisonError::into_inner).held_since;
-        let (limits, health) = (store.limits(app).await?, store.health(app).await?);
+        let limits = store.limits(app).await?;
+        let health = health_of(store.health(app).await?, starting.as_ref().or(live.as_ref()));
         let protocols = store.protocols(app).await?;
         // Of an app that is being destroyed nothing is wanted any more.
         let wanted = if row.destroying {
@@ -225,6 +227,14 @@ impl House {
 
 fn is_missing_app(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Missing { what: "app", .. }))
+}
+
+/// What was set for the app, else what the release's own files say.
+fn health_of(set: Health, release: Option<&Release>) -> Health {
+    match release {
+        Some(release) => set.or(&release.makeup.health),
+        None => set,
+    }
 }
 
 fn spec_of(release: &Release) -> Spec {

@@ -1,17 +1,24 @@
 //! Which images an app still needs, and which commits.
-use super::{Result, Store, parsed};
-use crate::domain::{AppId, ImageId, Oid};
+use super::{Result, Store, from_json, parsed};
+use crate::domain::{AppId, ImageId, Makeup, Oid};
 use std::collections::{BTreeMap, HashSet};
 
 struct Kept {
     image: String,
     commit_oid: String,
+    makeup: String,
 }
 
 impl Store {
     /// Images of the app's `newest` releases, of the live and the starting one, and of the one that a rollback goes to.
     pub async fn images_to_keep(&self, app: AppId, newest: u32) -> Result<HashSet<ImageId>> {
-        Ok(self.kept_releases(app, newest).await?.into_iter().map(|kept| ImageId::new(kept.image)).collect())
+        let mut images = HashSet::new();
+        for kept in self.kept_releases(app, newest).await? {
+            let makeup: Makeup = from_json(&kept.makeup, "releases.makeup")?;
+            images.insert(ImageId::new(kept.image));
+            images.extend(makeup.images.into_values());
+        }
+        Ok(images)
     }
 
     /// Commits of the same releases.
@@ -27,7 +34,7 @@ impl Store {
         let newest = i64::from(newest);
         let kept = sqlx::query_as!(
             Kept,
-            r#"SELECT image AS "image!", commit_oid AS "commit_oid!" FROM releases WHERE app_id = ?1 AND (
+            r#"SELECT image AS "image!", commit_oid AS "commit_oid!", makeup AS "makeup!" FROM releases WHERE app_id = ?1 AND (
                  word IN ('live', 'starting')
                  OR no IN (SELECT no FROM releases WHERE app_id = ?1 ORDER BY no DESC LIMIT ?2)
                  OR no = (SELECT no FROM releases WHERE app_id = ?1 AND word = 'replaced'

@@ -9,6 +9,7 @@ mod backups;
 mod build_caches;
 mod build_reads;
 mod build_root;
+mod buildpacks;
 mod builds;
 mod certificates;
 mod config_vars;

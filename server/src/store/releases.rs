@@ -3,8 +3,8 @@ use super::destroying::refuse_destroying;
 use super::{ConfigChange, Rest, Result, Store, StoreError, from_json, narrow, parsed, to_json};
 use crate::domain::release::Config;
 use crate::domain::{
-    AppId, BuildId, BuildState, Command, Failure, ImageId, Jobs, Moment, Oid, Origin, ProcessType, Release, ReleaseNo,
-    Rollout, Secret, VarName,
+    AppId, BuildId, BuildState, Command, Failure, ImageId, Jobs, Makeup, Moment, Oid, Origin, ProcessType, Release,
+    ReleaseNo, Rollout, Secret, VarName,
 };
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ pub struct NewRelease {
     pub processes: BTreeMap<ProcessType, Command>,
     pub port: u16,
     pub jobs: Jobs,
+    pub makeup: Makeup,
     pub description: String,
     pub created_by: String,
     /// Applied to the app's config vars in the same step; nothing is changed when no release is made.
@@ -50,6 +51,7 @@ struct ReleaseRow {
     created_at: i64,
     rollout: String,
     jobs: String,
+    makeup: String,
     command_done_at: Option<i64>,
 }
 
@@ -107,6 +109,7 @@ impl Store {
             processes: target.processes.clone(),
             port: target.port,
             jobs: target.jobs.clone(),
+            makeup: target.makeup.clone(),
             description,
             created_by: by.to_owned(),
             change: ConfigChange::new(),
@@ -137,12 +140,12 @@ impl Store {
             config.iter().map(|(name, value)| (name.as_str(), value.reveal().as_str())).collect();
         let sealed = self.seal.seal(&place(new.app, no), to_json(&plain)?.as_bytes())?;
         let (origin, processes, jobs) = (to_json(&new.origin)?, to_json(&new.processes)?, to_json(&new.jobs)?);
-        let rollout = to_json(&Rollout::Starting { since: now })?;
+        let (rollout, makeup) = (to_json(&Rollout::Starting { since: now })?, to_json(&new.makeup)?);
         let (image, commit, port, at) = (new.image.as_str(), new.commit.as_str(), i64::from(new.port), now.unix_ms());
         sqlx::query!(
             "INSERT INTO releases (app_id, no, origin, image, commit_oid, processes, port, sealed_config, description,
-                                   created_by, created_at, rollout, jobs, source, word)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'starting')",
+                                   created_by, created_at, rollout, jobs, source, makeup, word)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'starting')",
             new.app.0,
             no,
             origin,
@@ -156,7 +159,8 @@ impl Store {
             at,
             rollout,
             jobs,
-            new.source
+            new.source,
+            makeup
         )
         .execute(&mut *connection)
         .await?;
@@ -222,7 +226,7 @@ impl Store {
         let row = sqlx::query_as!(
             ReleaseRow,
             "SELECT app_id, no, origin, image, commit_oid, source, processes, port, sealed_config, description, created_by, created_at, rollout,
-                    jobs, command_done_at
+                    jobs, makeup, command_done_at
              FROM releases WHERE app_id = ? AND no = ?",
             app.0,
             number
@@ -254,7 +258,7 @@ impl Store {
         let row = sqlx::query_as!(
             ReleaseRow,
             "SELECT app_id, no, origin, image, commit_oid, source, processes, port, sealed_config, description, created_by, created_at, rollout,
-                    jobs, command_done_at
+                    jobs, makeup, command_done_at
              FROM releases WHERE app_id = ? AND word = ?",
             app.0,
             word
@@ -270,7 +274,7 @@ impl Store {
         let rows = sqlx::query_as!(
             ReleaseRow,
             "SELECT app_id, no, origin, image, commit_oid, source, processes, port, sealed_config, description, created_by, created_at, rollout,
-                    jobs, command_done_at
+                    jobs, makeup, command_done_at
              FROM releases WHERE app_id = ? ORDER BY no DESC LIMIT ?",
             app.0,
             limit
@@ -327,6 +331,7 @@ impl Store {
             created_at: Moment::from_unix_ms(row.created_at),
             rollout: from_json(&row.rollout, "releases.rollout")?,
             jobs: from_json(&row.jobs, "releases.jobs")?,
+            makeup: from_json(&row.makeup, "releases.makeup")?,
             command_done_at: row.command_done_at.map(Moment::from_unix_ms),
         })
     }

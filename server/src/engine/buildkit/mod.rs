@@ -110,11 +110,12 @@ async fn refusal(answer: Response<Incoming>) -> Trouble {
 fn request(api_version: &str, spec: BuildSpec) -> anyhow::Result<Request<ContextBody>> {
     let json = |map: &BTreeMap<String, String>| serde_json::to_string(map).context("write a map as JSON");
     let path = format!(
-        "/v{api_version}/build?version=2&rm=1&networkmode=default&t={}&dockerfile={}&buildargs={}&labels={}{}",
+        "/v{api_version}/build?version=2&rm=1&networkmode=default&t={}&dockerfile={}&buildargs={}&labels={}{}{}",
         percent_encoded(&spec.reference),
         percent_encoded(&spec.dockerfile),
         percent_encoded(&json(&spec.args)?),
         percent_encoded(&json(&spec.labels)?),
+        spec.target.map(|target| format!("&target={}", percent_encoded(&target))).unwrap_or_default(),
         match spec.cache {
             StepCache::Used => "",
             StepCache::Ignored => "&nocache=1",

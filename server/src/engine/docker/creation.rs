@@ -28,12 +28,12 @@ fn first(text: &str, count: usize) -> &str {
 }
 
 pub(super) fn body(installation: &InstallationId, spec: &InstanceSpec) -> ContainerCreateBody {
-    let command = spec.shell_command.as_deref().map(shell_line);
+    let command = spec.shell_command.as_deref().map(|line| shell_words(spec, line));
     ContainerCreateBody {
         image: Some(spec.image.to_string()),
         // An empty list, unlike none, overrides the image's entrypoint.
         entrypoint: command.is_some().then(Vec::new),
-        cmd: command.map(|line| vec!["sh".to_owned(), "-c".to_owned(), line]),
+        cmd: command,
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels(installation, spec)),
         // We probe ourselves; an image's own check would only cost processes.
@@ -41,6 +41,17 @@ pub(super) fn body(installation: &InstallationId, spec: &InstanceSpec) -> Contai
         host_config: Some(host_config(spec)),
         ..ContainerCreateBody::default()
     }
+}
+
+/// A line for a shell; for bash where a starter hands it over, as buildpacks expect.
+fn shell_words(spec: &InstanceSpec, line: &str) -> Vec<String> {
+    let shell = if spec.starter.is_some() { "bash" } else { "sh" };
+    started(spec, [shell.to_owned(), "-c".to_owned(), shell_line(line)])
+}
+
+/// Words as the starter gets them, if there is one.
+pub(super) fn started(spec: &InstanceSpec, words: impl IntoIterator<Item = String>) -> Vec<String> {
+    spec.starter.iter().cloned().chain(words).collect()
 }
 
 fn labels(installation: &InstallationId, spec: &InstanceSpec) -> HashMap<String, String> {
@@ -122,6 +133,7 @@ mod tests {
             epoch: 5,
             protocol: Protocol::Http1,
             image: ImageId::new("sha256:ab"),
+            starter: None,
             shell_command: shell_command.map(str::to_owned),
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
             network: NetworkId("net".to_owned()),

@@ -9,6 +9,7 @@ mod disk;
 mod exec;
 mod guests;
 mod hijack;
+mod image_files;
 mod images;
 mod instances;
 mod link;
@@ -207,6 +208,10 @@ impl Engine for DockerEngine {
 
     async fn image(&self, reference: &str) -> Result<Option<ImageInfo>> {
         self.inspect_image(reference).await
+    }
+
+    async fn read_files(&self, image: &ImageId, paths: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        self.read_image_files(image, paths).await
     }
 
     async fn tag(&self, image: &ImageId, reference: &str) -> Result<()> {

@@ -144,7 +144,7 @@ fn body(installation: &InstallationId, spec: &OneOffSpec) -> ContainerCreateBody
     }
     if let Some(words) = &spec.words {
         body.entrypoint = Some(Vec::new());
-        body.cmd = Some(words.clone());
+        body.cmd = Some(creation::started(&spec.instance, words.iter().cloned()));
     }
     let is_attached = match spec.stdio {
         Stdio::Logged => false,
@@ -182,6 +182,7 @@ mod tests {
             epoch: 0,
             protocol: Protocol::Http1,
             image: ImageId::new("sha256:ab"),
+            starter: None,
             shell_command: Some("node x".to_owned()),
             env: BTreeMap::new(),
             network: NetworkId("net".to_owned()),

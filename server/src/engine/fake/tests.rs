@@ -23,6 +23,7 @@ fn spec(image: &str) -> InstanceSpec {
         epoch: 0,
         protocol: Protocol::Http1,
         image: ImageId::new(image),
+        starter: None,
         shell_command: None,
         env: BTreeMap::from([("PORT".to_owned(), PORT.to_string())]),
         network: NetworkId("n".to_owned()),
@@ -169,6 +170,7 @@ async fn builds_do_as_they_were_told() {
         let spec = BuildSpec {
             reference: reference.to_owned(),
             dockerfile: "Dockerfile".to_owned(),
+            target: None,
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
             cache: crate::engine::StepCache::Used,

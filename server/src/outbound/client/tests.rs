@@ -57,7 +57,8 @@ async fn redirects_and_endless_answers_are_errors() {
         answering("HTTP/1.1 302 Found\r\nlocation: https://127.0.0.1:1/\r\n\r\n".to_owned()).await;
     let redirect = get(&Outbound::new(Some(certificate), Some(LOOPBACK)), &format!("https://127.0.0.1:{port}/")).await;
     assert!(matches!(redirect, Err(OutboundError::Redirect { to, .. }) if to == "https://127.0.0.1:1/"));
-    let (port, certificate) = answering(format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(BODY_BYTES_MAX + 1))).await;
+    let (port, certificate) =
+        answering(format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(USUAL_LIMITS.body_bytes + 1))).await;
     let long = get(&Outbound::new(Some(certificate), Some(LOOPBACK)), &format!("https://127.0.0.1:{port}/")).await;
     assert!(matches!(long, Err(OutboundError::Body { .. })));
     let (port, certificate) =

@@ -26,6 +26,7 @@ async fn deploy(store: &Store, app: AppId, cron: &[CronEntry], at: Moment) -> Cr
         processes: std::collections::BTreeMap::new(),
         port: 5000,
         jobs: Jobs { release_command: None, cron: cron.to_vec() },
+        makeup: crate::domain::Makeup::default(),
         description: "a test".to_owned(),
         created_by: "a test".to_owned(),
         change: ConfigChange::new(),

@@ -1,0 +1,57 @@
+//! The command behind the first deploy of an app (app.json's `scripts.postdeploy`): once, in an instance of its own. Its
+//! failure changes nothing that serves.
+use super::Scheduler;
+use super::collect::Begin;
+use super::one_off::{Order, Run};
+use super::run_once::{RunEnd, Watch};
+use crate::domain::failure::Exit;
+use crate::domain::instance::Slot;
+use crate::domain::job::RELEASE_COMMAND_LIMIT;
+use crate::domain::release::{Config, Release};
+use crate::domain::{App, ProcessType};
+use crate::engine::{Keep, Stdio};
+use crate::logs::TranscriptOf;
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+impl Scheduler {
+    /// Runs it to its end; what it says is told in the release's transcript. The error says how it failed.
+    pub async fn run_postdeploy(
+        &self,
+        app: &App,
+        release: &Release,
+        line: &str,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let house = &self.0;
+        let process: ProcessType = "postdeploy".parse().context("name the command's instance")?;
+        let order = Order {
+            name: Slot { process, index: release.no.0 },
+            run: Run::Line(line.to_owned()),
+            env: Config::new(),
+            stdio: Stdio::Logged,
+            keep: Keep::WithServer,
+        };
+        let begun = house.tools.clock.now();
+        let (one_off, _) = self.one_off(app, release, order).await?;
+        let watch = Watch {
+            app,
+            release,
+            created_at: begun,
+            begin: Begin::AtFirstLine,
+            transcript: Some(TranscriptOf::rollout(release)),
+            deadline: begun.plus(RELEASE_COMMAND_LIMIT),
+            cancel: cancel.clone(),
+        };
+        match house.see_to_end(one_off, watch).await {
+            RunEnd::Exited(Exit::Status(0)) => Ok(()),
+            RunEnd::Exited(exit) => Err(anyhow::anyhow!("it {exit}")),
+            RunEnd::TimedOut => {
+                Err(anyhow::anyhow!("it was ended after its limit of {} min", RELEASE_COMMAND_LIMIT.as_secs() / 60))
+            }
+            RunEnd::Cancelled => Err(anyhow::anyhow!("it was cancelled")),
+            RunEnd::Lost { reason } => Err(anyhow::anyhow!("it was lost: {reason}")),
+            RunEnd::Left => Err(anyhow::anyhow!("the server stopped")),
+        }
+    }
+}
