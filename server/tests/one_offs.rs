@@ -56,6 +56,7 @@ impl Town {
             image: ImageId::new("ok"),
             commit: Oid::zero(),
             source: None,
+            makeup: paas::domain::Makeup::default(),
             processes: [("web".parse().unwrap(), Command::ImageDefault)].into(),
             port: 5000,
             jobs: paas::domain::Jobs::default(),

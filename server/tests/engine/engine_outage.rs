@@ -18,6 +18,7 @@ fn build_spec() -> BuildSpec {
     BuildSpec {
         reference: "paas-test/outage:x".to_owned(),
         dockerfile: "Dockerfile".to_owned(),
+        target: None,
         args: BTreeMap::new(),
         labels: BTreeMap::new(),
         cache: StepCache::Used,

@@ -65,6 +65,7 @@ impl Ground {
             epoch: 9,
             protocol: Protocol::Http1,
             image: self.base.clone(),
+            starter: None,
             shell_command: Some(line.to_owned()),
             env: BTreeMap::from([("PORT".to_owned(), "5000".to_owned())]),
             network: self.network(app).await,
@@ -122,6 +123,7 @@ impl Ground {
         BuildSpec {
             reference: self.reference(tag),
             dockerfile: "Dockerfile".to_owned(),
+            target: None,
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
             cache: StepCache::Used,

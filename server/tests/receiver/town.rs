@@ -337,6 +337,7 @@ impl ToldBuilder {
             image: ImageId::new("sha256:1"),
             commit: moves.new.clone(),
             source: None,
+            makeup: paas::domain::Makeup::default(),
             processes: BTreeMap::new(),
             port: 5000,
             jobs: paas::domain::Jobs::default(),

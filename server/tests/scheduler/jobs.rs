@@ -12,6 +12,7 @@ impl Town {
             image: ImageId::new("ok"),
             commit: Oid::zero(),
             source: None,
+            makeup: paas::domain::Makeup::default(),
             processes: BTreeMap::from([("web".parse().unwrap(), Command::ImageDefault)]),
             port: 5000,
             jobs,

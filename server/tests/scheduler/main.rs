@@ -126,6 +126,7 @@ impl Town {
             image: ImageId::new(image),
             commit: Oid::zero(),
             source: None,
+            makeup: paas::domain::Makeup::default(),
             processes: processes.iter().map(|p| (p.parse().unwrap(), Command::ImageDefault)).collect(),
             port: 5000,
             jobs: Jobs::default(),
