@@ -2,7 +2,7 @@
 use super::probe::ProbeState;
 use crate::domain::failure::Exit;
 use crate::domain::instance::Slot;
-use crate::domain::plan::{CommandLedger, CommandRun, CrashLedger, Crashes, STEADY_TIME};
+use crate::domain::plan::{CommandLedger, CommandRun, CrashLedger, Crashes, STEADY_TIME, Wanted};
 use crate::domain::{ContainerId, Moment, Protocol, ReleaseNo};
 use crate::proxy::DrainReport;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,6 +17,8 @@ pub(super) struct AppMemory {
     pub(super) instances: HashMap<ContainerId, Known>,
     pub(super) stopping: HashSet<ContainerId>,
     pub(super) crashes: CrashLedger,
+    /// How often new instances were asked for in each slot, at the last look.
+    pub(super) epochs: BTreeMap<Slot, u64>,
     /// Release commands that run or have run.
     pub(super) commands: BTreeMap<ReleaseNo, Commanded>,
     /// Instances whose end was counted already.
@@ -98,6 +100,12 @@ impl AppMemory {
         crashes.count = if was_steady { 1 } else { crashes.count.saturating_add(1) };
         crashes.last = now;
         *crashes
+    }
+
+    /// Who stopped the app, or asked for new instances, does not wait for what crashed before.
+    pub(super) fn forgive(&mut self, wanted: &Wanted) {
+        let before = std::mem::replace(&mut self.epochs, wanted.epochs.clone());
+        self.crashes.retain(|(_, slot), _| !wanted.stopped && before.get(slot) == wanted.epochs.get(slot));
     }
 
     pub(super) fn add_drained(&mut self, release: ReleaseNo, report: &DrainReport) {

@@ -126,7 +126,8 @@ impl House {
         };
         let seen = self.note(&context, &observed, &memory, now);
         let (crashes, commands) = {
-            let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.forgive(&sheet.wanted);
             (memory.crashes.clone(), memory.command_ledger())
         };
         let actions = plan(&sheet.wanted, &seen, &crashes, &commands, now);

@@ -141,3 +141,35 @@ async fn a_destruction_that_had_barely_begun_is_carried_on_by_the_next_server() 
     assert!(town.instances().await.is_empty());
     assert_eq!(town.get("/").await.0, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_start_or_a_restart_does_not_wait_for_earlier_crashes() {
+    let town = Town::new().await;
+    town.goes_live("ok", &["web"]).await;
+    let crash_until_it_waits = async || {
+        for wait in [0, 1, 5, 30] {
+            town.until("it is up", async || town.instances().await.iter().any(|i| i.state == State::Ready)).await;
+            let killed = town.container("web.1").await;
+            town.engine.kill(&killed);
+            town.until("what is left is removed", async || town.instances().await.iter().all(|i| i.id != killed)).await;
+            if wait < 30 {
+                town.pass_time(wait);
+            }
+        }
+        assert!(town.log_holds("crash 4 in a row, next start in 30 s"));
+        assert!(town.instances().await.is_empty());
+    };
+    let serves = async || {
+        town.until_answered("v1/web.1").await;
+        town.until("it is up", async || town.instances().await.iter().any(|i| i.state == State::Ready)).await;
+    };
+    crash_until_it_waits().await;
+    town.set_stopped(true).await;
+    town.until("it is stopped", async || town.get("/").await.0 == 503).await;
+    town.set_stopped(false).await;
+    serves().await;
+    crash_until_it_waits().await;
+    town.store.restart(town.app.id, &"web".parse().unwrap(), None).await.unwrap();
+    town.scheduler.wake(town.app.id);
+    serves().await;
+}
