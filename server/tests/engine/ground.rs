@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+const PATIENCE: Duration = Duration::from_secs(30);
+const GLANCE: Duration = Duration::from_millis(20);
+
 pub(crate) const BASE: &str = "debian:trixie-slim";
 
 pub(crate) struct Ground {
@@ -92,13 +95,17 @@ impl Ground {
         .await
     }
 
-    /// Waits for a line of the instance's output that contains `words`.
+    /// Waits for a line of the instance's output that contains `words`; fails after 30 s with what was said instead.
     pub(crate) async fn says(&self, id: &ContainerId, words: &str) {
-        eventually(words, async || {
+        let began = Instant::now();
+        loop {
             let lines = self.engine.last_lines(id, 50).await.unwrap();
-            lines.iter().any(|line| line.text.contains(words)).then_some(())
-        })
-        .await;
+            if lines.iter().any(|line| line.text.contains(words)) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "not within 30 s: {words}; it said {lines:?}");
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     pub(crate) fn reference(&self, name: &str) -> String {
@@ -207,11 +214,11 @@ pub(crate) fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
 /// Asks again and again until there is an answer; fails after 30 s.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(30) {
+    while began.elapsed() < PATIENCE {
         if let Some(answer) = ask().await {
             return answer;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(GLANCE).await;
     }
     panic!("not within 30 s: {what}");
 }
