@@ -1,5 +1,4 @@
 //! How often the build caches of apps were purged.
-use super::destroying::refuse_destroying;
 use super::{Result, Store, narrow};
 use crate::domain::build_cache::CacheGeneration;
 use crate::domain::{AppId, AppKey};
@@ -24,8 +23,7 @@ impl Store {
 
     /// From here on the app's builds have caches of another name, and take no image of before for the same.
     pub async fn begin_cache_generation(&self, app: AppId) -> Result<CacheGeneration> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         let generation = sqlx::query_scalar!(
             r#"UPDATE apps SET cache_generation = cache_generation + 1 WHERE id = ?
                RETURNING cache_generation AS "generation!: i64""#,

@@ -1,5 +1,4 @@
 //! The folder of its repository that an app is, as a person set it.
-use super::destroying::refuse_destroying;
 use super::{Result, Store};
 use crate::domain::AppId;
 use anyhow::anyhow;
@@ -15,8 +14,7 @@ impl Store {
     /// `None`: what the repository says of itself, or all of it.
     pub async fn set_build_root(&self, app: AppId, root: Option<&BuildRoot>) -> Result<()> {
         let text = root.map(BuildRoot::as_str);
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         sqlx::query!("UPDATE apps SET build_root = ?, provisional = 0 WHERE id = ?", text, app.0)
             .execute(&mut *transaction)
             .await?;

@@ -1,5 +1,4 @@
 //! The classic buildpacks that were set for an app.
-use super::destroying::refuse_destroying;
 use super::{Result, Store};
 use crate::domain::AppId;
 
@@ -12,8 +11,7 @@ impl Store {
 
     /// Replaces the list. Whoever sets one means the app to stay.
     pub async fn set_buildpacks(&self, app: AppId, sources: &[String]) -> Result<()> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         sqlx::query!("DELETE FROM buildpacks WHERE app_id = ?", app.0).execute(&mut *transaction).await?;
         for (position, source) in (1_i64..).zip(sources) {
             sqlx::query!("INSERT INTO buildpacks (app_id, position, source) VALUES (?, ?, ?)", app.0, position, source)

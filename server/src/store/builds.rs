@@ -1,5 +1,4 @@
 //! Builds: the durable queue, and images by what went into them.
-use super::destroying::refuse_destroying;
 use super::{Result, Store, StoreError, from_json, parsed, to_json};
 use crate::domain::{AppId, Build, BuildId, BuildState, Failure, ImageId, Moment, Pusher, RefMove};
 
@@ -47,8 +46,7 @@ impl Store {
         let superseded = to_json(&BuildState::Failed { failure: Failure::Superseded { by: moves.new.clone() } })?;
         let (queued, pusher, at) = (to_json(&BuildState::Queued)?, to_json(pusher)?, now.unix_ms());
         let (old, new) = (moves.old.as_str(), moves.new.as_str());
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         let gave_way = sqlx::query_scalar!(
             r#"UPDATE builds SET state = ?, word = 'superseded', ended_at = ?
                WHERE app_id = ? AND word = 'queued' RETURNING id AS "id!""#,

@@ -1,7 +1,7 @@
 //! The end of an app: marked first, so that nothing new begins and a restart carries on; its row goes last.
 use super::{Result, Store, StoreError};
 use crate::domain::{App, AppId};
-use sqlx::SqliteConnection;
+use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 impl Store {
     /// From here on the app takes no push, makes no release and cannot be kept. Once more is no error.
@@ -9,6 +9,13 @@ impl Store {
         sqlx::query!("UPDATE apps SET destroying = 1, provisional = 0 WHERE id = ?", app.0).execute(&self.pool).await?;
         self.announce();
         Ok(())
+    }
+
+    /// Begins to write something for an app, which must not be about to go.
+    pub(super) async fn begin_for(&self, app: AppId) -> Result<Transaction<'static, Sqlite>> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        refuse_destroying(app, &mut transaction).await?;
+        Ok(transaction)
     }
 
     pub async fn apps_being_destroyed(&self) -> Result<Vec<App>> {

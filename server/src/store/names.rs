@@ -1,5 +1,4 @@
 //! What an app is called and where it answers: renames, the names it had before, and its domains.
-use super::destroying::refuse_destroying;
 use super::{Result, Store, StoreError, is_unique_violation, parsed};
 use crate::domain::{AppId, AppName, Hostname, Moment};
 use sqlx::SqliteConnection;
@@ -19,8 +18,7 @@ pub struct Domain {
 impl Store {
     /// Gives an app another name; the one it had stays its own until it is freed. A name it had before is taken back.
     pub async fn rename_app(&self, app: AppId, to: &AppName) -> Result<()> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         refuse_former_name(to, Some(app), &mut transaction).await?;
         let new = to.as_str();
         let old = sqlx::query_scalar!("SELECT name FROM apps WHERE id = ?", app.0)
@@ -72,8 +70,7 @@ impl Store {
 
     /// Lets a host lead to an app. `Taken` when it leads to one already.
     pub async fn add_domain(&self, app: AppId, host: &Hostname, now: Moment) -> Result<()> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         let (text, at) = (host.as_str(), now.unix_ms());
         let added = sqlx::query!("INSERT INTO domains (hostname, app_id, added_at) VALUES (?, ?, ?)", text, app.0, at)
             .execute(&mut *transaction)

@@ -1,5 +1,4 @@
 //! What instances of a process type are spoken to in.
-use super::destroying::refuse_destroying;
 use super::settings::renew_instances;
 use super::{Result, Store, parsed};
 use crate::domain::{AppId, ProcessType, Protocol};
@@ -19,8 +18,7 @@ impl Store {
     /// Sets it, and asks for new instances of the type in the same step: those that run go on being spoken to as before.
     pub async fn set_protocol(&self, app: AppId, process: &ProcessType, protocol: Protocol) -> Result<()> {
         let text = process.as_str();
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         match protocol {
             Protocol::Http1 => {
                 sqlx::query!("DELETE FROM protocols WHERE app_id = ? AND process = ?", app.0, text)

@@ -1,5 +1,4 @@
 //! Releases and how they fare. The database itself allows one Live and one Starting per app (unique indexes).
-use super::destroying::refuse_destroying;
 use super::{ConfigChange, Rest, Result, Store, StoreError, from_json, narrow, parsed, to_json};
 use crate::domain::release::Config;
 use crate::domain::{
@@ -72,8 +71,7 @@ impl Store {
         rest: Rest,
         now: Moment,
     ) -> std::result::Result<ReleaseNo, NewReleaseError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
-        refuse_destroying(new.app, &mut transaction).await?;
+        let mut transaction = self.begin_for(new.app).await?;
         if let Some(no) = starting_no(new.app, &mut transaction).await? {
             return Err(NewReleaseError::Busy(no));
         }
@@ -94,8 +92,7 @@ impl Store {
     /// A release that is Starting is overtaken.
     pub async fn create_rollback(&self, target: &Release, by: &str, now: Moment) -> Result<ReleaseNo> {
         let description = format!("Rollback to {}", target.no);
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(target.app, &mut transaction).await?;
+        let mut transaction = self.begin_for(target.app).await?;
         if let Some(no) = starting_no(target.app, &mut transaction).await? {
             let failure = Failure::Overtaken { by: format!("a rollback to {}", target.no) };
             set_failed(target.app, no, failure, now, &mut transaction).await?;

@@ -1,5 +1,4 @@
 //! What an app's owner set about the router: settings, logins, error pages, the bypass of a maintenance, redirects.
-use super::destroying::refuse_destroying;
 use super::{Result, Store, StoreError, parsed};
 use crate::domain::error_page::{ErrorPage, PageKind};
 use crate::domain::login::{LoginName, PasswordHash};
@@ -39,8 +38,7 @@ impl Store {
     }
 
     pub async fn set_router(&self, app: AppId, settings: &[Setting]) -> Result<()> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         for setting in settings {
             let (key, value) = (setting.key.name(), setting.text());
             sqlx::query!(
@@ -75,8 +73,7 @@ impl Store {
 
     /// Lets somebody visit by name and password, or gives a known name another password.
     pub async fn set_login(&self, app: AppId, name: &LoginName, hash: &PasswordHash) -> Result<()> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         let (name, hash) = (name.as_str(), hash.as_str());
         sqlx::query!(
             "INSERT INTO logins (app_id, name, password_hash) VALUES (?1, ?2, ?3)
@@ -115,8 +112,7 @@ impl Store {
     }
 
     pub async fn set_error_page(&self, app: AppId, kind: PageKind, page: &ErrorPage) -> Result<()> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         let (kind, html) = (kind.word(), page.html());
         sqlx::query!(
             "INSERT INTO error_pages (app_id, kind, html) VALUES (?1, ?2, ?3)
@@ -165,8 +161,7 @@ impl Store {
 
     /// Sends visitors of a domain of the app on to another host; `None`: lets it answer itself. `false`: no such domain.
     pub async fn redirect_domain(&self, app: AppId, host: &Hostname, target: Option<&Hostname>) -> Result<bool> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         let (host, target) = (host.as_str(), target.map(Hostname::as_str));
         let is_known = sqlx::query_scalar!("SELECT 1 FROM domains WHERE app_id = ? AND hostname = ?", app.0, host)
             .fetch_optional(&mut *transaction)

@@ -1,5 +1,4 @@
 //! What a person set for an app beside its config vars: limits per process type, and the health check.
-use super::destroying::refuse_destroying;
 use super::{Result, Store, narrow, parsed};
 use crate::domain::health::{Health, ReadyTimeout};
 use crate::domain::limits::{Cpu, Limits, Memory};
@@ -30,8 +29,7 @@ impl Store {
         let text = process.as_str();
         let memory = limits.memory.map(|memory| i64::try_from(memory.bytes()).unwrap_or(i64::MAX));
         let cpu = limits.cpu.map(|cpu| i64::from(cpu.millis()));
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         sqlx::query!(
             "INSERT INTO limits (app_id, process, memory_bytes, cpu_millis) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (app_id, process) DO UPDATE SET memory_bytes = ?3, cpu_millis = ?4",
@@ -61,8 +59,7 @@ impl Store {
     pub async fn set_health(&self, app: AppId, health: &Health) -> Result<()> {
         let path = health.path.as_ref().map(|path| path.as_str().to_owned());
         let timeout_ms = health.timeout.map(|timeout| i64::try_from(timeout.span().as_millis()).unwrap_or(i64::MAX));
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         sqlx::query!(
             "INSERT INTO checks (app_id, path, timeout_ms) VALUES (?1, ?2, ?3)
              ON CONFLICT (app_id) DO UPDATE SET path = ?2, timeout_ms = ?3",

@@ -1,5 +1,4 @@
 //! What apps want of HTTPS.
-use super::destroying::refuse_destroying;
 use super::{Result, Store, narrow};
 use crate::domain::{AppId, TlsPolicy};
 
@@ -17,8 +16,7 @@ impl Store {
     }
 
     pub async fn set_tls_policy(&self, app: AppId, policy: TlsPolicy) -> Result<()> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        refuse_destroying(app, &mut transaction).await?;
+        let mut transaction = self.begin_for(app).await?;
         sqlx::query!(
             "INSERT INTO tls_policies (app_id, redirect, hsts_seconds) VALUES (?1, ?2, ?3)
              ON CONFLICT (app_id) DO UPDATE SET redirect = ?2, hsts_seconds = ?3",
