@@ -131,11 +131,12 @@ impl ControlGroups {
         now: fn(&str) -> Option<String>,
         wanted: fn(&str) -> Option<String>,
     ) -> anyhow::Result<()> {
-        let Some(parent) = group.parent() else { return Ok(()) };
-        if now(&self.cores(parent)) != list(&self.cores(group)) {
-            return Ok(());
-        }
-        self.keep_to_cores(group, wanted)
+        if self.is_kept_to(group, now) { self.keep_to_cores(group, wanted) } else { Ok(()) }
+    }
+
+    /// Whether a group is kept to just these of its parent's cores.
+    pub(super) fn is_kept_to(&self, group: &Path, which: fn(&str) -> Option<String>) -> bool {
+        group.parent().is_some_and(|parent| which(&self.cores(parent)) == list(&self.cores(group)))
     }
 
     /// Those that a group may use.

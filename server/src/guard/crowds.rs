@@ -25,7 +25,12 @@ impl Crowds {
 
     pub(super) fn keep_off_the_first_core(&self, groups: &ControlGroups) -> anyhow::Result<()> {
         for group in groups.cpusets_of_instances() {
-            let runnable = self.runnable(&threads(groups, &group));
+            let threads = threads(groups, &group);
+            // Too few to be a crowd, and none is to be freed: nobody's state needs to be read.
+            if threads.len() < RUNNABLE_MIN && !groups.is_kept_to(&group, all_but_the_first) {
+                continue;
+            }
+            let runnable = self.runnable(&threads);
             if runnable >= RUNNABLE_MIN {
                 groups.exchange_cores(&group, list, all_but_the_first)?;
             } else if runnable < RUNNABLE_LEFT {
