@@ -128,16 +128,13 @@ fn change_of(var: &WantedVar) -> Result<(VarName, Option<Secret<String>>), Failu
         .map_err(|error: crate::domain::name::NameError| Failure::Plan { reason: format!("{}: {error}", var.place) })?;
     let value = match &var.wish {
         Wish::Value(value) => value.clone(),
-        Wish::Secret => generated().map_err(|reason| Failure::Platform { reason })?,
+        Wish::Secret => {
+            let made = crate::store::random_hex(SECRET_BYTES);
+            made.map_err(|error| Failure::Platform { reason: format!("cannot make a secret: {error}") })?
+        }
         Wish::Required | Wish::Optional => return Ok((name, None)),
     };
     Ok((name, Some(Secret::new(value))))
-}
-
-fn generated() -> Result<String, String> {
-    let mut bytes = [0; SECRET_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| format!("cannot make a secret: {error}"))?;
-    Ok(crate::domain::hex::hex(&bytes))
 }
 
 /// What to set, why, and what to type.

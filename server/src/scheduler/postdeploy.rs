@@ -1,7 +1,6 @@
 //! The command behind the first deploy of an app (app.json's `scripts.postdeploy`): once, in an instance of its own. Its
 //! failure changes nothing that serves.
 use super::Scheduler;
-use super::collect::Begin;
 use super::one_off::{Order, Run};
 use super::run_once::{RunEnd, Watch};
 use crate::domain::failure::Exit;
@@ -10,7 +9,6 @@ use crate::domain::job::RELEASE_COMMAND_LIMIT;
 use crate::domain::release::{Config, Release};
 use crate::domain::{App, ProcessType};
 use crate::engine::{Keep, Stdio};
-use crate::logs::TranscriptOf;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
@@ -34,15 +32,7 @@ impl Scheduler {
         };
         let begun = house.tools.clock.now();
         let (one_off, _) = self.one_off(app, release, order).await?;
-        let watch = Watch {
-            app,
-            release,
-            created_at: begun,
-            begin: Begin::AtFirstLine,
-            transcript: Some(TranscriptOf::rollout(release)),
-            deadline: begun.plus(RELEASE_COMMAND_LIMIT),
-            cancel: cancel.clone(),
-        };
+        let watch = Watch::of_command(app, release, begun, cancel);
         match house.see_to_end(one_off, watch).await {
             RunEnd::Exited(Exit::Status(0)) => Ok(()),
             RunEnd::Exited(exit) => Err(anyhow::anyhow!("it {exit}")),

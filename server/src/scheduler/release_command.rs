@@ -3,7 +3,6 @@
 //! It is run once as long as this server lives, and not again after it has succeeded. A server that dies meanwhile takes
 //! its instance along (the next one removes it): a push ends as interrupted, the release of a config change or a retry
 //! goes on, and its command is run again. So it may be begun more than once, and has to bear that.
-use super::collect::Begin;
 use super::memory::Commanded;
 use super::one_off::{OneOff, OneOffError, Order, Run};
 use super::reconcile::Sheet;
@@ -16,7 +15,6 @@ use crate::domain::plan::CommandRun;
 use crate::domain::release::{Config, Release};
 use crate::domain::{App, ReleaseNo};
 use crate::engine::{EngineError, Keep, Stdio};
-use crate::logs::TranscriptOf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -82,15 +80,7 @@ impl House {
             () = self.tools.stop.cancelled() => return None,
         };
         crash_point!("release-command");
-        let watch = Watch {
-            app,
-            release,
-            created_at: begun,
-            begin: Begin::AtFirstLine,
-            transcript: Some(TranscriptOf::rollout(release)),
-            deadline: begun.plus(RELEASE_COMMAND_LIMIT),
-            cancel: end.clone(),
-        };
+        let watch = Watch::of_command(app, release, begun, end);
         let ended = self.see_to_end(one_off, watch).await;
         let at = self.tools.clock.now();
         let failure = match ended {

@@ -4,6 +4,7 @@ use super::House;
 use super::collect::{self, Begin};
 use super::one_off::OneOff;
 use crate::domain::failure::Exit;
+use crate::domain::job::RELEASE_COMMAND_LIMIT;
 use crate::domain::release::Release;
 use crate::domain::{App, Moment, Protocol};
 use crate::engine::{Observed, ObservedState};
@@ -40,6 +41,21 @@ pub(super) struct Watch<'a> {
     pub(super) transcript: Option<TranscriptOf>,
     pub(super) deadline: Moment,
     pub(super) cancel: CancellationToken,
+}
+
+impl<'a> Watch<'a> {
+    /// Of a command of a release, whose output goes into the release's transcript.
+    pub(super) fn of_command(app: &'a App, release: &'a Release, begun: Moment, cancel: &CancellationToken) -> Self {
+        Self {
+            app,
+            release,
+            created_at: begun,
+            begin: Begin::AtFirstLine,
+            transcript: Some(TranscriptOf::rollout(release)),
+            deadline: begun.plus(RELEASE_COMMAND_LIMIT),
+            cancel: cancel.clone(),
+        }
+    }
 }
 
 impl House {
