@@ -69,7 +69,7 @@ struct Keys {
     /// Container engine [default: unix:///var/run/docker.sock]
     #[arg(long, env = "PAAS_DOCKER_HOST", value_name = "unix://SOCKET")]
     docker_host: Option<String>,
-    /// Certificate authorities (PEM) that build steps trust beside Debian's own
+    /// Certificate authorities (PEM) that build steps, and the server where it asks others, trust beside the usual ones
     #[arg(long, env = "PAAS_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
     /// Room that must be left on the data's and the engine's disk for a build to begin [default: 1GiB]
@@ -84,7 +84,7 @@ struct Keys {
     /// How long a build may take: seconds, minutes or hours, up to 24h [default: 30m]
     #[arg(long, env = "PAAS_BUILD_LIMIT", value_name = "TIME")]
     build_limit: Option<String>,
-    /// Hosts that builds may fetch buildpacks from, such as git.example.com or 127.0.0.1:8443 [default: the large public ones]
+    /// Hosts of buildpacks, and local registries of images, such as git.example.com or 127.0.0.1:8443 [default: large public hosts]
     #[arg(long, env = "PAAS_FETCH_ALLOW", value_name = "HOST", value_delimiter = ',')]
     fetch_allow: Option<Vec<String>>,
     /// Logins of registries that images are pulled from, as `docker login` writes them
