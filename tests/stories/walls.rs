@@ -177,6 +177,8 @@ fn tell(private: &PrivateEngine) {
     assert_eq!(reached_from(&one, &proxy).len(), proxy.len(), "apps use the proxy like everybody");
     town.shows("one", "hello");
     limits_hold(&private.cgroup);
+    let slipped = strangers_while_networks_are_made(&one, &two);
+    assert_eq!(slipped, 0, "nobody slips through while Docker makes networks");
 
     // Somebody empties every firewall: Docker's own walls are gone too.
     ran("nft", &["flush", "ruleset"]);
@@ -192,6 +194,25 @@ fn tell(private: &PrivateEngine) {
     assert!(remove.status().expect("start paas").success());
     let left = Command::new("nft").args(["list", "tables"]).output().expect("start nft");
     assert!(!String::from_utf8_lossy(&left.stdout).contains("paas"), "nothing is left: {left:?}");
+}
+
+/// How many of an instance's visits to another app, one every 20 ms, get through while the engine makes networks. (Docker 20.10
+/// takes its rule between networks out for a moment with each.)
+fn strangers_while_networks_are_made(instance: &str, target: &str) -> usize {
+    let visits = format!(
+        "$| = 1; my $end = time + 8; while (time < $end) {{ if (!fork) {{ \
+         print IO::Socket::IP->new(PeerAddr => q({target}), Timeout => 1) ? qq(reached\n) : qq(no\n); exit }} \
+         select undef, undef, undef, 0.02; 1 while waitpid(-1, 1) > 0 }} 1 while wait > 0"
+    );
+    let instance = instance.to_owned();
+    let visitor = std::thread::spawn(move || engine::exec(&instance, &["perl", "-MIO::Socket::IP", "-e", &visits]));
+    while !visitor.is_finished() {
+        ran("docker", &["network", "create", "passing"]);
+        ran("docker", &["network", "rm", "passing"]);
+    }
+    let said = visitor.join().expect("the visitor ends").succeeds().stdout.clone();
+    assert!(said.lines().count() > 50, "it went often: {said}");
+    said.lines().filter(|line| *line == "reached").count()
 }
 
 /// The group of build steps is limited, in whichever version of control groups this machine has.

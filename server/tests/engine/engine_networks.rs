@@ -43,6 +43,9 @@ async fn instances_of_two_apps_cannot_reach_each_other() {
     );
     let neighbour = ground.start(AppId(1), &visit).await;
     ground.says(&neighbour, "reached").await;
-    let stranger = ground.start(AppId(2), &visit).await;
+    // Docker 20.10 takes its walls down and up again whenever anybody makes a network, as tests beside this one do: somebody
+    // may slip through just then. (host-guard's walls have no such moment; a story shows that.)
+    let visits = format!("for i in 1 2 3 4 5 6 7 8; do {visit}; sleep 0.2; done");
+    let stranger = ground.start(AppId(2), &visits).await;
     ground.says(&stranger, "no way").await;
 }
