@@ -24,6 +24,16 @@ RUN end=$(( $(date +%s) + {seconds} )); for i in $(seq {jobs}); do \\
     ( while [ $(date +%s) -lt $end ]; do head -c 3000000 /dev/urandom | sha256sum >/dev/null; done ) & \\
     done; while [ $(date +%s) -lt $end ]; do dd if=/dev/zero of=/big bs=1M count=64 conv=fsync 2>/dev/null; done; wait; exit 1
 """
+# A crate that keeps cargo busy for about a minute: each of these makes the compiler write a map and a sort of its own.
+HEAVY = """fn work_{n}(seed: u8) -> usize {{
+    let mut map = std::collections::BTreeMap::<[u8; {n}], String>::new();
+    for step in 0..seed {{ *map.entry([step; {n}]).or_default() += &format!("{{step:?}} of {n}"); }}
+    let mut all: Vec<_> = map.into_iter().collect();
+    all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    all.iter().map(|(key, value)| key.len() + value.len()).sum()
+}}
+"""
+HEAVY_COUNT = 1500
 # The sick samples: what they do, the request that sets them off, and how often it is made, in seconds.
 NEIGHBOURS = {
     "fork-bomb": ("fork bomb", "/bomb", 1000),
@@ -31,7 +41,7 @@ NEIGHBOURS = {
     "disk-filler": ("disk filler", "/fill", 1000),
     "log-flood": ("log flood", "/flood", 6.5),
 }
-WHATS = ["build", *(what for what, *_ in NEIGHBOURS.values())]
+WHATS = ["build", "Rust build", *(what for what, *_ in NEIGHBOURS.values())]
 
 
 class Units:
@@ -116,6 +126,18 @@ def measured_p99_ms(house, seconds):
 
 def while_building(house, work, seconds, number):
     (work / "Dockerfile").write_text(BUSY.format(seconds=int(seconds) + 4, jobs=2 * os.cpu_count()))
+    return while_pushing(house, work, seconds, number)
+
+
+def while_compiling(house, work, seconds, number):
+    heavy = "".join(HEAVY.format(n=n) for n in range(1, HEAVY_COUNT + 1))
+    calls = " + ".join(f"work_{n}(3)" for n in range(1, HEAVY_COUNT + 1))
+    (work / "src" / "main.rs").write_text(f'{heavy}fn main() {{\n    println!("round {number}: {{}}", {calls});\n}}\n')
+    return while_pushing(house, work, seconds, number)
+
+
+def while_pushing(house, work, seconds, number):
+    """The push is given up at the end of the measurement."""
     house.change(work, f"round {number}")
     words = ["git", "push", "-q", "paas", "main"]
     push = subprocess.Popen(words, cwd=work, env=house.env, stderr=subprocess.DEVNULL)
@@ -125,6 +147,7 @@ def while_building(house, work, seconds, number):
     measured = p99_ms(house, seconds)
     if push.poll() is not None:
         raise RuntimeError("the build ended before the measurement")
+    house.command("builds:cancel", "-a", work.name.removeprefix("work-"))
     push.wait()
     return measured
 
@@ -164,6 +187,11 @@ def beside(house, sample, path, again_s, seconds):
 
 def measure(house, options):
     victim, builder = house.sample(VICTIM, "victim"), house.sample("hello-docker", "builder")
+    compiler = house.sample("hello-rust", "compiler")
+    if "Rust build" in options.only:
+        # The stack image is there from then on.
+        house.change(compiler, "small")
+        house.git(compiler, "push", "-q", "paas", "main")
     for sample in [sample for sample in NEIGHBOURS if NEIGHBOURS[sample][0] in options.only]:
         work = house.sample(sample, sample)
         house.change(work, sample)
@@ -175,6 +203,9 @@ def measure(house, options):
         found["quiet"].append(p99_ms(house, options.seconds))
         if "build" in options.only:
             found["build"].append(while_building(house, builder, options.seconds, number))
+        if "Rust build" in options.only:
+            found["quiet"].append(p99_ms(house, options.seconds))
+            found["Rust build"].append(while_compiling(house, compiler, options.seconds, number))
         for sample, (what, path, again_s) in NEIGHBOURS.items():
             if what in options.only:
                 found["quiet"].append(p99_ms(house, options.seconds))
