@@ -9,7 +9,9 @@ use super::forward::{self, Reply};
 use super::host::{self, Found};
 use super::refusal::Refusal;
 use super::snapshot::Destination;
+use super::tunnel::AppSide;
 use super::{admin, admission, entrance, headers, redirect, request_id, tunnel};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -52,7 +54,7 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
             return closing_unless_running(&client, redirect::answer(exchange, &head, &origin));
         }
         Found::Destination(Destination::Admin { .. }) => {
-            let response = match admin::answer(&client, request, &id).await {
+            let response = match Box::pin(admin::answer(&client, request, &id)).await {
                 Ok(response) => response,
                 // A body that was not read stands in the way of the next request.
                 Err(StatusCode::NOT_FOUND) => refuse(&client, StatusCode::NOT_FOUND, format, &id),
@@ -117,7 +119,7 @@ async fn serve(mut exchange: Box<Exchange>, mut request: Request<Incoming>, form
         exchange.body_bytes = request.body().size_hint().upper().unwrap_or(u64::MAX);
     }
     if let Some(rules) = exchange.app.rules.clone()
-        && let Err(turned) = admission::admit(&rules, &mut exchange, &mut request).await
+        && let Err(turned) = Box::pin(admission::admit(&rules, &mut exchange, &mut request)).await
     {
         let response = turned.response(&mut exchange, format);
         return drop_body(response, &exchange);
@@ -130,10 +132,12 @@ async fn serve(mut exchange: Box<Exchange>, mut request: Request<Incoming>, form
         *request.uri_mut() = origin_form(request.uri());
     }
     match forward::forward(&mut exchange, request).await {
-        Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => match on_upgrade {
-            Some(on_upgrade) => switch(exchange, reply, on_upgrade),
-            None => give_up(exchange, Fault::PoorResponse, format),
-        },
+        Ok(reply) if reply.head.status == StatusCode::SWITCHING_PROTOCOLS => {
+            match on_upgrade.zip(reply.lane.into_tunnel()) {
+                Some((client, app)) => switch(exchange, reply.head, client, app),
+                None => give_up(exchange, Fault::PoorResponse, format),
+            }
+        }
         Ok(reply) => pass_on(exchange, reply),
         Err(fault) => give_up(exchange, fault, format),
     }
@@ -141,8 +145,7 @@ async fn serve(mut exchange: Box<Exchange>, mut request: Request<Incoming>, form
 
 /// The app's answer, streamed.
 fn pass_on(mut exchange: Box<Exchange>, reply: Reply) -> Response<ReplyBody> {
-    let Reply { response, mut lane } = reply;
-    let (mut head, incoming) = response.into_parts();
+    let Reply { mut head, mut lane } = reply;
     lane.heed_keep_alive(&head.headers);
     headers::prepare_response(&mut head.headers, &exchange);
     let is_event_stream = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
@@ -154,14 +157,11 @@ fn pass_on(mut exchange: Box<Exchange>, reply: Reply) -> Response<ReplyBody> {
     exchange.flight.enter(Stage::Streaming);
     exchange.answered(head.status.as_u16());
     head.version = http::Version::HTTP_11;
-    Response::from_parts(head, ReplyBody::App(AppBody::new(incoming, exchange, lane)))
+    Response::from_parts(head, ReplyBody::App(AppBody::new(exchange, lane)))
 }
 
 /// The app took the upgrade up: from here on both sides are joined.
-fn switch(mut exchange: Box<Exchange>, reply: Reply, client: OnUpgrade) -> Response<ReplyBody> {
-    let Reply { mut response, lane } = reply;
-    let app = hyper::upgrade::on(&mut response);
-    let (mut head, _) = response.into_parts();
+fn switch(mut exchange: Box<Exchange>, mut head: Parts, client: OnUpgrade, app: AppSide) -> Response<ReplyBody> {
     let protocol = head.headers.remove(header::UPGRADE);
     headers::prepare_response(&mut head.headers, &exchange);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -177,7 +177,7 @@ fn switch(mut exchange: Box<Exchange>, reply: Reply, client: OnUpgrade) -> Respo
         exchange.flight.set_class(Class::Tunnel);
     }
     exchange.answered(head.status.as_u16());
-    tunnel::open(exchange, client, app, lane);
+    tunnel::open(exchange, client, app);
     Response::from_parts(head, ReplyBody::Empty)
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn claim(exchange: &mut Exchange, attempts: &mut Attempts) -> R
                     Entered::Closed => None,
                     Entered::Full => match least_busy(targets, room).cloned() {
                         Some(other) => Some(other),
-                        None => crowd::wait_for_room(exchange).await?,
+                        None => Box::pin(crowd::wait_for_room(exchange)).await?,
                     },
                 };
                 if let Some(target) = entered {
@@ -82,7 +82,7 @@ pub(super) async fn claim(exchange: &mut Exchange, attempts: &mut Attempts) -> R
                     held = Some(place.ok_or(Fault::BacklogTooDeep)?);
                     exchange.flight.enter(stage);
                 }
-                wait_for_change(exchange).await?;
+                Box::pin(wait_for_change(exchange)).await?;
             }
             Way::Nowhere(fault) => return Err(fault),
         }

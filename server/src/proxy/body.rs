@@ -3,6 +3,7 @@ use super::admin::AdminBody;
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::flight::{Flight, Side, Stage};
+use super::h1_out::is_flaw;
 use super::headers;
 use super::upstream::Lane;
 use bytes::Bytes;
@@ -35,7 +36,7 @@ pub(super) enum Framing {
 
 impl Framing {
     /// Whether a body that seems to be over was given up: the library takes a reset without an error for an end.
-    fn is_cut(self, incoming: &Incoming) -> bool {
+    pub(super) fn is_cut(self, incoming: &Incoming) -> bool {
         self == Self::Http2 && !incoming.is_end_stream()
     }
 }
@@ -83,8 +84,8 @@ impl Body for SentBody {
             Self::Empty => true,
             Self::Stream { incoming, flight, .. } => {
                 let is_over = incoming.is_end_stream();
-                if is_over && matches!(flight.stage(), Stage::Sending(_)) {
-                    flight.enter(Stage::Waiting);
+                if is_over {
+                    flight.stop_sending();
                 }
                 is_over
             }
@@ -118,16 +119,17 @@ pub(super) enum ReplyBody {
 
 /// An app's answer on its way to the client.
 pub(super) struct AppBody {
-    incoming: Incoming,
     exchange: Box<Exchange>,
     /// Goes back to the pool at the body's clean end, and only then.
     lane: Option<Lane>,
+    /// It broke: that is said once everything before it was written.
+    broken: Option<io::Error>,
 }
 
 impl AppBody {
-    pub(super) fn new(incoming: Incoming, exchange: Box<Exchange>, lane: Lane) -> Self {
-        let mut body = Self { incoming, exchange, lane: Some(lane) };
-        if body.incoming.is_end_stream() {
+    pub(super) fn new(exchange: Box<Exchange>, lane: Lane) -> Self {
+        let mut body = Self { exchange, lane: Some(lane), broken: None };
+        if body.is_end_stream() {
             body.finish();
         }
         body
@@ -136,23 +138,34 @@ impl AppBody {
     fn finish(&mut self) {
         let Some(lane) = self.lane.take() else { return };
         let worker = &self.exchange.client.worker;
-        worker.pool.give_back(lane, worker.ticks.get());
+        match lane.into_rest() {
+            Ok(line) => drop(worker.tasks.spawn_local(Box::pin(line.say_rest()))),
+            Err(lane) => worker.pool.give_back(lane, worker.ticks.get()),
+        }
         self.exchange.succeed();
         self.exchange.flight.alight_if_sent();
     }
 
-    fn break_off(&mut self, fault: Fault, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-        self.exchange.fail(fault);
+    fn break_off(&mut self, error: io::Error) -> io::Error {
+        self.exchange.fail(if is_flaw(&error) { Fault::PoorResponse } else { Fault::ResponseCut });
         // Where the body's end is told by the connection's end, a plain end would look whole.
         self.exchange.client.wire.give(super::wire::Order::Abort);
-        io::Error::other(error)
+        error
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lane.as_ref().is_none_or(Lane::is_end_stream)
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(fault) = self.exchange.flight.verdict() {
             return Poll::Ready(Some(Err(io::Error::other(fault.description()))));
         }
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(self.break_off(error))));
+        }
+        let Some(lane) = &mut self.lane else { return Poll::Ready(None) };
+        let polled = lane.poll_frame(cx);
         if polled.is_pending() {
             self.exchange.flight.register(cx);
         }
@@ -160,18 +173,15 @@ impl AppBody {
             Some(Ok(frame)) => {
                 self.exchange.flight.beat();
                 self.exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if self.incoming.is_end_stream() {
+                if self.is_end_stream() {
                     self.finish();
                 }
                 Poll::Ready(Some(Ok(without_framing(frame))))
             }
             Some(Err(error)) => {
-                let is_flaw = super::upstream::is_flaw(&error);
-                let fault = if is_flaw { Fault::PoorResponse } else { Fault::ResponseCut };
-                Poll::Ready(Some(Err(self.break_off(fault, error))))
-            }
-            None if self.lane.as_ref().is_some_and(|lane| lane.framing().is_cut(&self.incoming)) => {
-                Poll::Ready(Some(Err(self.break_off(Fault::ResponseCut, "the instance reset its answer"))))
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             None => {
                 self.finish();
@@ -198,7 +208,7 @@ impl Body for ReplyBody {
         match self {
             Self::Empty | Self::Page(None) => true,
             Self::Page(Some(_)) | Self::Admin(_) => false,
-            Self::App(body) => body.incoming.is_end_stream(),
+            Self::App(body) => body.is_end_stream(),
         }
     }
 
@@ -206,7 +216,7 @@ impl Body for ReplyBody {
         match self {
             Self::Empty | Self::Page(None) => SizeHint::with_exact(0),
             Self::Page(Some(page)) => SizeHint::with_exact(page.len() as u64),
-            Self::App(body) => body.incoming.size_hint(),
+            Self::App(body) => body.lane.as_ref().map_or_else(|| SizeHint::with_exact(0), Lane::size_hint),
             Self::Admin(_) => SizeHint::default(),
         }
     }

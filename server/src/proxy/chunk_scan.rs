@@ -2,6 +2,7 @@
 //! differently. Source: RFC 9112, section 7.1.
 use super::head_scan::split_field;
 use super::limits::{CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr;
 
 /// Fields that frame, route or authenticate a message have no place behind its body (RFC 9110, section 6.5.1).
@@ -17,12 +18,13 @@ const NO_TRAILERS: [&[u8]; 9] = [
     b"set-cookie",
 ];
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ChunkScan {
     stage: Stage,
     /// A line that came in pieces.
     line: Vec<u8>,
     trailer_bytes: usize,
+    trailers: HeaderMap,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +38,10 @@ enum Stage {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    Some(usize),
+    /// So many bytes say how long chunks are, or are trailers.
+    Framing(usize),
+    /// So many are the body's own.
+    Data(usize),
     /// With these the body is whole.
     Last(usize),
 }
@@ -48,9 +53,26 @@ impl ChunkScan {
             let available = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             let taken = left.min(available);
             self.stage = if taken == left { Stage::End } else { Stage::Data(left - taken) };
-            return Ok(Taken::Some(usize::try_from(taken).unwrap_or(bytes.len())));
+            return Ok(Taken::Data(usize::try_from(taken).unwrap_or(bytes.len())));
         }
         self.line(bytes)
+    }
+
+    /// Looks for flaws in bytes that are not to be taken yet.
+    pub(super) fn check(&self, mut bytes: &[u8]) -> Result<(), &'static str> {
+        let mut ahead = self.clone();
+        while !bytes.is_empty() {
+            match ahead.take(bytes)? {
+                Taken::Framing(taken) | Taken::Data(taken) => bytes = &bytes[taken..],
+                Taken::Last(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What stood behind the last chunk, if anything.
+    pub(super) fn trailers(&mut self) -> Option<HeaderMap> {
+        (!self.trailers.is_empty()).then(|| std::mem::take(&mut self.trailers))
     }
 
     fn line(&mut self, bytes: &[u8]) -> Result<Taken, &'static str> {
@@ -62,7 +84,7 @@ impl ChunkScan {
         }
         if end.is_none() {
             self.line.extend_from_slice(piece);
-            return Ok(Taken::Some(piece.len()));
+            return Ok(Taken::Framing(piece.len()));
         }
         let is_last = if self.line.is_empty() {
             self.end_line(piece)?
@@ -72,7 +94,7 @@ impl ChunkScan {
             self.end_line(&whole)?
         };
         let taken = piece.len() + 1;
-        Ok(if is_last { Taken::Last(taken) } else { Taken::Some(taken) })
+        Ok(if is_last { Taken::Last(taken) } else { Taken::Framing(taken) })
     }
 
     /// Whether it was the last one.
@@ -85,18 +107,20 @@ impl ChunkScan {
             }
             Stage::End if line.is_empty() => self.stage = Stage::Size,
             Stage::Trailers if line.is_empty() => return Ok(true),
-            Stage::Trailers => {
-                self.trailer_bytes += line.len();
-                let name = split_field(line).map(|(name, _)| name);
-                let is_bad = name.is_err()
-                    || name.is_ok_and(|name| NO_TRAILERS.iter().any(|known| name.eq_ignore_ascii_case(known)));
-                if is_bad || self.trailer_bytes > HEAD_BYTES_MAX {
-                    return Err("trailer of a chunked body");
-                }
-            }
+            Stage::Trailers => self.trailer(line).ok_or("trailer of a chunked body")?,
             Stage::End | Stage::Data(_) => return Err("chunk is longer than its size"),
         }
         Ok(false)
+    }
+
+    fn trailer(&mut self, line: &[u8]) -> Option<()> {
+        self.trailer_bytes += line.len();
+        let (name, value) = split_field(line).ok()?;
+        if self.trailer_bytes > HEAD_BYTES_MAX || NO_TRAILERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            return None;
+        }
+        let (name, value) = (HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+        self.trailers.try_append(name, value).ok().map(drop)
     }
 }
 

@@ -5,7 +5,7 @@ use super::target::Target;
 use super::wire::{Order, Wire};
 use super::worker::Worker;
 use std::cell::{Cell, RefCell};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -98,6 +98,13 @@ impl Flight {
         self.beat();
     }
 
+    /// The request's body is over, for whoever sends it: from here on the answer is waited for, if it has not begun.
+    pub(super) fn stop_sending(&self) {
+        if matches!(self.stage(), Stage::Sending(_)) {
+            self.enter(Stage::Waiting);
+        }
+    }
+
     /// Something moved.
     pub(super) fn beat(&self) {
         self.beat.set(self.ticks.get());
@@ -187,9 +194,9 @@ impl Flight {
         }
     }
 
-    /// Runs some work of this request until it is done or the request is ended.
-    pub(super) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Result<T, Fault> {
-        let mut work = pin!(work);
+    /// Runs some work of this request until it is done or the request is ended. Pinned by the caller: taken by value it would
+    /// have its place twice.
+    pub(super) async fn unless_ended<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Fault> {
         std::future::poll_fn(|cx| {
             if let Some(fault) = self.verdict() {
                 return Poll::Ready(Err(fault));

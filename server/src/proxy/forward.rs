@@ -2,24 +2,28 @@
 //!
 //! Nothing sent yet: any request may go to the next instance. A reused connection that died without a byte of an answer:
 //! once more on a fresh one, if the request is idempotent and has no body. After a byte of an answer: never.
+//!
+//! What is seldom waited for is boxed: every request has room for all that it may wait for, and pays for its size.
 use super::balance::{self, Attempts};
 use super::body::{Framing, SentBody};
 use super::dress;
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::flight::{Side, Stage};
-use super::pool::is_idempotent;
 use super::target::Target;
-use super::upstream::{self, Lane};
+use super::upstream::Lane;
 use crate::domain::Protocol;
-use http::{Request, Response, Version};
+use http::response::Parts;
+use http::{Request, Version};
 use hyper::body::{Body, Incoming};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The head of an answer, whose body the lane brings.
 pub(super) struct Reply {
-    pub(super) response: Response<Incoming>,
+    pub(super) head: Parts,
     pub(super) lane: Lane,
 }
 
@@ -33,11 +37,13 @@ pub(super) async fn forward(exchange: &mut Exchange, request: Request<Incoming>)
         let left_bytes = exchange.rules().and_then(|rules| rules.body_bytes_max).unwrap_or(u64::MAX);
         SentBody::Stream { incoming, flight: flight.clone(), left_bytes, framing }
     };
-    let request = Request::from_parts(head, body);
-    flight.unless_ended(deliver(exchange, request)).await?
+    let request = Box::new(Request::from_parts(head, body));
+    let delivered = flight.unless_ended(pin!(deliver(exchange, request))).await?;
+    // Whoever ended the request knows better why than whoever noticed.
+    delivered.map_err(|fault| flight.verdict().unwrap_or(fault))
 }
 
-async fn deliver(exchange: &mut Exchange, mut request: Request<SentBody>) -> Result<Reply, Fault> {
+async fn deliver(exchange: &mut Exchange, mut request: Box<Request<SentBody>>) -> Result<Reply, Fault> {
     let mut attempts = Attempts::new();
     let mut lanes = Lanes::Any;
     loop {
@@ -48,7 +54,7 @@ async fn deliver(exchange: &mut Exchange, mut request: Request<SentBody>) -> Res
                 let was_reused = lane.is_reused;
                 match send(exchange, lane, request).await? {
                     Sent::Answered(reply) => return Ok(*reply),
-                    Sent::NotYet(again) => request = *again,
+                    Sent::NotYet(again) => request = again,
                 }
                 lanes = Lanes::Fresh;
                 (!was_reused).then(|| io::Error::from(io::ErrorKind::ConnectionReset))
@@ -56,7 +62,7 @@ async fn deliver(exchange: &mut Exchange, mut request: Request<SentBody>) -> Res
         };
         exchange.flight.alight();
         if let Some(error) = failed {
-            attempts.failed(exchange, &error).await?;
+            Box::pin(attempts.failed(exchange, &error)).await?;
         }
         exchange.refresh()?;
     }
@@ -65,7 +71,7 @@ async fn deliver(exchange: &mut Exchange, mut request: Request<SentBody>) -> Res
 async fn lane_to(exchange: &mut Exchange, target: Arc<Target>, lanes: Lanes) -> io::Result<Lane> {
     let worker = exchange.client.worker.clone();
     if target.protocol == Protocol::H2c {
-        return trunk_to(exchange, target, lanes).await;
+        return Box::pin(trunk_to(exchange, target, lanes)).await;
     }
     let pooled = match lanes {
         Lanes::Any => worker.pool.take(&target, &exchange.method, worker.ticks.get()),
@@ -76,7 +82,7 @@ async fn lane_to(exchange: &mut Exchange, target: Arc<Target>, lanes: Lanes) -> 
     }
     exchange.flight.enter(Stage::Boarding);
     let since = Instant::now();
-    let connected = Lane::connect(&worker, target).await;
+    let connected = Box::pin(Lane::connect(&worker, target)).await;
     exchange.connected(since);
     connected
 }
@@ -110,49 +116,17 @@ enum Sent {
     NotYet(Box<Request<SentBody>>),
 }
 
-async fn send(exchange: &mut Exchange, mut lane: Lane, mut request: Request<SentBody>) -> Result<Sent, Fault> {
+async fn send(exchange: &mut Exchange, mut lane: Lane, mut request: Box<Request<SentBody>>) -> Result<Sent, Fault> {
     dress::dress(&mut request, lane.target.protocol, exchange.host());
-    let copy = may_repeat(&lane, &request).then(|| copy_of(&request));
     exchange.flight.enter(match request.body() {
         SentBody::Empty => Stage::Waiting,
         SentBody::Stream { .. } => Stage::Sending(Side::App),
     });
-    let mut failed = match lane.send(request).await {
-        Ok(response) => return Ok(Sent::Answered(Box::new(Reply { response, lane }))),
-        Err(failed) => failed,
-    };
-    if let Some(unsent) = failed.take_message() {
-        return Ok(Sent::NotYet(Box::new(unsent)));
-    }
-    match copy {
-        Some(copy) if lane.may_have_left(failed.error(), &exchange.method) => Ok(Sent::NotYet(Box::new(copy))),
-        Some(_) | None => Err(fault_of(failed.error())),
-    }
-}
-
-fn may_repeat(lane: &Lane, request: &Request<SentBody>) -> bool {
-    let is_safe = lane.is_reused && is_idempotent(request.method());
-    matches!(request.body(), SentBody::Empty) && (is_safe || lane.target.protocol == Protocol::H2c)
-}
-
-fn copy_of(request: &Request<SentBody>) -> Request<SentBody> {
-    let mut copy = Request::new(SentBody::Empty);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
-}
-
-fn fault_of(error: &hyper::Error) -> Fault {
-    let is_against_http2 = upstream::h2_error(error).is_some_and(h2::Error::is_library);
-    let is_poor = error.is_parse() || error.is_parse_too_large();
-    if is_poor || is_against_http2 || upstream::is_flaw(error) {
-        Fault::PoorResponse
-    } else if error.is_user() {
-        // The request's body failed, not the app: its framing was broken on the way in.
-        Fault::BrokenBody
-    } else {
-        Fault::ClosedWithoutResponse
+    match lane.send(request).await {
+        Ok(head) => Ok(Sent::Answered(Box::new(Reply { head, lane }))),
+        Err(failed) => match failed.again {
+            Some(again) => Ok(Sent::NotYet(again)),
+            None => Err(failed.fault),
+        },
     }
 }

@@ -177,9 +177,9 @@ impl AnswerReader {
     }
 
     fn end_head(&mut self) -> Result<Option<Parts>, &'static str> {
-        let head = std::mem::take(&mut self.head);
         let text = self.bytes.split_to(self.judged).freeze();
         (self.judged, self.searched) = (0, 0);
+        let head = &mut self.head;
         self.stage = match head.status {
             101 => Stage::Tunnel,
             100..=199 => {
@@ -187,6 +187,7 @@ impl AnswerReader {
                 if self.interim_heads > INTERIM_HEADS_MAX || head.has_body() {
                     return Err("interim answers");
                 }
+                head.clear();
                 return Ok(None);
             }
             204 if head.has_body() => return Err("body of an answer that has none"),
@@ -194,6 +195,8 @@ impl AnswerReader {
             _ if self.asked == Asked::Head => Stage::Over,
             _ if head.is_chunked => {
                 self.chunks = ChunkScan::default();
+                // A flaw that came along with the head is told by a page; later ones can only break the answer off.
+                self.chunks.check(&self.bytes)?;
                 Stage::Chunked
             }
             _ => match head.content_length {
@@ -202,7 +205,9 @@ impl AnswerReader {
                 None => Stage::UntilEnd,
             },
         };
-        head.into_parts(&text).map(Some)
+        let parts = head.build(&text)?;
+        head.clear();
+        Ok(Some(parts))
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame<Bytes>>, &'static str> {

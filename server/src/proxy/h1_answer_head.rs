@@ -98,19 +98,26 @@ impl Head {
     pub(super) fn has_body(&self) -> bool {
         self.is_chunked || self.content_length.is_some_and(|length| length > 0)
     }
+    /// Forgets all but the room it took.
+    pub(super) fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Self { fields, ..Self::default() };
+    }
+
     /// `text` is the whole head.
-    pub(super) fn into_parts(self, text: &Bytes) -> Result<Parts, &'static str> {
+    pub(super) fn build(&mut self, text: &Bytes) -> Result<Parts, &'static str> {
         let flaw = "field of an answer";
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = StatusCode::from_u16(self.status).map_err(|_| "status line")?;
         parts.version = if self.is_http10 { Version::HTTP_10 } else { Version::HTTP_11 };
         let reason = &text[self.reason.clone()];
         if parts.status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason) && !reason.is_empty() {
-            let reason = ReasonPhrase::try_from(text.slice(self.reason)).map_err(|_| "status line")?;
+            let reason = ReasonPhrase::try_from(text.slice(self.reason.clone())).map_err(|_| "status line")?;
             parts.extensions.insert(reason);
         }
         parts.headers = HeaderMap::with_capacity(self.fields.len());
-        for Field { name, value } in self.fields {
+        for Field { name, value } in self.fields.drain(..) {
             let name = HeaderName::from_bytes(&text[name]).map_err(|_| flaw)?;
             let value = HeaderValue::from_maybe_shared(text.slice(value)).map_err(|_| flaw)?;
             parts.headers.append(name, value);

@@ -10,6 +10,7 @@ use http::response::Parts;
 use http::{HeaderMap, Method, Request, Version, header};
 use hyper::body::Frame;
 use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
@@ -26,9 +27,9 @@ pub(super) struct Line {
 pub(super) struct Failed {
     pub(super) fault: Fault,
     /// The request, where nothing of it was sent.
-    pub(super) unsent: Option<Request<SentBody>>,
+    pub(super) unsent: Option<Box<Request<SentBody>>>,
     /// The request, where it has no body and not a byte of an answer came.
-    pub(super) unanswered: Option<Request<SentBody>>,
+    pub(super) unanswered: Option<Box<Request<SentBody>>>,
 }
 
 /// Why no answer came.
@@ -44,11 +45,11 @@ impl Line {
     }
 
     /// Says a request and waits for the head of its answer.
-    pub(super) async fn ask(&mut self, request: Request<SentBody>) -> Result<Parts, Box<Failed>> {
-        let (head, body) = request.into_parts();
+    pub(super) async fn ask(&mut self, mut request: Box<Request<SentBody>>) -> Result<Parts, Box<Failed>> {
+        let body = std::mem::replace(request.body_mut(), SentBody::Empty);
         let is_empty = matches!(body, SentBody::Empty);
-        self.reader.begin(if head.method == Method::HEAD { Asked::Head } else { Asked::Other });
-        self.upload = Some(Upload::new(&head, body));
+        self.reader.begin(if *request.method() == Method::HEAD { Asked::Head } else { Asked::Other });
+        self.upload = Some(Upload::new(&request, body));
         let cause = match std::future::poll_fn(|cx| self.poll_answer(cx)).await {
             Ok(answer) => {
                 self.is_lasting &= lasts(answer.version, &answer.headers);
@@ -60,13 +61,13 @@ impl Line {
         match cause {
             Cause::Fault(fault) => failed.fault = fault,
             Cause::Unsent => {
-                let body = self.upload.take().map_or(SentBody::Empty, Upload::into_body);
-                failed.unsent = Some(Request::from_parts(head, body));
+                *request.body_mut() = self.upload.take().map_or(SentBody::Empty, Upload::into_body);
+                failed.unsent = Some(request);
                 return Err(Box::new(failed));
             }
         }
         if is_empty && !self.reader.has_spoken() {
-            failed.unanswered = Some(Request::from_parts(head, SentBody::Empty));
+            failed.unanswered = Some(request);
         }
         Err(Box::new(failed))
     }
@@ -109,7 +110,10 @@ impl Line {
 
     /// An instance that takes no more of a request may have answered it all the same.
     fn give_up(&mut self) {
-        (self.upload, self.is_lasting) = (None, false);
+        if let Some(flight) = self.upload.take().and_then(|upload| upload.flight()) {
+            flight.stop_sending();
+        }
+        self.is_lasting = false;
     }
 
     /// Whether the answer is whole.
@@ -125,7 +129,8 @@ impl Line {
     /// Whether the next request may be said: the last one and its answer are over, and the instance neither said more nor
     /// hung up, as far as the machine has heard of it.
     pub(super) fn is_free(&self) -> bool {
-        let is_quiet = || matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        let is_quiet =
+            || matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         self.is_lasting && self.upload.is_none() && self.reader.is_over() && !self.reader.has_excess() && is_quiet()
     }
 
@@ -140,7 +145,7 @@ impl Line {
         let flight = upload.flight();
         let said = std::future::poll_fn(|cx| upload.poll(cx, &mut self.stream));
         let ended = match flight {
-            Some(flight) => flight.unless_ended(said).await.is_ok_and(|said| said.is_ok()),
+            Some(flight) => flight.unless_ended(pin!(said)).await.is_ok_and(|said| said.is_ok()),
             None => said.await.is_ok(),
         };
         tracing::trace!("the rest of a request was said to its end: {ended}");

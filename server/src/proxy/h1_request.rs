@@ -3,7 +3,7 @@
 use super::body::SentBody;
 use super::flight::Flight;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, header, request};
+use http::{HeaderMap, Request, header};
 use hyper::body::{Body, Frame};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -46,9 +46,9 @@ pub(super) enum Broken {
 
 impl Upload {
     /// `head` in origin form, with the length of its body or as chunked.
-    pub(super) fn new(head: &request::Parts, body: SentBody) -> Self {
+    pub(super) fn new<B>(head: &Request<B>, body: SentBody) -> Self {
         let is_empty = matches!(body, SentBody::Empty);
-        let framing = match head.headers.get(header::CONTENT_LENGTH) {
+        let framing = match head.headers().get(header::CONTENT_LENGTH) {
             _ if is_empty => Framing::Over,
             Some(length) => Framing::Length(length.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0)),
             None => Framing::Chunked,
@@ -208,13 +208,18 @@ impl Outgoing {
     }
 }
 
-fn write_head(head: &request::Parts, is_empty: bool) -> BytesMut {
+fn write_head<B>(head: &Request<B>, is_empty: bool) -> BytesMut {
     let mut text = BytesMut::with_capacity(HEAD_BYTES);
-    text.extend_from_slice(head.method.as_str().as_bytes());
+    text.extend_from_slice(head.method().as_str().as_bytes());
     text.extend_from_slice(b" ");
-    text.extend_from_slice(head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).as_bytes());
+    let target = head.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    // Of `http://host?x`, which has no path.
+    if target.starts_with('?') {
+        text.extend_from_slice(b"/");
+    }
+    text.extend_from_slice(target.as_bytes());
     text.extend_from_slice(b" HTTP/1.1\r\n");
-    write_fields(&mut text, &head.headers, is_empty);
+    write_fields(&mut text, head.headers(), is_empty);
     text
 }
 

@@ -107,7 +107,7 @@ impl HeadGate {
     fn body(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         let Stage::Body(left) = self.stage else {
             return Ok(match self.chunks.take(bytes)? {
-                Taken::Some(taken) => taken,
+                Taken::Framing(taken) | Taken::Data(taken) => taken,
                 Taken::Last(taken) => {
                     self.end_message();
                     taken

@@ -14,7 +14,7 @@ pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub(super) const FIELDS_MAX: usize = 200;
 /// Line that gives a chunk's size, with its extensions, in bytes.
 pub(super) const CHUNK_LINE_BYTES_MAX: usize = 1024;
-/// Fields of an answer's head: hyper keeps as many without asking for memory for each answer.
+/// Fields of an answer's head.
 pub(super) const ANSWER_FIELDS_MAX: usize = 100;
 /// Interim heads (1xx) before an answer of an app.
 pub(super) const INTERIM_HEADS_MAX: usize = 16;
@@ -24,6 +24,8 @@ pub(super) const EARLY_BYTES_MAX: usize = 64 * 1024;
 pub(super) const DISCARD_BYTES_MAX: usize = 256 * 1024;
 /// Read and write buffer of one connection, in bytes; two connections make a stream: 256 KiB.
 pub(super) const BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// The least that is read of an answer at once, in bytes.
+pub(super) const READ_BYTES_MIN: usize = 8 * 1024;
 /// Each direction of a tunnel, in bytes.
 pub(super) const TUNNEL_BUFFER_BYTES: usize = 4 * 1024;
 

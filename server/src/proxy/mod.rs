@@ -7,15 +7,14 @@
 //! A request, in reading order: `worker` accepts (`proxy_protocol`) · `handshake` secures it where it comes by HTTPS (`tls`) ·
 //! `gated_io` and `head_gate` judge the raw head (`h2_io`, `h2_frames` and `h2_head` what comes by HTTP/2, through `h2_in`) ·
 //! `answer` finds the app (`entrance`, `host`, `snapshot`), and `admission` asks what its owner set (`rules`) · `forward`
-//! claims an instance (`balance`, `claim`, or waits in `crowd`), takes a connection (`pool`, `trunk`) and sends ·
-//! `answer_gate` judges what comes back, `body` streams it · `tunnel` and `relay` after an upgrade. `exchange` accounts for
+//! claims an instance (`balance`, `claim`, or waits in `crowd`), takes a connection (`pool`, `upstream`) and sends ·
+//! by HTTP/1.1 `h1_out` says it (`h1_request`) and judges what comes back (`h1_answer`), by HTTP/2 `trunk` does · `body` streams it · `tunnel` and `relay` after an upgrade. `exchange` accounts for
 //! it, `flight` is what `watch` looks at every tick: all time limits but that of a connect are kept there, without a timer
 //! per request.
 
 mod admin;
 mod admission;
 mod answer;
-mod answer_gate;
 mod balance;
 mod body;
 mod buckets;
@@ -34,6 +33,10 @@ mod flight;
 mod forward;
 mod frames;
 mod gated_io;
+mod h1_answer;
+mod h1_answer_head;
+mod h1_out;
+mod h1_request;
 mod h2_frames;
 mod h2_head;
 mod h2_in;

@@ -31,7 +31,7 @@ impl Pool {
         for place in (0..idle.len()).rev() {
             if !self.is_alive(&idle[place], now) {
                 idle.remove(place);
-            } else if idle[place].lane.is_ready() && self.age(&idle[place], now) <= longest {
+            } else if self.age(&idle[place], now) <= longest {
                 return Some(idle.remove(place).lane);
             }
         }
@@ -39,7 +39,7 @@ impl Pool {
     }
 
     pub(super) fn give_back(&self, mut lane: Lane, now: u32) {
-        if lane.is_over() || lane.idle_max.is_zero() {
+        if lane.idle_max.is_zero() || !lane.is_free() {
             return;
         }
         lane.is_reused = true;
@@ -63,7 +63,7 @@ impl Pool {
     }
 
     fn is_alive(&self, idle: &Idle, now: u32) -> bool {
-        !idle.lane.is_over() && self.age(idle, now) <= idle.lane.idle_max
+        idle.lane.is_free() && self.age(idle, now) <= idle.lane.idle_max
     }
 
     /// At most so old: a tick may have been about to pass when it began to idle.

@@ -4,33 +4,39 @@ use super::flight::{Class, Flight, Stage};
 use super::limits::TUNNEL_BUFFER_BYTES;
 use super::relay;
 use super::request_id::Random;
-use super::upstream::Lane;
 use super::wire::Upgrade;
+use bytes::{Buf, Bytes};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The app's socket, and what it said behind its head already.
+pub(super) struct AppSide {
+    pub(super) stream: TcpStream,
+    pub(super) early: Bytes,
+}
 
 /// Joins both sides once hyper lets go of them. The answer 101 must be returned after this.
-pub(super) fn open(exchange: Box<Exchange>, client: OnUpgrade, app: OnUpgrade, lane: Lane) {
+pub(super) fn open(exchange: Box<Exchange>, client: OnUpgrade, app: AppSide) {
     let worker = exchange.client.worker.clone();
     exchange.client.wire.set_upgrade(Upgrade::Tunnel);
     exchange.flight.enter(Stage::Tunnel);
-    worker.tasks.spawn_local(Box::pin(carry(exchange, client, app, lane)));
+    worker.tasks.spawn_local(Box::pin(carry(exchange, client, app)));
 }
 
-async fn carry(mut exchange: Box<Exchange>, client: OnUpgrade, app: OnUpgrade, lane: Lane) {
+async fn carry(mut exchange: Box<Exchange>, client: OnUpgrade, app: AppSide) {
     let flight = exchange.flight.share();
-    let both = async { tokio::try_join!(client, app) };
-    let Ok(Ok((client, app))) = flight.unless_ended(both).await else { return };
-    drop(lane);
-    let mut client = Beating { io: TokioIo::new(client), flight: flight.clone() };
-    let mut app = Beating { io: TokioIo::new(app), flight: flight.clone() };
-    let joined = join(&flight, &exchange.client.worker.random, &mut client, &mut app);
-    match flight.unless_ended(joined).await {
+    let Ok(Ok(client)) = flight.unless_ended(pin!(client)).await else { return };
+    let mut client: Client = Beating { io: TokioIo::new(client), flight: flight.clone() };
+    let mut app = Beating { io: app, flight: flight.clone() };
+    let random = &exchange.client.worker.random;
+    let joined = flight.unless_ended(pin!(join(&flight, random, &mut client, &mut app))).await;
+    match joined {
         Ok(Ok(sent_bytes)) => {
             exchange.bytes = sent_bytes;
             exchange.succeed();
@@ -42,7 +48,7 @@ async fn carry(mut exchange: Box<Exchange>, client: OnUpgrade, app: OnUpgrade, l
 }
 
 /// How many bytes the client was sent, once both ends are done.
-async fn join(flight: &Flight, random: &Random, client: &mut Beating, app: &mut Beating) -> io::Result<u64> {
+async fn join(flight: &Flight, random: &Random, client: &mut Client, app: &mut Beating<AppSide>) -> io::Result<u64> {
     match flight.class() {
         Class::WebSocket { .. } => {
             let mask = random.next().to_be_bytes();
@@ -55,13 +61,15 @@ async fn join(flight: &Flight, random: &Random, client: &mut Beating, app: &mut 
     }
 }
 
+type Client = Beating<TokioIo<Upgraded>>;
+
 /// Tells the ticks that something moved.
-struct Beating {
-    io: TokioIo<Upgraded>,
+struct Beating<T> {
+    io: T,
     flight: Rc<Flight>,
 }
 
-impl AsyncRead for Beating {
+impl<T: AsyncRead + Unpin> AsyncRead for Beating<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if read.is_ready() {
@@ -71,7 +79,7 @@ impl AsyncRead for Beating {
     }
 }
 
-impl AsyncWrite for Beating {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Beating<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -82,5 +90,31 @@ impl AsyncWrite for Beating {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for AppSide {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let count = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..count]);
+        self.early.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for AppSide {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

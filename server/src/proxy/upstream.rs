@@ -1,22 +1,22 @@
-//! Connections to instances, over `hyper::client::conn`: by HTTP/1.1 one request at a time each, by HTTP/2 (`trunk`) many.
-use super::answer_gate::{AnswerGate, Asked};
+//! Connections to instances: by HTTP/1.1 one request at a time each (`h1_out`), by HTTP/2 (`trunk`) many.
 use super::body::{Framing, SentBody};
-use super::limits::{BUFFER_BYTES_MAX, LANE_IDLE_MAX};
+use super::fault::Fault;
+use super::h1_out::Line;
+use super::limits::LANE_IDLE_MAX;
 use super::pool::is_idempotent;
-use super::sync::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use super::target::Target;
 use super::trunk::Ride;
+use super::tunnel::AppSide;
 use super::worker::Worker;
-use http::{HeaderMap, Method, Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, Request, Response};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A connection to an instance.
@@ -31,30 +31,16 @@ pub(super) struct Lane {
 
 enum Way {
     /// HTTP/1.1: the connection is this request's alone.
-    Alone { sender: http1::SendRequest<SentBody>, talk: Arc<Talk> },
-    /// HTTP/2: the connection carries others too.
-    Shared(Ride),
+    Alone(Box<Line>),
+    /// HTTP/2: the connection carries others too. The answer's body, once there is one.
+    Shared(Ride, Option<Incoming>),
 }
 
-/// What a connection and its requests tell each other. Shared within one thread; atomic because hyper wants `Send`.
-#[derive(Default)]
-struct Talk {
-    /// Whether a byte came since the last request was sent.
-    has_spoken: AtomicBool,
-    /// What the next answer is to.
-    asked: AtomicU8,
-    /// Bytes came that no request asked for: what comes next would be read as somebody's answer.
-    is_spoiled: AtomicBool,
-}
-
-impl Talk {
-    fn take_asked(&self) -> Asked {
-        match self.asked.swap(Asked::Nothing as u8, Relaxed) {
-            0 => Asked::Nothing,
-            1 => Asked::Head,
-            _ => Asked::Other,
-        }
-    }
+/// A request that was not answered.
+pub(super) struct Unanswered {
+    pub(super) fault: Fault,
+    /// The request, where it may be sent again.
+    pub(super) again: Option<Box<Request<SentBody>>>,
 }
 
 impl Lane {
@@ -63,74 +49,83 @@ impl Lane {
         let stream = attempt.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         // A refusal means the instance is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
-        let talk = Arc::new(Talk::default());
-        let io = TokioIo::new(UpstreamIo::new(stream, talk.clone()));
-        let (sender, connection) =
-            http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(io).await.map_err(io::Error::other)?;
-        worker.tasks.spawn_local(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::trace!("a connection to an instance ended: {error}");
-            }
-        });
-        let way = Way::Alone { sender, talk };
+        let way = Way::Alone(Box::new(Line::new(stream)));
         Ok(Self { target, is_reused: false, idle_max: LANE_IDLE_MAX, way })
     }
 
     /// A place on a connection that others use too; it never idles in the pool.
     pub(super) fn on_trunk(target: Arc<Target>, ride: Ride) -> Self {
-        Self { target, is_reused: false, idle_max: Duration::ZERO, way: Way::Shared(ride) }
+        Self { target, is_reused: false, idle_max: Duration::ZERO, way: Way::Shared(ride, None) }
     }
 
-    pub(super) fn framing(&self) -> Framing {
-        match self.way {
-            Way::Alone { .. } => Framing::Http1,
-            Way::Shared(_) => Framing::Http2,
-        }
-    }
-
-    pub(super) async fn send(
-        &mut self,
-        request: Request<SentBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
+    /// Sends a request and waits for the head of its answer. A request without a body is given back when it may be sent
+    /// again: the connection died of age before a byte of an answer, or the instance said itself that it did nothing with it.
+    pub(super) async fn send(&mut self, request: Box<Request<SentBody>>) -> Result<Parts, Box<Unanswered>> {
+        let is_safe = self.is_reused && is_idempotent(request.method());
         match &mut self.way {
-            Way::Alone { sender, talk } => {
-                talk.has_spoken.store(false, Relaxed);
-                let asked = if *request.method() == Method::HEAD { Asked::Head } else { Asked::Other };
-                talk.asked.store(asked as u8, Relaxed);
-                sender.try_send_request(request).await
+            Way::Alone(line) => line.ask(request).await.map_err(|failed| {
+                let again = failed.unsent.or(failed.unanswered.filter(|_| is_safe));
+                Box::new(Unanswered { fault: failed.fault, again })
+            }),
+            Way::Shared(ride, body) => {
+                let (head, incoming) = Box::pin(send_along(ride, request, is_safe)).await?.into_parts();
+                *body = Some(incoming);
+                Ok(head)
             }
-            Way::Shared(ride) => ride.sender.try_send_request(request).await,
         }
     }
 
-    /// Whether a request without a body that failed may be sent again: the connection died of age before a byte of an
-    /// answer, or the instance said itself that it did nothing with it.
-    pub(super) fn may_have_left(&self, error: &hyper::Error, method: &Method) -> bool {
-        let is_safe = self.is_reused && is_idempotent(method);
-        match &self.way {
-            Way::Alone { talk, .. } => is_safe && !talk.has_spoken.load(Relaxed),
-            Way::Shared(_) => match h2_error(error) {
-                Some(error) if error.is_io() => is_safe,
-                Some(error) => is_unprocessed(error),
-                None => is_safe,
+    /// The next piece of the answer's body; `None` at its end.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.way {
+            Way::Alone(line) => line.poll_frame(cx),
+            Way::Shared(_, None) => Poll::Ready(None),
+            Way::Shared(_, Some(incoming)) => match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                Some(frame) => Poll::Ready(Some(frame.map_err(io::Error::other))),
+                None if Framing::Http2.is_cut(incoming) => {
+                    Poll::Ready(Some(Err(io::Error::other("the instance reset its answer"))))
+                }
+                None => Poll::Ready(None),
             },
         }
     }
 
-    /// Whether the last answer is over, and the next request may be sent at once.
-    pub(super) fn is_ready(&self) -> bool {
+    /// Whether the answer is whole.
+    pub(super) fn is_end_stream(&self) -> bool {
         match &self.way {
-            Way::Alone { sender, .. } => sender.is_ready(),
-            Way::Shared(_) => false,
+            Way::Alone(line) => line.is_over(),
+            Way::Shared(_, body) => body.as_ref().is_none_or(Incoming::is_end_stream),
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn size_hint(&self) -> SizeHint {
         match &self.way {
-            Way::Alone { sender, talk } => {
-                sender.is_closed() || self.target.is_closed() || talk.is_spoiled.load(Relaxed)
-            }
-            Way::Shared(_) => true,
+            Way::Alone(line) => line.left_bytes().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Way::Shared(_, body) => body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint),
+        }
+    }
+
+    /// Whether it may carry another request: a pool's question.
+    pub(super) fn is_free(&self) -> bool {
+        match &self.way {
+            Way::Alone(line) => !self.target.is_closed() && line.is_free(),
+            Way::Shared(..) => false,
+        }
+    }
+
+    /// The connection, if the request on it is not all said though its answer is over.
+    pub(super) fn into_rest(self) -> Result<Box<Line>, Self> {
+        match self.way {
+            Way::Alone(line) if line.is_ahead() => Ok(line),
+            way => Err(Self { way, ..self }),
+        }
+    }
+
+    /// Behind the head of an upgrade: the socket, and what was already read of it.
+    pub(super) fn into_tunnel(self) -> Option<AppSide> {
+        match self.way {
+            Way::Alone(line) => Some(line.into_tunnel()),
+            Way::Shared(..) => None,
         }
     }
 
@@ -144,14 +139,53 @@ impl Lane {
     }
 }
 
-/// Whether a connection failed because of what the gate found in an answer.
-pub(super) fn is_flaw(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+/// By a connection that others use too.
+async fn send_along(
+    ride: &mut Ride,
+    request: Box<Request<SentBody>>,
+    is_safe: bool,
+) -> Result<Response<Incoming>, Box<Unanswered>> {
+    let copy = matches!(request.body(), SentBody::Empty).then(|| copy_of(&request));
+    ride.sender.try_send_request(*request).await.map_err(|mut failed| {
+        let unsent = failed.take_message();
+        let error = failed.into_error();
+        let again = unsent.or(copy.filter(|_| may_repeat(&error, is_safe)));
+        Box::new(Unanswered { fault: fault_of(&error), again: again.map(Box::new) })
+    })
+}
+
+fn copy_of(request: &Request<SentBody>) -> Request<SentBody> {
+    let mut copy = Request::new(SentBody::Empty);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+/// Whether HTTP/2 says that a request may be sent again.
+fn may_repeat(error: &hyper::Error, is_safe: bool) -> bool {
+    match h2_error(error) {
+        Some(error) if error.is_io() => is_safe,
+        Some(error) => is_unprocessed(error),
+        None => is_safe,
+    }
+}
+
+fn fault_of(error: &hyper::Error) -> Fault {
+    let is_against_http2 = h2_error(error).is_some_and(h2::Error::is_library);
+    if error.is_parse() || error.is_parse_too_large() || is_against_http2 {
+        Fault::PoorResponse
+    } else if error.is_user() {
+        // The request's body failed, not the app: its framing was broken on the way in.
+        Fault::BrokenBody
+    } else {
+        Fault::ClosedWithoutResponse
+    }
 }
 
 /// What HTTP/2 says about a failure, if it was one of its.
-pub(super) fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
+fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
     let mut cause = std::error::Error::source(error);
     while let Some(known) = cause {
         if let Some(found) = known.downcast_ref() {
@@ -167,83 +201,4 @@ fn is_unprocessed(error: &h2::Error) -> bool {
     let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     let is_behind = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
     error.is_remote() && (is_refused || is_behind)
-}
-
-/// An instance's socket as hyper sees it: what it says comes through the answer gate.
-struct UpstreamIo {
-    stream: TcpStream,
-    talk: Arc<Talk>,
-    gate: AnswerGate,
-    asked: Asked,
-}
-
-impl UpstreamIo {
-    fn new(stream: TcpStream, talk: Arc<Talk>) -> Self {
-        Self { stream, talk, gate: AnswerGate::default(), asked: Asked::Nothing }
-    }
-
-    /// How many of the bytes just read are for hyper.
-    fn judge(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.talk.has_spoken.store(true, Relaxed);
-        if self.asked == Asked::Nothing {
-            self.asked = self.talk.take_asked();
-            self.gate.begin();
-        }
-        let passed = match self.asked {
-            Asked::Nothing => 0,
-            Asked::Head | Asked::Other => self.gate.examine(bytes, self.asked).map_err(|flaw| {
-                tracing::debug!("an answer has a flaw: {flaw}");
-                io::Error::new(io::ErrorKind::InvalidData, flaw)
-            })?,
-        };
-        if self.gate.is_over() {
-            self.asked = Asked::Nothing;
-        }
-        if passed < bytes.len() {
-            self.talk.is_spoiled.store(true, Relaxed);
-        }
-        Ok(passed)
-    }
-}
-
-impl AsyncRead for UpstreamIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // The end, to hyper: nothing that comes now is anybody's.
-        if self.talk.is_spoiled.load(Relaxed) {
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            let passed = self.judge(&buf.filled()[before..])?;
-            buf.set_filled(before + passed);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for UpstreamIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import machine
-from build import Build
+from beside_build import Build
 from hosts import Hosts
 from house import run, say_machine
 from memory import Idle
