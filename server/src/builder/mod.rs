@@ -28,8 +28,11 @@ mod repos;
 mod setup;
 mod source;
 mod stack;
+mod submodules;
 mod transcript;
+mod tree_check;
 mod turns;
+mod whole_tree;
 
 pub use fetch::Fetcher;
 pub use from_image::{Brought, ImageRefusal};
@@ -39,6 +42,7 @@ pub use preview::{plan_text, preview_commit, preview_folder};
 pub use rebuild::Rebuild;
 pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};
+pub use tree_check::{FINDINGS_MAX, TreeLimits, check_pushed};
 pub use turns::{Alone, InUse};
 
 use crate::clock::Clock;
