@@ -396,8 +396,13 @@ pub(super) fn rooted(tree: GitTree, set: Option<BuildRoot>) -> anyhow::Result<Re
             Err(error) => return Ok(Err(error.to_string())),
         },
     };
-    let inner = tree.below(&root)?;
-    Ok(inner.ok_or_else(|| format!("{whence} names {root}, and there is no such folder in the commit")))
+    let Some(inner) = tree.below(&root)? else {
+        return Ok(Err(format!("{whence} names {root}, and there is no such folder in the commit")));
+    };
+    Ok(match root.check_inside(&inner) {
+        Ok(()) => Ok(inner),
+        Err(error) => Err(error.to_string()),
+    })
 }
 
 /// What the planner decided, in the shape of a push.

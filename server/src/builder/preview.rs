@@ -19,7 +19,9 @@ pub fn preview_folder(folder: &Path) -> anyhow::Result<BuildPlan> {
     match BuildRoot::of_tree(&top)? {
         None => planned(&top),
         Some(root) => {
-            planned(&FolderTree::list(&folder.join(root.as_str())).context("follow build.root in paas.toml")?)
+            let inner = FolderTree::list(&folder.join(root.as_str())).context("follow build.root in paas.toml")?;
+            root.check_inside(&inner)?;
+            planned(&inner)
         }
     }
 }
