@@ -1,5 +1,5 @@
 //! What apps bring from Heroku beside a Procfile: app.json, whose first deploy sets things up, and heroku.yml.
-use crate::harness::{Town, Work, eventually};
+use crate::harness::{Town, Work, engine, eventually};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -116,6 +116,28 @@ fn with_heroku_yml(town: &Town) -> Work {
     work.write_script("worker/released.sh", "#!/bin/sh\necho released with $GREETING among $(ls)\n");
     work.write("worker/only-in-worker", "").commit("heroku.yml");
     work
+}
+
+#[test]
+fn an_image_that_only_another_process_type_needs_is_built_again_when_it_is_lost() {
+    let mut town = Town::start();
+    let work = with_heroku_yml(&town);
+    work.push().succeeds();
+    town.kill9();
+    for image in town.engine.images() {
+        // The one that web runs in is in use, and stays.
+        engine::untag(&image);
+    }
+    assert_eq!(town.engine.images().len(), 1);
+    town.start_again(&[]);
+    eventually("a release with both images is live", Duration::from_secs(90), || {
+        town.paas(&["releases", "-a", "blog", "--json"]).json()[0]["state"] == "live" && town.engine.images().len() > 1
+    });
+    town.paas(&["ps:scale", "lister=1", "-a", "blog"]).succeeds();
+    eventually("the lister runs in the worker's image", SOON, || {
+        town.paas(&["logs", "-a", "blog", "-p", "lister.1"]).stdout.contains("only-in-worker")
+    });
+    town.shows("blog", "hello green");
 }
 
 #[test]
