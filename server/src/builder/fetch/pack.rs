@@ -147,7 +147,7 @@ mod tests {
         let repo = git2::Repository::init_bare(dir.path()).unwrap();
         let (mut builder, mut bytes) = (repo.packbuilder().unwrap(), git2::Buf::new());
         for n in 0..8 {
-            let text: String = (0..n * 400).map(|line| format!("line {line} of {n}\n")).collect();
+            let text = format!("a line of {n}\n").repeat(n * 400);
             builder.insert_object(repo.blob(text.as_bytes()).unwrap(), Some("file")).unwrap();
         }
         builder.write_buf(&mut bytes).unwrap();
