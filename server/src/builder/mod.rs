@@ -19,6 +19,7 @@ mod jobs;
 mod last_lines;
 mod later;
 mod missing;
+mod postdeploy;
 mod preview;
 mod queue;
 mod rebuild;
@@ -123,6 +124,7 @@ impl Builder {
         let workshop = Arc::new(Workshop { tools, queue: Queue::new(), destructions: Destructions::default() });
         tracker.spawn(Arc::clone(&workshop).work());
         tracker.spawn(Arc::clone(&workshop).resume_destructions());
+        tracker.spawn(Arc::clone(&workshop).resume_postdeploys());
         tracker.spawn({
             let workshop = Arc::clone(&workshop);
             async move { workshop.see_off_all().await }
