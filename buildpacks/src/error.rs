@@ -19,7 +19,7 @@ pub enum PlanError {
     )]
     ConfigIsSymlink { file: String },
 
-    #[error("{file} is a submodule: submodules are not fetched, so commit a regular file instead")]
+    #[error("{file} is a submodule, which is a folder: commit a regular file instead")]
     ConfigIsSubmodule { file: String },
 
     #[error("{file} is {size_bytes} bytes long, more than the {size_bytes_max} that are read: make it shorter")]

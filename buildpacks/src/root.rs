@@ -28,6 +28,18 @@ impl BuildRoot {
         let Some(root) = said.build.and_then(|build| build.root) else { return Ok(None) };
         root.parse().map(Some).map_err(|reason| PlanError::Unclear(format!("{FILE}: build.root: {reason}")))
     }
+
+    /// Refuses a paas.toml in this folder that names another one: a folder of a folder would be a riddle to who reads it.
+    pub fn check_inside(&self, inner: &dyn SourceTree) -> Result<(), PlanError> {
+        match Self::of_tree(inner) {
+            Ok(None) => Ok(()),
+            Ok(Some(named)) => Err(PlanError::Unclear(format!(
+                "{self}/{FILE}: build.root is read in the paas.toml at the top of the repository alone, and the app is \
+                 {self} already; remove the line, or name `{self}/{named}` where {self} is chosen"
+            ))),
+            Err(error) => Err(PlanError::Unclear(format!("{self}/{error}"))),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,5 +98,18 @@ mod tests {
         assert_eq!(root("[versions]\nnode = \"20\"\n").unwrap(), None);
         assert_eq!(BuildRoot::of_tree(&MemoryTree::new()).unwrap(), None);
         assert!(root("[build]\nroot = \"../x\"\n").unwrap_err().to_string().contains("paas.toml: build.root: `../x`"));
+    }
+
+    #[test]
+    fn a_root_inside_of_the_root_is_refused_with_its_file_and_the_way_out() {
+        let chosen: BuildRoot = "apps/web".parse().unwrap();
+        let inside = |text: &str| chosen.check_inside(&MemoryTree::new().file("paas.toml", text));
+        assert!(inside("[build]\ncommand = \"make\"\n").is_ok());
+        assert!(chosen.check_inside(&MemoryTree::new()).is_ok());
+        let refused = inside("[build]\nroot = \"site\"\n").unwrap_err().to_string();
+        assert!(refused.starts_with("apps/web/paas.toml: build.root is read in the paas.toml at the top"), "{refused}");
+        assert!(refused.ends_with("name `apps/web/site` where apps/web is chosen"), "{refused}");
+        let odd = inside("[build]\nroot = \"../x\"\n").unwrap_err().to_string();
+        assert!(odd.starts_with("apps/web/paas.toml: build.root: `../x`"), "{odd}");
     }
 }

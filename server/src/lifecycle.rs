@@ -467,6 +467,7 @@ impl Ground {
             reserved_names: config.reserved_names(),
             site: site.clone(),
             limits: Limits::default(),
+            fetch_allow: config.fetch_allow.clone(),
         };
         let receiver = receiver::start(ssh, settings, neighbours, self.tracker.clone(), self.stop.clone()).await?;
         receiver.collect_repositories(&self.control.tracker, self.control.stop.clone());

@@ -1,4 +1,4 @@
-//! A host of git repositories by https on loopback, with an authority of its own: where buildpacks come from.
+//! A host of git repositories by https on loopback, with an authority of its own: where buildpacks and submodules come from.
 use super::authority::make_certificates;
 use super::run;
 use std::io::{BufRead, BufReader};
@@ -39,8 +39,13 @@ impl Forge {
 
     /// What a server is told, so that its builds may fetch here.
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
-        let bundle = self.home.path().join("bundle.pem").to_string_lossy().into_owned();
+        let bundle = self.authority().to_string_lossy().into_owned();
         [("PAAS_FETCH_ALLOW", self.host()), ("PAAS_CA_BUNDLE", bundle)]
+    }
+
+    /// A file of the authorities that its visitors have to trust.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.home.path().join("bundle.pem")
     }
 
     pub(crate) fn host(&self) -> String {
@@ -69,6 +74,13 @@ impl Forge {
         git(&["add", "--all", "."]);
         git(&["commit", "--quiet", "--allow-empty", "-m", "published"]);
         git(&["rev-parse", "HEAD"])
+    }
+
+    /// Checks a repository out into a folder: one that is inside of a folder to publish is a submodule there.
+    pub(crate) fn clone_into(&self, repository: &str, folder: &Path) {
+        let mut git = Command::new("git");
+        git.args(["clone", "--quiet"]).arg(self.served(repository)).arg(folder);
+        run(git, "git clone", b"").succeeds();
     }
 
     /// Packs a folder as GitHub does, in a folder of its own.

@@ -1,5 +1,5 @@
 //! What apps bring from Heroku beside a Procfile: app.json, whose first deploy sets things up, and heroku.yml.
-use crate::harness::{Town, Work, eventually};
+use crate::harness::{Town, Work, engine, eventually};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -82,6 +82,57 @@ fn a_postdeploy_that_fails_is_told_and_refuses_nothing() {
     town.doctor_is_clean();
 }
 
+/// A first push during whose postdeploy the server dies.
+fn dies_behind_its_first_deploy() -> Town {
+    let mut town = Town::start_with(&[("PAAS_CRASH_POINT", "postdeploy-begun")]);
+    let work = town.work("hello-shell", "blog");
+    work.write("app.json", r#"{ "scripts": { "postdeploy": "echo seeded; sleep 1; echo all of it" } }"#);
+    let push = work.commit("app.json").begin_push();
+    town.wait_for_crash(Duration::from_mins(1));
+    push.finish_within(SOON).fails_with("");
+    town
+}
+
+fn told_of_its_build(town: &Town) -> String {
+    town.paas(&["builds:info", "1", "-a", "blog"]).succeeds().stdout.clone()
+}
+
+#[test]
+fn a_postdeploy_that_a_restart_interrupts_is_run_again_to_its_end() {
+    let mut town = dies_behind_its_first_deploy();
+    town.start_again(&[]);
+    eventually("it is run to its end", SOON, || told_of_its_build(&town).contains("\n       all of it\n"));
+    let told = told_of_its_build(&town);
+    assert!(told.contains("postdeploy was interrupted: the server stopped meanwhile"), "{told}");
+    assert_eq!(told.matches("-----> Behind the first deploy").count(), 2, "{told}");
+    town.shows("blog", "hello-shell v1");
+    eventually("nothing of it is left", SOON, || town.engine.instances(&["paas.job"]).is_empty());
+    // A later start and a later deploy find nothing to run.
+    town.start_again(&[]);
+    let work = town.work("hello-shell", "blog");
+    work.git(&["fetch", "--quiet", "paas"]).succeeds();
+    work.git(&["reset", "--quiet", "--soft", "paas/main"]).succeeds();
+    work.write("app.json", r#"{ "scripts": { "postdeploy": "echo seeded" } }"#).set_version("hello-shell v2");
+    work.push().succeeds().does_not_say("Behind the first deploy");
+    assert_eq!(told_of_its_build(&town), told);
+    town.doctor_is_clean();
+}
+
+#[test]
+fn a_postdeploy_that_a_dead_server_left_is_begun_once_more_and_no_more() {
+    let mut town = dies_behind_its_first_deploy();
+    town.start_again(&[("PAAS_CRASH_POINT", "postdeploy-begun")]);
+    town.wait_for_crash(SOON);
+    town.start_again(&[]);
+    eventually("it is given up", SOON, || told_of_its_build(&town).contains("postdeploy was interrupted 2 times"));
+    let told = told_of_its_build(&town);
+    assert!(told.contains("it is not run again by itself: `paas run -a blog 'sh -c "), "{told}");
+    assert_eq!(told.matches("-----> Behind the first deploy").count(), 2, "{told}");
+    town.shows("blog", "hello-shell v1");
+    eventually("nothing of it is left", SOON, || town.engine.instances(&["paas.job"]).is_empty());
+    town.doctor_is_clean();
+}
+
 const HEROKU_YML: &str = "setup:
   config:
     GREETING: hello
@@ -116,6 +167,28 @@ fn with_heroku_yml(town: &Town) -> Work {
     work.write_script("worker/released.sh", "#!/bin/sh\necho released with $GREETING among $(ls)\n");
     work.write("worker/only-in-worker", "").commit("heroku.yml");
     work
+}
+
+#[test]
+fn an_image_that_only_another_process_type_needs_is_built_again_when_it_is_lost() {
+    let mut town = Town::start();
+    let work = with_heroku_yml(&town);
+    work.push().succeeds();
+    town.kill9();
+    for image in town.engine.images() {
+        // The one that web runs in is in use, and stays.
+        engine::untag(&image);
+    }
+    assert_eq!(town.engine.images().len(), 1);
+    town.start_again(&[]);
+    eventually("a release with both images is live", Duration::from_secs(90), || {
+        town.paas(&["releases", "-a", "blog", "--json"]).json()[0]["state"] == "live" && town.engine.images().len() > 1
+    });
+    town.paas(&["ps:scale", "lister=1", "-a", "blog"]).succeeds();
+    eventually("the lister runs in the worker's image", SOON, || {
+        town.paas(&["logs", "-a", "blog", "-p", "lister.1"]).stdout.contains("only-in-worker")
+    });
+    town.shows("blog", "hello green");
 }
 
 #[test]

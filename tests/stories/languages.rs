@@ -35,6 +35,24 @@ fn a_reverted_rust_app_is_not_served_from_a_stale_program() {
     town.doctor_is_clean();
 }
 
+/// A tree that was built before comes out of the engine's cache with the times of then, older than what cargo has made since
+/// of another tree. A value that the build is given makes cargo run over it all the same.
+#[test]
+fn a_rust_app_whose_sources_are_older_than_what_cargo_has_cached_is_compiled_anew() {
+    let town = Town::start();
+    let work = goes_live(&town, "hello-rust", &[]);
+    let tree = |commit: &str| work.git(&["rev-parse", &format!("{commit}^{{tree}}")]).succeeds().stdout.clone();
+    let first = tree("HEAD");
+    work.set_version("hello-rust v2").push().succeeds();
+    town.shows("hello-rust", "hello-rust v2");
+    town.paas(&["config:set", "CARGO_NET_RETRY=3", "-a", "hello-rust"]).succeeds();
+    let push = work.set_version("hello-rust v1").push();
+    assert_eq!(tree("HEAD"), first, "the very same files");
+    push.succeeds().does_not_say("no build needed");
+    town.shows("hello-rust", "hello-rust v1");
+    town.doctor_is_clean();
+}
+
 #[test]
 fn node_apps_are_installed_and_built_by_the_manager_of_their_lockfile() {
     let town = Town::start();

@@ -31,6 +31,7 @@ mod router;
 mod run;
 mod second_push;
 mod settings;
+mod submodules;
 mod swap;
 mod tools;
 mod traffic;

@@ -1,9 +1,10 @@
-//! What a build needs from elsewhere: buildpacks, by https from hosts that the configuration allows (security rule R2).
+//! What a build needs from elsewhere: buildpacks and submodules, by https from hosts that the configuration allows (security rule R2).
 //!
 //! Everything goes through the one client that checks addresses and follows nothing, and is held in memory within limits.
 //! First what is asked for is pinned, then, when something has to be built, its files are had.
 mod archive;
 mod git;
+mod pack;
 mod pkt_line;
 
 use crate::domain::FetchAllow;
@@ -108,6 +109,13 @@ impl Fetcher {
             return Ok(files);
         }
         Err(unusable("there is no bin/compile in it: is it a buildpack?"))
+    }
+
+    /// The pack of one commit, without what was before it.
+    pub(super) async fn pack_of(&self, url: &str, commit: &str) -> Result<Vec<u8>, FetchError> {
+        // Asked first for what only it says: that it moved, or speaks another protocol.
+        git::greet(self, url).await?;
+        git::fetch(self, url, commit).await
     }
 
     async fn ask(

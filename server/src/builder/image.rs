@@ -3,6 +3,7 @@ use super::context::{Beside, extras, stream};
 use super::fetch::Pinned;
 use super::last_lines::Last;
 use super::queue::Cancel;
+use super::repos::git_oid;
 use super::setup::VarsSet;
 use super::source::GitTree;
 use super::{Workshop, base, foreign, jobs};
@@ -70,7 +71,8 @@ struct Inputs<'a> {
 
 impl Workshop {
     pub(super) async fn make_image(&self, app: &App, build: &Build, cancel: &Cancel) -> Result<Made, Failure> {
-        let (config, env, tree, mut plan) = self.settled_plan(app, build).await?;
+        let whole = self.whole_tree(app, build, cancel).await?;
+        let (config, env, tree, mut plan) = self.settled_plan(app, build.id, &whole).await?;
         let jobs = jobs::jobs_of(&plan)?;
         self.note_reads(build.id, &plan).await?;
         let pinned = self.pin_buildpacks(app, build.id, &mut plan, cancel).await?;
@@ -129,34 +131,38 @@ impl Workshop {
     }
 
     /// The plan, with the config vars that it is made with. What a first deploy sets is set then, and counts already.
-    async fn settled_plan(&self, app: &App, build: &Build) -> Result<(Config, BuildEnv, GitTree, BuildPlan), Failure> {
+    async fn settled_plan(
+        &self,
+        app: &App,
+        build: BuildId,
+        whole: &Oid,
+    ) -> Result<(Config, BuildEnv, GitTree, BuildPlan), Failure> {
         let mut is_told = false;
         loop {
             let config = self.tools.store.config(app.id).await;
             let config = config.map_err(|error| Failure::Platform { reason: error.to_string() })?;
             let env: BuildEnv = config.iter().map(|(name, value)| (name.to_string(), value.reveal().clone())).collect();
-            let (tree, plan) = self.plan(app, build, &env).await?;
+            let (tree, plan) = self.plan(app, whole, &env).await?;
             if !is_told {
-                self.tell(app, build.id, told(&plan));
+                self.tell(app, build, told(&plan));
                 is_told = true;
             }
             // The second time nothing is left to set.
-            if self.set_vars(app, build.id, &plan, &config).await? == VarsSet::None {
+            if self.set_vars(app, build, &plan, &config).await? == VarsSet::None {
                 return Ok((config, env, tree, plan));
             }
         }
     }
 
-    async fn plan(&self, app: &App, build: &Build, env: &BuildEnv) -> Result<(GitTree, BuildPlan), Failure> {
+    async fn plan(&self, app: &App, whole: &Oid, env: &BuildEnv) -> Result<(GitTree, BuildPlan), Failure> {
         let platform = |error: crate::store::StoreError| Failure::Platform { reason: error.to_string() };
         let before = self.versions_before(app).await.map_err(platform)?;
         let set = self.tools.store.buildpacks(app.id).await.map_err(platform)?;
-        let (repos, key, commit, env) =
-            (self.tools.repos.clone(), app.key.clone(), build.moves.new.clone(), env.clone());
+        let (repos, key, whole, env) = (self.tools.repos.clone(), app.key.clone(), whole.clone(), env.clone());
         let set_root = self.tools.store.build_root(app.id).await;
         let set_root = set_root.map_err(|error| Failure::Platform { reason: error.to_string() })?;
         let planning = tokio::task::spawn_blocking(move || {
-            let tree = match rooted(GitTree::open(repos.open(&key)?, &commit)?, &commit, set_root)? {
+            let tree = match rooted(GitTree::of(repos.open(&key)?, git_oid(&whole)?)?, set_root)? {
                 Ok(tree) => tree,
                 Err(reason) => return Ok(Err(Failure::Plan { reason })),
             };
@@ -381,7 +387,7 @@ fn shortened(step: &str) -> String {
 
 /// The part of a commit that is the app: the folder that was set for it, else the one that the commit names. The inner error
 /// is for its author.
-pub(super) fn rooted(tree: GitTree, commit: &Oid, set: Option<BuildRoot>) -> anyhow::Result<Result<GitTree, String>> {
+pub(super) fn rooted(tree: GitTree, set: Option<BuildRoot>) -> anyhow::Result<Result<GitTree, String>> {
     let (root, whence) = match set {
         Some(root) => (root, "`paas builds:root`"),
         None => match BuildRoot::of_tree(&tree) {
@@ -390,8 +396,13 @@ pub(super) fn rooted(tree: GitTree, commit: &Oid, set: Option<BuildRoot>) -> any
             Err(error) => return Ok(Err(error.to_string())),
         },
     };
-    let inner = tree.below(&root, commit)?;
-    Ok(inner.ok_or_else(|| format!("{whence} names {root}, and there is no such folder in the commit")))
+    let Some(inner) = tree.below(&root)? else {
+        return Ok(Err(format!("{whence} names {root}, and there is no such folder in the commit")));
+    };
+    Ok(match root.check_inside(&inner) {
+        Ok(()) => Ok(inner),
+        Err(error) => Err(error.to_string()),
+    })
 }
 
 /// What the planner decided, in the shape of a push.

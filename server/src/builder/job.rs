@@ -25,8 +25,6 @@ struct Landed {
     no: ReleaseNo,
     replaced: Option<ReleaseNo>,
     moved_from: Oid,
-    /// What the app wants to be run behind its first deploy.
-    postdeploy: Option<String>,
 }
 
 impl Workshop {
@@ -99,10 +97,15 @@ impl Workshop {
             Ok(no) => no,
             Err(failure) => return self.fail(app, build.id, failure).await,
         };
+        if let Some(line) = postdeploy
+            && let Err(failure) = self.expect_postdeploy(app, build.id, no, &line).await
+        {
+            tracing::error!("cannot note what is to run behind {no} of {}: {failure}", app.name);
+        }
         self.tools.scheduler.wake(app.id);
         match self.settled(app, no, cancel).await {
             Ok(Settled::Live) => {
-                self.complete(app, build, Landed { no, replaced, moved_from, postdeploy }, cancel, &times).await;
+                self.complete(app, build, Landed { no, replaced, moved_from }, cancel, &times).await;
             }
             Ok(Settled::Failed(failure)) => {
                 self.unpin(app, build.id);
@@ -181,7 +184,7 @@ impl Workshop {
         &self,
         app: &App,
         build: &Build,
-        Landed { no, replaced, moved_from, postdeploy }: Landed,
+        Landed { no, replaced, moved_from }: Landed,
         cancel: &Cancel,
         times: &Times,
     ) {
@@ -199,9 +202,7 @@ impl Workshop {
             live.since(build.queued_at).as_secs_f64()
         );
         self.tell(app, build.id, [line]);
-        if let Some(line) = postdeploy {
-            self.run_postdeploy(app, build.id, (no, &line), cancel).await;
-        }
+        self.run_postdeploy(app, no, &cancel.token).await;
         crash_point!("before-verdict");
         self.answer(app, build.id, Verdict::Accepted { moved_from }).await;
     }

@@ -36,14 +36,13 @@ impl Builder {
     async fn build_if_missing(&self, app: &App, there: &HashSet<ImageId>) -> anyhow::Result<()> {
         let tools = &self.0.tools;
         let Some(live) = tools.store.live_release(app.id).await? else { return Ok(()) };
-        // One question for all; who is not among the answers is asked for by name, since builds go on meanwhile.
-        if there.contains(&live.image) || tools.engine.image(live.image.as_str()).await?.is_some() {
+        if !self.lacks_an_image(&live, there).await? {
             return Ok(());
         }
         if let Some(source) = &live.source {
             anyhow::bail!("it was made of {source}; release that again: `paas releases:from-image`");
         }
-        tracing::warn!(app.name = %app.name, "the image of {} {} is gone; building its commit again", app.name, live.no);
+        tracing::warn!(app.name = %app.name, "an image of {} {} is gone; building its commit again", app.name, live.no);
         let moves = self.moves_to(app, &live)?;
         let by = Pusher::Host { uid: rustix::process::geteuid().as_raw() };
         let Ticket { build, verdict } = self.take_in(app, moves, &by, Inputs::AreNew).await?;
@@ -52,6 +51,17 @@ impl Builder {
             tracing::info!(app.name = %app.name, "build {build} of {}, for the image that was gone: {verdict:?}", app.name);
         }
         Ok(())
+    }
+
+    /// Whether one of a release's images is gone: its own, or that of a process type with an image of its own.
+    async fn lacks_an_image(&self, release: &Release, there: &HashSet<ImageId>) -> anyhow::Result<bool> {
+        for image in std::iter::once(&release.image).chain(release.makeup.images.values()) {
+            // One question for all; who is not among the answers is asked for by name, since builds go on meanwhile.
+            if !there.contains(image) && self.0.tools.engine.image(image.as_str()).await?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The deploy branch goes to what is live: after a rollback it stood elsewhere, and that was not what served.

@@ -19,6 +19,7 @@ mod jobs;
 mod last_lines;
 mod later;
 mod missing;
+mod postdeploy;
 mod preview;
 mod queue;
 mod rebuild;
@@ -28,8 +29,11 @@ mod repos;
 mod setup;
 mod source;
 mod stack;
+mod submodules;
 mod transcript;
+mod tree_check;
 mod turns;
+mod whole_tree;
 
 pub use fetch::Fetcher;
 pub use from_image::{Brought, ImageRefusal};
@@ -39,6 +43,7 @@ pub use preview::{plan_text, preview_commit, preview_folder};
 pub use rebuild::Rebuild;
 pub use repo_pack::Refs;
 pub use repos::{Repos, Standing};
+pub use tree_check::{FINDINGS_MAX, TreeLimits, check_pushed};
 pub use turns::{Alone, InUse};
 
 use crate::clock::Clock;
@@ -119,6 +124,7 @@ impl Builder {
         let workshop = Arc::new(Workshop { tools, queue: Queue::new(), destructions: Destructions::default() });
         tracker.spawn(Arc::clone(&workshop).work());
         tracker.spawn(Arc::clone(&workshop).resume_destructions());
+        tracker.spawn(Arc::clone(&workshop).resume_postdeploys());
         tracker.spawn({
             let workshop = Arc::clone(&workshop);
             async move { workshop.see_off_all().await }

@@ -19,7 +19,9 @@ pub fn preview_folder(folder: &Path) -> anyhow::Result<BuildPlan> {
     match BuildRoot::of_tree(&top)? {
         None => planned(&top),
         Some(root) => {
-            planned(&FolderTree::list(&folder.join(root.as_str())).context("follow build.root in paas.toml")?)
+            let inner = FolderTree::list(&folder.join(root.as_str())).context("follow build.root in paas.toml")?;
+            root.check_inside(&inner)?;
+            planned(&inner)
         }
     }
 }
@@ -30,8 +32,13 @@ pub fn preview_commit(folder: &Path, name: &str) -> anyhow::Result<BuildPlan> {
     let commit = repo.revparse_single(name).and_then(|object| object.peel_to_commit());
     let oid = commit.with_context(|| format!("find the commit `{name}`"))?.id().to_string();
     let oid: Oid = oid.parse().map_err(anyhow::Error::msg)?;
-    let tree = rooted(GitTree::open(repo, &oid)?, &oid, None)?.map_err(anyhow::Error::msg)?;
-    planned(&tree)
+    let tree = rooted(GitTree::open(repo, &oid)?, None)?.map_err(anyhow::Error::msg)?;
+    let mut plan = planned(&tree)?;
+    for submodule in tree.files().iter().filter(|entry| entry.kind == EntryKind::Submodule) {
+        let path = &submodule.path;
+        plan.warnings.push(format!("{path} is a submodule: a push fetches its files, which are not known here"));
+    }
+    Ok(plan)
 }
 
 /// A plan as a pusher would read it, and what would run.

@@ -1,6 +1,7 @@
 //! A repository as two things that travel: where its refs point, and one pack of everything they reach.
 use super::Repos;
 use super::repos::{git_oid, kept_name, our_oid};
+use super::whole_tree::FETCHED;
 use crate::domain::{AppKey, Oid};
 use anyhow::{Context, bail};
 use git2::{Indexer, Repository};
@@ -31,7 +32,8 @@ impl Repos {
         for reference in repo.references()? {
             let reference = reference?;
             let (Ok(name), Some(target)) = (reference.name(), reference.target()) else { continue };
-            if !name.starts_with(PINS) {
+            // What was fetched can be fetched again.
+            if !name.starts_with(PINS) && !name.starts_with(FETCHED) {
                 refs.insert(name.to_owned(), our_oid(target)?);
             }
         }

@@ -1,9 +1,8 @@
 //! What the first deploy of an app sets up as its files ask: config vars before the build, quantities before the release.
 //! What somebody has set before stays as it is.
 use super::Workshop;
-use super::queue::Cancel;
 use crate::domain::release::{Config, Formation};
-use crate::domain::{App, BuildId, Failure, ProcessType, ReleaseNo, Secret, VarName};
+use crate::domain::{App, BuildId, Failure, ProcessType, Secret, VarName};
 use crate::store::ConfigChange;
 use buildpacks::{BuildPlan, WantedVar, Wish};
 use std::fmt::Write;
@@ -89,36 +88,6 @@ impl Workshop {
         }
         self.tools.store.scale(app.id, &wanted).await.map_err(platform)
     }
-}
-
-impl Workshop {
-    /// Runs what belongs behind the first deploy; in a later one there is nothing to do. It has gone live: a failure is
-    /// told, and refuses nothing.
-    pub(super) async fn run_postdeploy(&self, app: &App, build: BuildId, of: (ReleaseNo, &str), cancel: &Cancel) {
-        let (no, line) = of;
-        let store = &self.tools.store;
-        let is_first = match store.previous_live_release(app.id).await {
-            Ok(before) => before.is_none(),
-            Err(error) => return tracing::error!("cannot tell whether {no} is the first of {}: {error}", app.name),
-        };
-        if !is_first {
-            return;
-        }
-        self.tell(app, build, [format!("-----> Behind the first deploy: {line}")]);
-        let ran = async {
-            let release = store.release(app.id, no).await?;
-            self.tools.scheduler.run_postdeploy(app, &release, line, &cancel.token).await
-        };
-        if let Err(error) = ran.await {
-            let warning = format!(" !     postdeploy failed: {error:#}; {no} serves all the same");
-            let again = format!(" !     it is not run again by itself: `paas run -a {} {}`", app.name, quoted(line));
-            self.tell(app, build, [warning, again]);
-        }
-    }
-}
-
-fn quoted(line: &str) -> String {
-    buildpacks::command::quote(line)
 }
 
 fn change_of(var: &WantedVar) -> Result<(VarName, Option<Secret<String>>), Failure> {

@@ -20,16 +20,23 @@ pub(super) struct GitTree {
 }
 
 impl GitTree {
+    /// The tree of a commit.
     pub(super) fn open(repo: Repository, commit: &Oid) -> anyhow::Result<Self> {
+        let found = repo.find_commit(git_oid(commit)?).map(|commit| commit.tree_id());
+        let tree = found.with_context(|| format!("read the tree of {commit}"))?;
+        Self::of(repo, tree)
+    }
+
+    pub(super) fn of(repo: Repository, tree: git2::Oid) -> anyhow::Result<Self> {
         // The pack was checked when it came in; hashing every blob again doubles the time of a large tree.
         git2::opts::strict_hash_verification(false);
-        let (tree_oid, entries, blobs) = list(&repo, commit).with_context(|| format!("read the tree of {commit}"))?;
-        Ok(Self { repo, tree_oid, entries, blobs })
+        let (entries, blobs) = list(&repo, tree).with_context(|| format!("read the tree {tree}"))?;
+        Ok(Self { repo, tree_oid: tree.to_string(), entries, blobs })
     }
 
     /// The same without what lies outside of one folder, which becomes its top; `None` when there is no such folder.
-    pub(super) fn below(self, root: &BuildRoot, commit: &Oid) -> anyhow::Result<Option<Self>> {
-        let top = self.repo.find_commit(git_oid(commit)?)?.tree()?;
+    pub(super) fn below(self, root: &BuildRoot) -> anyhow::Result<Option<Self>> {
+        let top = self.repo.find_tree(git2::Oid::from_str(&self.tree_oid)?)?;
         let tree_oid = match top.get_path(Path::new(root.as_str())) {
             Ok(entry) if entry.kind() == Some(ObjectType::Tree) => entry.id().to_string(),
             Ok(_) => return Ok(None),
@@ -83,10 +90,10 @@ impl SourceTree for GitTree {
     }
 }
 
-type Listing = (String, Vec<TreeEntry>, HashMap<String, git2::Oid>);
+type Listing = (Vec<TreeEntry>, HashMap<String, git2::Oid>);
 
-fn list(repo: &Repository, commit: &Oid) -> anyhow::Result<Listing> {
-    let tree = repo.find_commit(git_oid(commit)?)?.tree()?;
+fn list(repo: &Repository, tree: git2::Oid) -> anyhow::Result<Listing> {
+    let tree = repo.find_tree(tree)?;
     let odb = repo.odb()?;
     let (mut entries, mut blobs) = (Vec::new(), HashMap::new());
     let mut failure = None;
@@ -121,5 +128,5 @@ fn list(repo: &Repository, commit: &Oid) -> anyhow::Result<Listing> {
     }
     walked?;
     entries.sort_by(|a: &TreeEntry, b: &TreeEntry| a.path.cmp(&b.path));
-    Ok((tree.id().to_string(), entries, blobs))
+    Ok((entries, blobs))
 }

@@ -1,4 +1,5 @@
 //! The hosts that builds may fetch from: git repositories and archives, by https.
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -8,10 +9,10 @@ const USUAL: [&str; 5] = ["github.com", "codeload.github.com", "gitlab.com", "bi
 
 /// A list of hosts and ports. An address of this machine or its site is meant by itself alone, never by a name that leads
 /// to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchAllow(Vec<Allowed>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Allowed {
     host: String,
     port: u16,

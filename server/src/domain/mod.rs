@@ -50,6 +50,7 @@ pub mod session;
 pub mod site;
 pub mod size;
 pub mod span;
+pub mod submodule;
 pub mod terminal;
 pub mod tls_policy;
 pub mod upload;

@@ -1,6 +1,6 @@
 //! What a hook and the server say to each other: one JSON object per line over the hook socket.
-use crate::domain::Oid;
-use crate::receiver::limits::TreeLimits;
+use crate::builder::TreeLimits;
+use crate::domain::{FetchAllow, Oid};
 use serde::{Deserialize, Serialize};
 
 /// The environment variable that carries a push session's token to its hooks.
@@ -38,8 +38,8 @@ pub(super) enum FromHook {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub(super) enum ToHook {
-    /// Look at this commit's tree.
-    Inspect { commit: Oid, limits: TreeLimits },
+    /// Look at this commit's tree. `fetch_allow`: hosts that its submodules may come from.
+    Inspect { commit: Oid, limits: TreeLimits, fetch_allow: FetchAllow },
     /// The check is over; these sentences are for the pusher.
     Noted { sentences: Vec<String> },
     /// A line of the deploy's progress.

@@ -1,9 +1,10 @@
 //! Where the hooks of running pushes ask: rules on their refs, and deploys them.
 use super::frames::{Answer, FromHook, RefCommands, ToHook};
-use super::limits::{FINDINGS_MAX, FRAME_BYTES_MAX, HOOK_HELLO, STOP_GRACE, TREE_CHECK};
+use super::limits::{FRAME_BYTES_MAX, HOOK_HELLO, STOP_GRACE, TREE_CHECK};
 use super::pushes::{Checked, Outcome, Push};
 use super::ref_rules::{Ruling, rule};
 use super::{ReceiverSettings, Room, deploy, hook};
+use crate::builder::FINDINGS_MAX;
 use crate::domain::RefMove;
 use crate::files::{listen_alone, remove_if_there};
 use anyhow::{Context, bail};
@@ -120,8 +121,8 @@ async fn check(room: &Room, talk: &mut Talk, push: &Push, commands: RefCommands)
 }
 
 async fn inspect(room: &Room, talk: &mut Talk, moves: RefMove) -> anyhow::Result<(Outcome, Vec<String>)> {
-    let limits = room.settings.limits.tree.clone();
-    talk.say(&ToHook::Inspect { commit: moves.new.clone(), limits }).await?;
+    let (limits, fetch_allow) = (room.settings.limits.tree.clone(), room.settings.fetch_allow.clone());
+    talk.say(&ToHook::Inspect { commit: moves.new.clone(), limits, fetch_allow }).await?;
     let said = tokio::time::timeout(TREE_CHECK, talk.hear()).await.context("looking at the tree took too long")??;
     let FromHook::Findings { sentences } = said else { bail!("the hook did not say what it found") };
     let outcome = match &sentences[..] {

@@ -1,6 +1,6 @@
 //! What a stranger, a key holder and a push may use at most (security rule R16).
 use super::collection::CollectionLimits;
-use serde::{Deserialize, Serialize};
+use crate::builder::TreeLimits;
 use std::time::Duration;
 
 /// The exec line of an SSH client, in bytes.
@@ -19,8 +19,6 @@ pub(super) const REFS_MAX: usize = 20_000;
 pub(super) const BRANCH_BYTES_MAX: usize = 200;
 /// The reason in git's `! [remote rejected]` line, in bytes.
 pub(super) const REASON_BYTES_MAX: usize = 900;
-/// Sentences about one pushed tree; more are counted.
-pub(super) const FINDINGS_MAX: usize = 10;
 /// How long a hook may take to say who it is.
 pub(super) const HOOK_HELLO: Duration = Duration::from_secs(10);
 /// How long the pre-receive hook may look at a tree.
@@ -73,24 +71,5 @@ impl Default for Limits {
             tree: TreeLimits::default(),
             collection: CollectionLimits::default(),
         }
-    }
-}
-
-/// Bounds of the tree that is to be built.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TreeLimits {
-    /// Files, links and folders together.
-    pub entries: u64,
-    /// Folders inside each other.
-    pub depth: usize,
-    /// One path, in bytes.
-    pub path_bytes: usize,
-    /// All files together, unpacked.
-    pub unpacked_bytes: u64,
-}
-
-impl Default for TreeLimits {
-    fn default() -> Self {
-        Self { entries: 200_000, depth: 64, path_bytes: 1024, unpacked_bytes: 4 << 30 }
     }
 }

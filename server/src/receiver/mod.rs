@@ -31,13 +31,13 @@ mod transport;
 
 pub use collection::CollectionLimits;
 pub use hook::{is_hook, run_hook};
-pub use limits::{Limits, TreeLimits};
+pub use limits::Limits;
 pub use public_key::{KeyError, ParsedKey, parse_public_key};
 
 use crate::builder::{Builder, Repos, Ticket};
 use crate::clock::Clock;
 use crate::console::Console;
-use crate::domain::{App, AppId, BuildId, Failure, KeyId, Pusher, RefMove, Site};
+use crate::domain::{App, AppId, BuildId, Failure, FetchAllow, KeyId, Pusher, RefMove, Site};
 use crate::generation::Duty;
 use crate::logs::Logs;
 use crate::store::Store;
@@ -65,6 +65,8 @@ pub struct ReceiverSettings {
     /// Where apps are, for what pushers are told.
     pub site: Site,
     pub limits: Limits,
+    /// Hosts that submodules may come from.
+    pub fetch_allow: FetchAllow,
 }
 
 impl ReceiverSettings {

@@ -1,14 +1,13 @@
 //! The command behind the first deploy of an app (app.json's `scripts.postdeploy`): once, in an instance of its own. Its
 //! failure changes nothing that serves.
 use super::Scheduler;
-use super::one_off::{Order, Run};
 use super::run_once::{RunEnd, Watch};
+use crate::crash_point;
 use crate::domain::failure::Exit;
 use crate::domain::instance::Slot;
 use crate::domain::job::RELEASE_COMMAND_LIMIT;
-use crate::domain::release::{Config, Release};
+use crate::domain::release::Release;
 use crate::domain::{App, ProcessType};
-use crate::engine::{Keep, Stdio};
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
@@ -23,15 +22,14 @@ impl Scheduler {
     ) -> anyhow::Result<()> {
         let house = &self.0;
         let process: ProcessType = "postdeploy".parse().context("name the command's instance")?;
-        let order = Order {
-            name: Slot { process, index: release.no.0 },
-            run: Run::Line(line.to_owned()),
-            env: Config::new(),
-            stdio: Stdio::Logged,
-            keep: Keep::WithServer,
-        };
+        let name = Slot { process, index: release.no.0 };
         let begun = house.tools.clock.now();
-        let (one_off, _) = self.one_off(app, release, order).await?;
+        let one_off = tokio::select! {
+            started = house.start_line(app, release, line, &name) => started?,
+            () = cancel.cancelled() => anyhow::bail!("it was cancelled"),
+            () = house.tools.stop.cancelled() => anyhow::bail!("the server stopped"),
+        };
+        crash_point!("postdeploy-begun");
         let watch = Watch::of_command(app, release, begun, cancel);
         match house.see_to_end(one_off, watch).await {
             RunEnd::Exited(Exit::Status(0)) => Ok(()),

@@ -3,25 +3,19 @@
 //! It is run once as long as this server lives, and not again after it has succeeded. A server that dies meanwhile takes
 //! its instance along (the next one removes it): a push ends as interrupted, the release of a config change or a retry
 //! goes on, and its command is run again. So it may be begun more than once, and has to bear that.
+use super::House;
 use super::memory::Commanded;
-use super::one_off::{OneOff, OneOffError, Order, Run};
+use super::one_off::OneOff;
 use super::reconcile::Sheet;
 use super::run_once::{RunEnd, Watch};
-use super::{House, Scheduler};
 use crate::crash_point;
 use crate::domain::failure::{Exit, Failure};
 use crate::domain::job::{RELEASE_COMMAND_LIMIT, release_slot};
 use crate::domain::plan::CommandRun;
-use crate::domain::release::{Config, Release};
+use crate::domain::release::Release;
 use crate::domain::{App, ReleaseNo};
-use crate::engine::{EngineError, Keep, Stdio};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// Before what cannot be started for now is tried again, and how often.
-const RETRY: Duration = Duration::from_secs(1);
-const TRIES: u32 = 60;
 
 impl House {
     /// Begins it in the background; its end wakes the app.
@@ -98,48 +92,10 @@ impl House {
         Some(CommandRun::Failed { failure })
     }
 
-    /// An engine that is away for a moment, and what an earlier server has left, are waited for.
     async fn start_command(self: &Arc<Self>, app: &App, release: &Release, line: &str) -> Result<OneOff, Failure> {
         let failed =
-            |reason: String| Failure::Platform { reason: format!("cannot start the release command: {reason}") };
-        let name = release_slot(release.no).map_err(|error| failed(error.to_string()))?;
-        for _ in 1..TRIES {
-            let order = Order {
-                name: name.clone(),
-                run: Run::Line(line.to_owned()),
-                env: Config::new(),
-                stdio: Stdio::Logged,
-                keep: Keep::WithServer,
-            };
-            let waits = match self.remove_left_commands(app).await {
-                Err(EngineError::Unreachable(_)) => true,
-                Err(error) => return Err(failed(error.to_string())),
-                Ok(()) => match Scheduler(Arc::clone(self)).one_off(app, release, order).await {
-                    Ok((one_off, _)) => return Ok(one_off),
-                    Err(OneOffError::Taken(_)) => true,
-                    Err(OneOffError::Other(error)) if is_away(&error) => true,
-                    Err(OneOffError::Other(error)) => return Err(failed(format!("{error:#}"))),
-                    Err(error @ OneOffError::TooMany(_)) => return Err(failed(error.to_string())),
-                },
-            };
-            if waits {
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-        Err(failed(format!("the engine did not answer for {TRIES} s")))
+            |error: anyhow::Error| Failure::Platform { reason: format!("cannot start the release command: {error:#}") };
+        let name = release_slot(release.no).map_err(|error| failed(error.into()))?;
+        self.start_line(app, release, line, &name).await.map_err(failed)
     }
-
-    /// Two release commands of an app never run at once, not even when a server died during one.
-    async fn remove_left_commands(&self, app: &App) -> Result<(), EngineError> {
-        for seen in self.tools.engine.one_offs(Some(app.id)).await? {
-            if seen.name.process.as_str() == "release" && !self.one_offs.has(app.id, &seen.name) {
-                self.tools.engine.remove(&seen.id).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_away(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(EngineError::Unreachable(_)))
 }

@@ -1,13 +1,14 @@
 //! One one-off instance from its start to its end: what it says goes into the app's log, it has a time limit, and
 //! nothing is left of it.
-use super::House;
 use super::collect::{self, Begin};
-use super::one_off::OneOff;
+use super::one_off::{OneOff, OneOffError, Order, Run};
+use super::{House, Scheduler};
 use crate::domain::failure::Exit;
+use crate::domain::instance::Slot;
 use crate::domain::job::RELEASE_COMMAND_LIMIT;
-use crate::domain::release::Release;
-use crate::domain::{App, Moment, Protocol};
-use crate::engine::{Observed, ObservedState};
+use crate::domain::release::{Config, Release};
+use crate::domain::{App, Moment, ProcessType, Protocol};
+use crate::engine::{EngineError, Keep, Observed, ObservedState, Stdio};
 use crate::logs::{Mask, TranscriptOf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long the last lines of one that has ended may take to arrive.
 const LAST_LINES: Duration = Duration::from_secs(5);
+/// Before what cannot be started for now is tried again, and how often.
+const RETRY: Duration = Duration::from_secs(1);
+const TRIES: u32 = 60;
 /// The longest sleep before the clock is asked again.
 const GLANCE: Duration = Duration::from_secs(1);
 
@@ -59,6 +63,49 @@ impl<'a> Watch<'a> {
 }
 
 impl House {
+    /// Starts a line of a release as a one-off of this name. An engine that is away for a moment, and what an earlier server
+    /// has left, are waited for.
+    pub(super) async fn start_line(
+        self: &Arc<Self>,
+        app: &App,
+        release: &Release,
+        line: &str,
+        name: &Slot,
+    ) -> anyhow::Result<OneOff> {
+        for _ in 1..TRIES {
+            let order = Order {
+                name: name.clone(),
+                run: Run::Line(line.to_owned()),
+                env: Config::new(),
+                stdio: Stdio::Logged,
+                keep: Keep::WithServer,
+            };
+            match self.remove_left(app, &name.process).await {
+                Err(EngineError::Unreachable(_)) => {}
+                Err(error) => return Err(error.into()),
+                Ok(()) => match Scheduler(Arc::clone(self)).one_off(app, release, order).await {
+                    Ok((one_off, _)) => return Ok(one_off),
+                    Err(OneOffError::Taken(_)) => {}
+                    Err(OneOffError::Other(error)) if is_away(&error) => {}
+                    Err(OneOffError::Other(error)) => return Err(error),
+                    Err(error @ OneOffError::TooMany(_)) => return Err(error.into()),
+                },
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        anyhow::bail!("the engine did not answer for {TRIES} s")
+    }
+
+    /// Two of a kind never run at once for an app, not even when a server died during one.
+    async fn remove_left(&self, app: &App, kind: &ProcessType) -> Result<(), EngineError> {
+        for seen in self.tools.engine.one_offs(Some(app.id)).await? {
+            if seen.name.process == *kind && !self.one_offs.has(app.id, &seen.name) {
+                self.tools.engine.remove(&seen.id).await?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn see_to_end(self: &Arc<Self>, one_off: OneOff, watch: Watch<'_>) -> RunEnd {
         let collect = self.tools.stop.child_token();
         let seen = Observed {
@@ -115,4 +162,8 @@ impl House {
             tokio::time::sleep(left.min(GLANCE)).await;
         }
     }
+}
+
+fn is_away(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(EngineError::Unreachable(_)))
 }

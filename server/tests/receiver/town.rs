@@ -61,6 +61,7 @@ impl Town {
             reserved_names: vec!["admin".to_owned()],
             site: Site { base_domain: "example.test".parse().unwrap(), http_port: 80, ssh_port: 2222, https: None },
             limits,
+            fetch_allow: paas::domain::FetchAllow::default(),
         };
         let neighbours = Neighbours {
             store: store.clone(),

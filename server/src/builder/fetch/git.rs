@@ -1,7 +1,7 @@
 //! One commit of a repository by git's protocol version 2 over https (gitprotocol-v2(5)): what a name stands for, and the
 //! files of a commit without its history. libgit2 checks the pack; it is built without any transport of its own.
 use super::pkt_line::{self, Packet};
-use super::{Budget, FetchError, FetchedFile, Fetcher, check_path, unusable};
+use super::{Budget, FetchError, FetchedFile, Fetcher, check_path, pack, unusable};
 use crate::builder::source::GitTree;
 use crate::domain::Oid;
 use buildpacks::{EntryKind, SourceTree};
@@ -37,7 +37,12 @@ pub(super) async fn resolve(fetcher: &Fetcher, url: &str, reference: Option<&str
 pub(super) async fn fetch(fetcher: &Fetcher, url: &str, oid: &str) -> Result<Vec<u8>, FetchError> {
     let arguments = ["no-progress", "ofs-delta", "deepen 1", &format!("want {oid}"), "done"].map(str::to_owned);
     let answer = command(fetcher, url, "fetch", &arguments).await?;
-    pack_of(&answer)
+    let checked = tokio::task::spawn_blocking(move || {
+        let pack = pack_of(&answer)?;
+        pack::check_sizes(&pack)?;
+        Ok(pack)
+    });
+    checked.await.unwrap_or_else(|error| Err(unusable(error)))
 }
 
 /// The files of a commit that a pack holds.
@@ -71,7 +76,8 @@ fn is_oid(text: &str) -> bool {
     text.len() == OID_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-async fn greet(fetcher: &Fetcher, url: &str) -> Result<(), FetchError> {
+/// Whether this is a repository that can be fetched from.
+pub(super) async fn greet(fetcher: &Fetcher, url: &str) -> Result<(), FetchError> {
     let address = format!("{}/info/refs?service=git-upload-pack", url.trim_end_matches('/'));
     let answer = fetcher.ask(Method::GET, &address, &[PROTOCOL], Bytes::new()).await?;
     let mut from = answer.as_ref();

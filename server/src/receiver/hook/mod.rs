@@ -3,11 +3,9 @@
 //!
 //! Standard error is what the pusher reads, line by line (`remote: …`); proc-receive's standard output is protocol.
 
-mod git_modules;
 mod pkt_line;
 mod pre_receive;
 mod proc_receive;
-mod tree_check;
 
 use super::frames::{FromHook, RefCommand, RefCommands, SOCKET_VARIABLE, TOKEN_VARIABLE, ToHook};
 use super::limits::{FRAME_BYTES_MAX, REFS_MAX, REFS_TOLD_MAX};

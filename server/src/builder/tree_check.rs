@@ -1,11 +1,15 @@
-//! Looks through a pushed tree for what cannot be built or must not be unpacked, without reading more than it must.
-use super::git_modules;
-use crate::domain::Oid;
+//! Looks through a tree for what cannot be built or must not be unpacked, without reading more than it must: a pushed one
+//! before it is taken in, and what is fetched for it.
+use crate::domain::submodule::{SUBMODULES_MAX, SubmoduleUrl, declared_submodules, submodule_complaint};
+use crate::domain::{FetchAllow, Oid};
 use crate::logs::printable;
-use crate::receiver::limits::{FINDINGS_MAX, TreeLimits};
 use anyhow::Context;
 use git2::{ObjectType, Odb, Repository, Tree, TreeEntry};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+
+/// Sentences about one tree; more are counted.
+pub const FINDINGS_MAX: usize = 10;
 
 const MODE_TYPE: i32 = 0o170_000;
 const MODE_LINK: i32 = 0o120_000;
@@ -15,9 +19,54 @@ const LFS_POINTER_BYTES: std::ops::Range<usize> = 60..1024;
 const LFS_FIRST_LINE: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 /// The longest target that a link may have on Linux.
 const LINK_BYTES_MAX: usize = 4096;
+/// A longer `.gitmodules` is not read.
+const GITMODULES_BYTES_MAX: usize = 256 << 10;
 
-/// A sentence for everything wrong with the commit's tree; none when it may be built.
-pub(super) fn check(repo: &Repository, commit: &Oid, limits: &TreeLimits) -> anyhow::Result<Vec<String>> {
+/// Bounds of the tree that is to be built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeLimits {
+    /// Files, links and folders together.
+    pub entries: u64,
+    /// Folders inside each other.
+    pub depth: usize,
+    /// One path, in bytes.
+    pub path_bytes: usize,
+    /// All files together, unpacked.
+    pub unpacked_bytes: u64,
+}
+
+impl Default for TreeLimits {
+    fn default() -> Self {
+        Self { entries: 200_000, depth: 64, path_bytes: 1024, unpacked_bytes: 4 << 30 }
+    }
+}
+
+/// A place in a tree where another repository belongs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Submodule {
+    /// From the top of the whole tree.
+    pub(super) path: String,
+    pub(super) commit: git2::Oid,
+    /// Its address, as `.gitmodules` of the tree that holds it says.
+    pub(super) declared: Option<String>,
+}
+
+/// What a look through a tree found.
+pub(super) struct Inspection {
+    /// One for everything wrong.
+    pub(super) sentences: Vec<String>,
+    /// Whose files are not in it.
+    pub(super) submodules: Vec<Submodule>,
+}
+
+/// A sentence for everything wrong with the commit's tree; none when it may be built. Submodules are not wrong when
+/// `allow` names the host that they come from.
+pub fn check_pushed(
+    repo: &Repository,
+    commit: &Oid,
+    limits: &TreeLimits,
+    allow: &FetchAllow,
+) -> anyhow::Result<Vec<String>> {
     let id = git2::Oid::from_str(commit.as_str())?;
     let object = repo.find_object(id, None).with_context(|| format!("read the pushed object {commit}"))?;
     let Some(commit) = object.as_commit() else {
@@ -27,21 +76,37 @@ pub(super) fn check(repo: &Repository, commit: &Oid, limits: &TreeLimits) -> any
             commit.short()
         )]);
     };
-    let tree = commit.tree().context("read the pushed tree")?;
-    let mut walk = Walk {
-        repo,
-        odb: repo.odb()?,
-        limits,
-        submodules: git_modules::addresses(repo, &tree),
-        entries: 0,
-        files: 0,
-        unpacked_bytes: 0,
-        findings: Findings::default(),
-    };
-    if walk.folder(&tree, "", 0)? == Go::On && walk.files == 0 {
-        walk.findings.add("the commit holds no files; add some, commit and push again");
+    let mut walk = Walk::of(repo, limits)?;
+    walk.whole(&commit.tree().context("read the pushed tree")?, "")?;
+    if walk.submodules.len() > SUBMODULES_MAX {
+        walk.findings
+            .add(format!("the tree has more than {SUBMODULES_MAX} submodules; commit the files of some instead"));
+    }
+    for submodule in walk.submodules.iter().take(SUBMODULES_MAX) {
+        let declared = submodule.declared.as_deref();
+        if let Err(error) = SubmoduleUrl::of(declared, None, allow) {
+            walk.findings.add(submodule_complaint(&submodule.path, declared, &error));
+        }
     }
     Ok(walk.findings.sentences())
+}
+
+/// Looks through the tree that belongs at `place`, which is empty for the top.
+pub(super) fn inspect(repo: &Repository, tree: &Tree, place: &str, limits: &TreeLimits) -> anyhow::Result<Inspection> {
+    let mut walk = Walk::of(repo, limits)?;
+    walk.whole(tree, place)?;
+    Ok(Inspection { sentences: walk.findings.sentences(), submodules: walk.submodules })
+}
+
+/// Path of each submodule → its address.
+fn addresses(repo: &Repository, tree: &Tree) -> HashMap<String, String> {
+    let Some(entry) = tree.get_name(".gitmodules") else { return HashMap::new() };
+    match repo.find_blob(entry.id()) {
+        Ok(blob) if blob.size() <= GITMODULES_BYTES_MAX => {
+            declared_submodules(&String::from_utf8_lossy(blob.content()))
+        }
+        Ok(_) | Err(_) => HashMap::new(),
+    }
 }
 
 /// Whether the walk goes on: past a limit there is nothing more to learn.
@@ -55,15 +120,42 @@ struct Walk<'a> {
     repo: &'a Repository,
     odb: Odb<'a>,
     limits: &'a TreeLimits,
-    /// Path → where it comes from.
-    submodules: HashMap<String, String>,
+    submodules: Vec<Submodule>,
     entries: u64,
     files: u64,
     unpacked_bytes: u64,
     findings: Findings,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn of(repo: &'a Repository, limits: &'a TreeLimits) -> anyhow::Result<Self> {
+        Ok(Self {
+            repo,
+            odb: repo.odb()?,
+            limits,
+            submodules: Vec::new(),
+            entries: 0,
+            files: 0,
+            unpacked_bytes: 0,
+            findings: Findings::default(),
+        })
+    }
+
+    fn whole(&mut self, tree: &Tree, place: &str) -> anyhow::Result<()> {
+        if self.folder(tree, place, 0)? == Go::On && self.files == 0 && self.submodules.is_empty() {
+            self.findings.add(match place {
+                "" => "the commit holds no files; add some, commit and push again".to_owned(),
+                place => format!("there are no files in the submodule `{place}`"),
+            });
+        }
+        let declared = addresses(self.repo, tree);
+        for submodule in &mut self.submodules {
+            let inside = submodule.path.strip_prefix(place).unwrap_or(&submodule.path).trim_start_matches('/');
+            submodule.declared = declared.get(inside).cloned();
+        }
+        Ok(())
+    }
+
     fn folder(&mut self, tree: &Tree, path: &str, depth: usize) -> anyhow::Result<Go> {
         if depth > self.limits.depth {
             self.findings.add(format!("`{path}` is more than {} folders deep", self.limits.depth));
@@ -100,11 +192,7 @@ impl Walk<'_> {
             return Ok(Go::Stop);
         }
         if entry.filemode() & MODE_TYPE == MODE_SUBMODULE {
-            let from = self.submodules.get(path).map(|url| format!(" (of {url})")).unwrap_or_default();
-            self.findings.add(format!(
-                "`{path}` is a submodule{from}, and submodules are not fetched; commit its files instead: \
-                 `git rm --cached {path} && rm -rf {path}/.git && git add {path}`"
-            ));
+            self.submodules.push(Submodule { path: path.to_owned(), commit: entry.id(), declared: None });
             return Ok(Go::On);
         }
         match entry.kind() {
@@ -244,7 +332,8 @@ mod tests {
             let who = Signature::new("a", "a@b", &Time::new(0, 0)).unwrap();
             let tree = self.repo.find_tree(tree).unwrap();
             let commit = self.repo.commit(None, &who, &who, "x", &tree, &[]).unwrap();
-            check(&self.repo, &commit.to_string().parse().unwrap(), limits).unwrap()
+            let allow = FetchAllow::parse(&["git.example".to_owned()]).unwrap();
+            check_pushed(&self.repo, &commit.to_string().parse().unwrap(), limits, &allow).unwrap()
         }
 
         fn complaint(&self, entries: &[(&str, i32, git2::Oid)]) -> String {
@@ -278,14 +367,61 @@ mod tests {
     }
 
     #[test]
-    fn a_submodule_is_named_with_its_address_and_the_way_out() {
+    fn a_submodule_that_may_be_fetched_is_no_complaint_and_another_names_address_and_fix() {
         let bench = Bench::new();
         let commit = git2::Oid::from_str(&"1".repeat(40)).unwrap();
-        let modules = bench.blob("[submodule \"x\"]\n\tpath = vendor/lib\n\turl = https://example.com/lib.git\n");
         let vendor = bench.tree(&[("lib", MODE_SUBMODULE, commit)]);
-        let told = bench.complaint(&[(".gitmodules", 0o100_644, modules), ("vendor", 0o040_000, vendor)]);
-        assert!(told.contains("`vendor/lib` is a submodule (of https://example.com/lib.git)"), "{told}");
-        assert!(told.contains("`git rm --cached vendor/lib"), "{told}");
+        let told = |url: &str| {
+            let modules = bench.blob(&format!("[submodule \"x\"]\n\tpath = vendor/lib\n\turl = {url}\n"));
+            bench.complaint(&[(".gitmodules", 0o100_644, modules), ("vendor", 0o040_000, vendor)])
+        };
+        assert_eq!(told("https://git.example/lib.git"), "");
+        let elsewhere = told("https://example.com/lib.git");
+        assert!(elsewhere.starts_with("`vendor/lib` is a submodule of https://example.com/lib.git: "), "{elsewhere}");
+        assert!(
+            elsewhere.contains("`fetch_allow`") && elsewhere.contains("`git rm --cached vendor/lib"),
+            "{elsewhere}"
+        );
+        assert!(told("ssh://git@git.example/lib.git").contains("by https alone"));
+        assert!(told("../lib.git").contains("the push has no origin"));
+        assert!(!told("https://u:s3cret@git.example/lib.git").contains("s3cret"));
+        assert!(bench.complaint(&[("vendor", 0o040_000, vendor)]).contains(".gitmodules has no address for it"));
+    }
+
+    #[test]
+    fn more_submodules_than_are_fetched_are_refused() {
+        let bench = Bench::new();
+        let commit = git2::Oid::from_str(&"1".repeat(40)).unwrap();
+        let names: Vec<String> = (0..=SUBMODULES_MAX).map(|n| format!("m{n:02}")).collect();
+        let section = |name: &String| format!("[submodule]\npath = {name}\nurl = https://git.example/{name}\n");
+        let modules = bench.blob(&names.iter().map(section).collect::<String>());
+        let told = |names: &[String]| {
+            let mut entries = vec![(".gitmodules", 0o100_644, modules)];
+            entries.extend(names.iter().map(|name| (name.as_str(), MODE_SUBMODULE, commit)));
+            bench.complaint(&entries)
+        };
+        assert_eq!(told(&names[1..]), "");
+        assert!(told(&names).contains("more than 50 submodules"));
+    }
+
+    #[test]
+    fn submodules_of_a_fetched_tree_are_told_from_the_top_with_their_addresses() {
+        let bench = Bench::new();
+        let commit = git2::Oid::from_str(&"1".repeat(40)).unwrap();
+        let modules = bench.blob("[submodule]\npath = in/ner\nurl = ../inner.git\n");
+        let folder = bench.tree(&[("ner", MODE_SUBMODULE, commit)]);
+        let link = bench.blob("../../../etc");
+        let tree =
+            bench.tree(&[(".gitmodules", 0o100_644, modules), ("in", 0o040_000, folder), ("l", MODE_LINK, link)]);
+        let tree = bench.repo.find_tree(tree).unwrap();
+        let found = inspect(&bench.repo, &tree, "vendor/lib", &TreeLimits::default()).unwrap();
+        let declared = Some("../inner.git".to_owned());
+        assert_eq!(found.submodules, [Submodule { path: "vendor/lib/in/ner".to_owned(), commit, declared }]);
+        assert!(
+            found.sentences[0].contains("the link `vendor/lib/l` points to `../../../etc`"),
+            "{:?}",
+            found.sentences
+        );
     }
 
     #[test]
@@ -345,7 +481,7 @@ mod tests {
     fn a_branch_must_point_at_a_commit() {
         let bench = Bench::new();
         let blob = bench.blob("hello").to_string().parse().unwrap();
-        let told = check(&bench.repo, &blob, &TreeLimits::default()).unwrap();
+        let told = check_pushed(&bench.repo, &blob, &TreeLimits::default(), &FetchAllow::default()).unwrap();
         assert!(told[0].contains("is a blob and no commit"), "{told:?}");
     }
 }
