@@ -377,9 +377,12 @@ fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], app: &App<'_>) -
         }
         let shown = |found: &Detection| format!("{} ({})", found.language.name(), found.because.join(", "));
         let way_out = if other.language == Language::Node {
-            "give package.json a `build` script if it makes what the app serves"
+            "give package.json a `build` script if it makes what the app serves".to_owned()
         } else {
-            "this version builds one language, add a Dockerfile to build both"
+            format!(
+                "to build that one instead, write `build.language = \"{}\"` into paas.toml; to build both, add a Dockerfile",
+                other.language.id()
+            )
         };
         plan.warnings.push(format!("built as {}; {} is not installed: {way_out}", shown(chosen), shown(other)));
     }

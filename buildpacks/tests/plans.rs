@@ -350,3 +350,16 @@ fn no_tree_makes_it_panic_and_every_tree_gets_one_answer() {
         }
     }
 }
+
+#[test]
+fn a_tree_in_two_languages_is_told_how_the_other_is_chosen() {
+    let tree = MemoryTree::new()
+        .file("go.mod", "module example.com/app\n\ngo 1.22\n")
+        .file("main.go", "package main\n\nfunc main() {}\n")
+        .file("requirements.txt", "");
+    let told = plan(&tree, &BuildEnv::new()).unwrap().warnings.join("\n");
+    assert!(told.contains("`build.language = \"python\"`") && told.contains("add a Dockerfile"), "{told}");
+    // What it says to write does what it says.
+    let chosen = tree.file("paas.toml", "build.language = \"python\"\n").file("main.py", "");
+    assert_eq!(plan(&chosen, &BuildEnv::new()).unwrap().language.id(), "python");
+}
