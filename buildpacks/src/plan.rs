@@ -130,6 +130,14 @@ impl BuildPlan {
         self.build_args.iter().filter_map(|name| Some((name.clone(), value(name)?.clone()))).collect()
     }
 
+    /// Which files of its tree stay out of the build context.
+    pub fn ignore_rules(&self, tree: &dyn SourceTree) -> IgnoreRules {
+        match &self.dockerfile {
+            DockerfileSource::Users { path } => IgnoreRules::of_dockerfile(tree, path),
+            DockerfileSource::Generated => IgnoreRules::from_tree(tree),
+        }
+    }
+
     /// Whether a file of the tree belongs into the build context.
     pub fn takes(&self, path: &str, rules: &IgnoreRules) -> bool {
         self.needs.iter().any(|needed| needed == path) || rules.keeps(path)
