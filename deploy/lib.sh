@@ -1,4 +1,4 @@
-# Sourced by deploy/try, tests/install and tests/run: what this machine must have, and how it gets it.
+# Sourced by the scripts here and by tests/install and tests/run: what this machine must have, and how it gets it.
 # shellcheck shell=bash
 
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin"
@@ -6,6 +6,10 @@ export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin"
 ENGINE_SOCKET=/var/run/docker.sock
 ENGINE_LOG=/var/log/dockerd.log
 BASE_IMAGE=debian:trixie-slim
+# What a package holds to be read: everything of ours that README sends people to, but the tests.
+# shellcheck disable=SC2034
+PAPERS=(README.md SECURITY.md CHANGELOG.md LIMITS.md FAULTS.md ARCHITECTURE.md CONTRIBUTING.md LICENSE-MIT LICENSE-APACHE
+    buildpacks/{PAAS_TOML,VERSIONS,HEROKU,CONFORMANCE}.md)
 
 # One name for every line of output: the script that runs.
 say() { printf '%s: %s\n' "${SCRIPT:-deploy}" "$*" >&2; }
@@ -28,6 +32,15 @@ check_root() {
 
 check_rust() {
     command -v cargo >/dev/null || fail "cargo is missing" "install Rust from https://rustup.rs, then run this again"
+}
+
+# What crates written in C are compiled with.
+check_compiler() {
+    local tool
+    for tool in cc make; do
+        command -v "$tool" >/dev/null || fail "$tool is missing, and parts of paas are written in C" \
+            "install a C compiler and make (Debian: apt-get install build-essential), then run this again"
+    done
 }
 
 # ensure_commands COMMAND=PACKAGE …: installs the Debian packages of the commands that are missing.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::language::Language;
 use crate::languages::node::{looks_runnable, looks_startable};
 use crate::procfile;
-use crate::tree::{SourceTree, has};
+use crate::tree::{SourceTree, ending, has};
 
 /// A language, and the files that gave it away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,4 +55,10 @@ fn starts_program_of(line: &str, language: Language) -> bool {
 /// Those of the names that stand at the root.
 pub(crate) fn present(tree: &dyn SourceTree, names: &[String]) -> Vec<String> {
     names.iter().filter(|name| has(tree, name)).cloned().collect()
+}
+
+/// The files at the root whose names end in one of these ways.
+pub(crate) fn with_endings(tree: &dyn SourceTree, endings: &[String]) -> Vec<String> {
+    let names = tree.files().iter().map(|file| file.path.as_str()).filter(|path| !path.contains('/'));
+    names.filter(|name| endings.iter().any(|known| known == ending(name))).map(str::to_owned).collect()
 }

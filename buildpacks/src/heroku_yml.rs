@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::app_json::{addons_warning, is_var_name};
 use crate::command;
+use crate::ignore;
 use crate::language::{App, Language};
 use crate::languages::dockerfile;
 use crate::plan::{BuildPlan, DockerfileSource, Start};
 use crate::procfile::{COMMAND_BYTES_MAX, is_process_name};
 use crate::setup::{WantedVar, Wish};
 use crate::text::{excerpt, is_invisible};
-use crate::tree::{SourceTree, config_text, has};
+use crate::tree::{SourceTree, config_file, config_text, has};
 use crate::yaml::{self, Member, Node, Value, YamlError};
 use crate::{Detection, PlanError};
 
@@ -169,6 +170,7 @@ impl HerokuYml {
             let target = build.target.as_ref().map(|target| format!(", stage {target}")).unwrap_or_default();
             plan.notes.push(format!("{}: {path}{target}", build.processes.join(", ")));
             let text = config_text(app.tree, &path)?.unwrap_or_default();
+            config_file(app.tree, &ignore::own_file(&path))?;
             plan.warnings.extend(dockerfile::warnings(&text, &path, app.env, |name| self.args.contains_key(name)));
         }
         self.set_processes(&mut plan)?;
@@ -465,5 +467,13 @@ mod tests {
             let shown = plan(&tree(yml), &BuildEnv::new()).unwrap_err().to_string();
             assert!(shown.starts_with("heroku.yml line ") && shown.contains(words), "{yml}: {shown}");
         }
+    }
+    #[test]
+    fn one_image_more_than_there_may_be_is_refused() {
+        let images = |count: usize| (0..count).map(|at| format!("    p{at}: Dockerfile\n")).collect::<Vec<_>>();
+        let read = |count| parse(&format!("build:\n  docker:\n{}", images(count).concat()));
+        assert_eq!(read(IMAGES_MAX).unwrap().images.len(), IMAGES_MAX);
+        let YamlError { line, reason } = read(IMAGES_MAX + 1).unwrap_err();
+        assert_eq!((line, reason.as_str()), (13, "more than 10 images: remove some"));
     }
 }

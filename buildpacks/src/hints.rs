@@ -1,15 +1,19 @@
 //! Names that are nearly right. `requirement.txt` is not read by anything, and says nothing about it.
 
+use crate::command;
+use crate::detect::detect;
 use crate::language::Language;
 use crate::languages::shell;
 use crate::text::visible;
-use crate::tree::{SourceTree, has};
+use crate::tree::{SourceTree, TreeEntry, has};
 
 /// What steers a push whatever the language.
 const COMMON: &[&str] = &["Procfile", ".dockerignore", ".slugignore", "app.json", "heroku.yml", "paas.toml", "Aptfile"];
 
 /// Enough to help; a tree of a thousand near misses is not a list to read.
 const HINTS_MAX: usize = 5;
+/// So many folders are looked into for an app, and no more: each may take reads from git.
+const FOLDERS_MAX: usize = 50;
 
 /// Files at the root which look like a known name that is absent.
 pub(crate) fn misspelt(tree: &dyn SourceTree) -> Vec<String> {
@@ -27,18 +31,15 @@ pub(crate) fn misspelt(tree: &dyn SourceTree) -> Vec<String> {
 /// The names we look for at the root of a tree.
 fn known_names() -> Vec<&'static str> {
     let abouts = Language::ALL.iter().map(|language| language.rules().about());
-    let of_languages = abouts.flat_map(|about| about.triggers.iter().chain(&about.reads)).map(String::as_str);
+    let of_languages =
+        abouts.flat_map(|about| about.triggers.iter().chain(&about.reads).chain(&about.asked_by)).map(String::as_str);
     of_languages.chain(COMMON.iter().copied()).collect()
 }
 
 /// Every language with the files that would have given it away.
 pub(crate) fn sought() -> Vec<String> {
     let abouts = Language::ALL.iter().map(|language| language.rules().about());
-    let shown = abouts.map(|about| match about.triggers.as_slice() {
-        [only] if *only == about.name => only.clone(),
-        triggers => format!("{} ({})", triggers.join(" or "), about.name),
-    });
-    shown.collect()
+    abouts.map(|about| format!("{} ({})", about.sought(), about.name)).collect()
 }
 
 /// What to say when no language was found.
@@ -53,19 +54,52 @@ pub(crate) fn for_nothing_detected(tree: &dyn SourceTree) -> Vec<String> {
     }
     if let Some((folder, name)) = nested_app(tree) {
         hints.push(format!(
-            "{folder}/{name} is here: to deploy that folder, `git subtree push --prefix {folder} paas main`"
+            "{folder}/{name} is here: to deploy that folder, run `paas builds:root {}`, or commit a paas.toml with the line `build.root = \"{folder}\"`, and push",
+            command::quote(&folder)
         ));
     }
     hints.truncate(HINTS_MAX);
     hints.iter().map(|hint| visible(hint.chars())).collect()
 }
 
-/// The first app one folder down.
-fn nested_app(tree: &dyn SourceTree) -> Option<(&str, &str)> {
-    let installs = |language: &&Language| !matches!(language, Language::Static);
-    let abouts = Language::ALL.iter().filter(installs).map(|language| language.rules().about());
-    let names: Vec<&str> = abouts.flat_map(|about| &about.triggers).map(String::as_str).collect();
-    tree.files().iter().filter_map(|file| file.path.split_once('/')).find(|(_, name)| names.contains(name))
+/// The first app one folder down, and the file that gives it away. A page may be anything's.
+fn nested_app(tree: &dyn SourceTree) -> Option<(String, String)> {
+    let mut folders: Vec<&str> = tree.files().iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
+    folders.dedup();
+    folders.into_iter().take(FOLDERS_MAX).find_map(|name| {
+        let found = detect(&Folder::new(tree, name));
+        let app = found.into_iter().find(|detection| detection.language != Language::Static)?;
+        Some((name.to_owned(), app.because.into_iter().next()?))
+    })
+}
+
+/// A folder as a tree of its own.
+struct Folder<'a> {
+    tree: &'a dyn SourceTree,
+    prefix: String,
+    files: Vec<TreeEntry>,
+}
+
+impl<'a> Folder<'a> {
+    fn new(tree: &'a dyn SourceTree, name: &str) -> Self {
+        let prefix = format!("{name}/");
+        let inner = |file: &TreeEntry| {
+            let path = file.path.strip_prefix(&prefix)?.to_owned();
+            Some(TreeEntry { path, ..file.clone() })
+        };
+        let files = tree.files().iter().filter_map(inner).collect();
+        Self { tree, prefix, files }
+    }
+}
+
+impl SourceTree for Folder<'_> {
+    fn files(&self) -> &[TreeEntry] {
+        &self.files
+    }
+
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.tree.read(&format!("{}{path}", self.prefix))
+    }
 }
 
 /// Another case, an ending that an editor added, or one slip of the finger: a letter lost, added, changed or swapped.
@@ -123,5 +157,24 @@ mod tests {
             .file("package.json", "")
             .file("packages.json", "");
         assert_eq!(misspelt(&tree), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_app_one_folder_down_is_told_how_it_is_deployed() {
+        let tree = MemoryTree::new().file("README.md", "").file("docs/index.html", "");
+        for (file, contents) in [
+            ("web/app.csproj", ""),
+            ("web/main.ts", "Deno.serve(hello)"),
+            ("web/package.json", ""),
+            ("web/main.py", ""),
+        ] {
+            let hints = for_nothing_detected(&tree.clone().file(file, contents));
+            let [hint] = hints.as_slice() else { panic!("{file}: {hints:?}") };
+            assert!(hint.starts_with(&format!("{file} is here")) && hint.contains("`paas builds:root web`"), "{hint}");
+            assert!(hint.contains("`build.root = \"web\"`"), "{hint}");
+        }
+        let odd = for_nothing_detected(&tree.clone().file("the web/go.mod", ""));
+        assert!(odd[0].contains("`paas builds:root 'the web'`"), "{odd:?}");
+        assert_eq!(for_nothing_detected(&tree.file("web/lib/go.mod", "")), Vec::<String>::new());
     }
 }

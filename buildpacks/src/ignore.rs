@@ -11,6 +11,8 @@ use pattern::Pattern;
 
 use crate::tree::SourceTree;
 
+pub(crate) const DOCKERIGNORE: &str = ".dockerignore";
+
 /// More lines than this are not read: matching is lines times files.
 const LINES_MAX: usize = 2000;
 
@@ -19,7 +21,7 @@ pub struct IgnoreRules {
     /// One list per ignore file.
     lists: Vec<Vec<Line>>,
     /// What Docker needs whatever the lines say.
-    always: Vec<&'static str>,
+    always: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,21 +38,30 @@ enum Verdict {
 
 impl IgnoreRules {
     pub fn from_tree(tree: &dyn SourceTree) -> Self {
+        Self::of_dockerfile(tree, "Dockerfile")
+    }
+
+    /// Those of a build by the Dockerfile at that path. Docker prefers the file that is named after it, wherever it lies.
+    pub fn of_dockerfile(tree: &dyn SourceTree, dockerfile: &str) -> Self {
         let read = |path: &str| tree.read(path).map(|bytes| as_text(&bytes));
-        // Docker prefers the file that is named after the Dockerfile.
-        let docker = read("Dockerfile.dockerignore").or_else(|| read(".dockerignore"));
-        let has_dockerfile = tree.read("Dockerfile").is_some();
+        let docker = read(&own_file(dockerfile)).or_else(|| read(DOCKERIGNORE));
+        let has_dockerfile = tree.read(dockerfile).is_some();
         let lists = [docker.map(|text| docker_lines(&text)), read(".slugignore").map(|text| slug_lines(&text))];
         Self {
             lists: lists.into_iter().flatten().collect(),
-            always: if has_dockerfile { vec!["Dockerfile", ".dockerignore"] } else { Vec::new() },
+            always: if has_dockerfile { vec![dockerfile.to_owned(), DOCKERIGNORE.to_owned()] } else { Vec::new() },
         }
     }
 
     /// Whether the file belongs into the build context.
     pub fn keeps(&self, path: &str) -> bool {
-        self.always.contains(&path) || self.lists.iter().all(|lines| list_keeps(lines, path))
+        self.always.iter().any(|needed| needed == path) || self.lists.iter().all(|lines| list_keeps(lines, path))
     }
+}
+
+/// The ignore file that counts for one Dockerfile alone.
+pub(crate) fn own_file(dockerfile: &str) -> String {
+    format!("{dockerfile}{DOCKERIGNORE}")
 }
 
 fn list_keeps(lines: &[Line], path: &str) -> bool {
@@ -174,6 +185,23 @@ mod tests {
         let rules = IgnoreRules::from_tree(&tree);
         assert!(rules.keeps("Dockerfile") && rules.keeps(".dockerignore"));
         assert!(!rules.keeps("src/Dockerfile"));
+    }
+
+    /// <https://docs.docker.com/build/concepts/context/#filename-and-location>
+    #[test]
+    fn a_dockerfile_elsewhere_has_its_own_ignore_file_beside_it() {
+        let tree = MemoryTree::new()
+            .file("deploy/Dockerfile", "FROM x")
+            .file("deploy/Dockerfile.dockerignore", "secret\n*/Dockerfile\n")
+            .file("Dockerfile.dockerignore", "of-the-other\n")
+            .file(".dockerignore", "of-all\n");
+        let kept = |dockerfile: &str| {
+            let rules = IgnoreRules::of_dockerfile(&tree, dockerfile);
+            ["secret", "of-the-other", "of-all", "deploy/Dockerfile"].map(|path| rules.keeps(path))
+        };
+        assert_eq!(kept("deploy/Dockerfile"), [false, true, true, true]);
+        assert_eq!(kept("Dockerfile"), [true, false, true, true]);
+        assert_eq!(kept("web.docker"), [true, true, false, true]);
     }
 
     #[test]

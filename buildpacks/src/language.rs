@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PlanError;
 use crate::buildpack::Buildpack;
-use crate::detect::{Detection, present};
+use crate::detect::{Detection, present, with_endings};
 use crate::heroku_yml::HerokuYml;
 use crate::languages::{
     classic, deno, dockerfile, dotnet, elixir, go, java, node, php, python, ruby, rust, shell, static_site,
@@ -26,7 +26,15 @@ pub(crate) trait Rules {
 
     /// The files that give it away; none when the tree is not written in it.
     fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
-        present(tree, &self.about().triggers)
+        let about = self.about();
+        let together = present(tree, &about.together);
+        let is_whole = together.len() == about.together.len();
+        let ended = with_endings(tree, &about.endings);
+        present(tree, &about.triggers)
+            .into_iter()
+            .chain(together.into_iter().filter(|_| is_whole))
+            .chain(ended)
+            .collect()
     }
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError>;
@@ -49,8 +57,21 @@ pub(crate) struct About {
     pub(crate) id: String,
     /// How it is called in sentences: `Node.js app detected`.
     pub(crate) name: String,
-    /// Files at the root that give it away.
+    /// Files that give it away, each by itself.
+    #[serde(default)]
     pub(crate) triggers: Vec<String>,
+    /// Files that do so together.
+    #[serde(default)]
+    pub(crate) together: Vec<String>,
+    /// How the names of files at the root end that do so: `csproj`.
+    #[serde(default)]
+    pub(crate) endings: Vec<String>,
+    /// Scripts that do so where no other file does, some by what they hold.
+    #[serde(default)]
+    pub(crate) scripts: Vec<String>,
+    /// Files that ask for it, whatever else is there.
+    #[serde(default)]
+    pub(crate) asked_by: Vec<String>,
     /// What else it reads at the root: a name that is nearly one of these is told.
     #[serde(default)]
     pub(crate) reads: Vec<String>,
@@ -66,6 +87,17 @@ pub(crate) struct About {
     /// Where a version may be asked for; the first that says something counts.
     #[serde(default)]
     pub(crate) versions: Vec<Place>,
+}
+
+impl About {
+    /// The files that give it away, in words.
+    pub(crate) fn sought(&self) -> String {
+        let together = (!self.together.is_empty()).then(|| self.together.join(" with "));
+        let endings = self.endings.iter().map(|ending| format!("*.{ending}"));
+        let script = self.scripts.first().map(|script| format!("a script such as {script}"));
+        let named = self.triggers.iter().cloned().chain(together).chain(endings).chain(script);
+        named.chain(self.asked_by.iter().cloned()).collect::<Vec<_>>().join(" or ")
+    }
 }
 
 /// What a plan is made from.
@@ -165,6 +197,53 @@ impl Language {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MemoryTree;
+    use crate::detect::detect;
+    use crate::plan::plan;
+
+    /// What a file has to hold, where its name alone says nothing.
+    fn telling(language: Language, file: &str) -> &'static str {
+        match (language, file) {
+            (Language::Python, "pyproject.toml") => "[project]\n",
+            (Language::Deno, script) if script.ends_with("ts") || script.ends_with("js") => "Deno.serve(hello)\n",
+            (Language::Go, "app.go") => "package main\n",
+            (_, "heroku.yml") => "build:\n  docker:\n    web: web.docker\n",
+            (_, ".buildpacks") => "https://github.com/me/buildpack\n",
+            (_, _) => "",
+        }
+    }
+
+    /// What the refusal of a tree lists is true, and is all that there is to it.
+    #[test]
+    fn every_file_that_is_said_to_give_a_language_away_does() {
+        for language in Language::ALL {
+            let about = language.rules().about();
+            let ended = about.endings.iter().map(|ending| format!("app.{ending}"));
+            let named = about.triggers.iter().chain(&about.scripts).cloned().chain(ended);
+            let mut trees: Vec<MemoryTree> =
+                named.map(|file| MemoryTree::new().file(&file, telling(*language, &file))).collect();
+            if !about.together.is_empty() {
+                let tree = about.together.iter().fold(MemoryTree::new(), |tree, file| tree.file(file, ""));
+                trees.push(tree);
+            }
+            for tree in trees {
+                let found: Vec<Language> = detect(&tree).iter().map(|detection| detection.language).collect();
+                assert_eq!(found, [*language], "{:?}", tree.files());
+            }
+            for file in &about.asked_by {
+                let tree = MemoryTree::new().file(file, telling(*language, file)).file("web.docker", "FROM scratch");
+                assert_eq!(plan(&tree, &BuildEnv::new()).unwrap().language, *language, "{file}");
+            }
+        }
+    }
+
+    #[test]
+    fn half_of_what_gives_a_language_away_together_does_not() {
+        for file in ["bin/compile", "bin/detect"] {
+            assert_eq!(detect(&MemoryTree::new().file(file, "")), []);
+        }
+        assert_eq!(detect(&MemoryTree::new().file("global.json", "").file("src/app.csproj", "")), []);
+    }
 
     #[test]
     fn every_table_is_whole_and_goes_by_the_name_of_its_language() {
@@ -172,7 +251,7 @@ mod tests {
             let about = language.rules().about();
             let id = serde_json::to_string(language).unwrap();
             assert_eq!(id, format!("\"{}\"", about.id));
-            assert!(!about.triggers.is_empty() && !about.name.is_empty(), "{id}");
+            assert!(!about.sought().is_empty() && !about.name.is_empty(), "{id}");
         }
     }
 }

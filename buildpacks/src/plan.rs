@@ -130,6 +130,14 @@ impl BuildPlan {
         self.build_args.iter().filter_map(|name| Some((name.clone(), value(name)?.clone()))).collect()
     }
 
+    /// Which files of its tree stay out of the build context.
+    pub fn ignore_rules(&self, tree: &dyn SourceTree) -> IgnoreRules {
+        match &self.dockerfile {
+            DockerfileSource::Users { path } => IgnoreRules::of_dockerfile(tree, path),
+            DockerfileSource::Generated => IgnoreRules::from_tree(tree),
+        }
+    }
+
     /// Whether a file of the tree belongs into the build context.
     pub fn takes(&self, path: &str, rules: &IgnoreRules) -> bool {
         self.needs.iter().any(|needed| needed == path) || rules.keeps(path)
@@ -377,9 +385,12 @@ fn add_the_rest(plan: &mut BuildPlan, detections: &[Detection], app: &App<'_>) -
         }
         let shown = |found: &Detection| format!("{} ({})", found.language.name(), found.because.join(", "));
         let way_out = if other.language == Language::Node {
-            "give package.json a `build` script if it makes what the app serves"
+            "give package.json a `build` script if it makes what the app serves".to_owned()
         } else {
-            "this version builds one language, add a Dockerfile to build both"
+            format!(
+                "to build that one instead, write `build.language = \"{}\"` into paas.toml; to build both, add a Dockerfile",
+                other.language.id()
+            )
         };
         plan.warnings.push(format!("built as {}; {} is not installed: {way_out}", shown(chosen), shown(other)));
     }

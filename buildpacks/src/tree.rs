@@ -143,3 +143,18 @@ impl SourceTree for MemoryTree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_steers_a_build_is_read_up_to_its_limit() {
+        let limit = usize::try_from(CONFIG_BYTES_MAX).unwrap();
+        let read =
+            |length: usize| config_text(&MemoryTree::new().file("package.json", "a".repeat(length)), "package.json");
+        assert_eq!(read(limit).unwrap().map(|text| text.len()), Some(limit));
+        let refused = read(limit + 1).unwrap_err().to_string();
+        assert!(refused.contains("package.json is 1048577 bytes long"), "{refused}");
+    }
+}

@@ -190,7 +190,7 @@ fn a_fingerprint_changes_with_what_the_build_is_given_and_with_nothing_else() {
 fn files_that_the_build_reads_are_in_the_context_whatever_is_ignored() {
     let tree = fixtures::named("node_dependencies").file(".dockerignore", "*\n!server.js\n").file("README.md", "");
     let plan = plan(&tree, &BuildEnv::new()).unwrap();
-    let rules = buildpacks::ignore::IgnoreRules::from_tree(&tree);
+    let rules = plan.ignore_rules(&tree);
     let taken: Vec<&str> =
         tree.files().iter().map(|file| file.path.as_str()).filter(|path| plan.takes(path, &rules)).collect();
     assert_eq!(taken, [".npmrc", "package-lock.json", "package.json", "server.js"]);
@@ -349,4 +349,43 @@ fn no_tree_makes_it_panic_and_every_tree_gets_one_answer() {
             assert_eq!(rules.keeps(name), rules.keeps(name));
         }
     }
+}
+
+#[test]
+fn a_tree_in_two_languages_is_told_how_the_other_is_chosen() {
+    let tree = MemoryTree::new()
+        .file("go.mod", "module example.com/app\n\ngo 1.22\n")
+        .file("main.go", "package main\n\nfunc main() {}\n")
+        .file("requirements.txt", "");
+    let told = plan(&tree, &BuildEnv::new()).unwrap().warnings.join("\n");
+    assert!(told.contains("`build.language = \"python\"`") && told.contains("add a Dockerfile"), "{told}");
+    // What it says to write does what it says.
+    let chosen = tree.file("paas.toml", "build.language = \"python\"\n").file("main.py", "");
+    assert_eq!(plan(&chosen, &BuildEnv::new()).unwrap().language.id(), "python");
+}
+
+#[test]
+fn a_dockerfile_elsewhere_is_built_without_what_its_own_ignore_file_names() {
+    let tree = MemoryTree::new()
+        .file("paas.toml", "build.dockerfile = \"deploy/Dockerfile\"\n")
+        .file("deploy/Dockerfile", "FROM scratch\n")
+        .file("deploy/Dockerfile.dockerignore", "secrets\n")
+        .file("secrets/key", "")
+        .file("app", "");
+    let kept = |tree: &MemoryTree| {
+        let plan = plan(tree, &BuildEnv::new()).unwrap();
+        let rules = plan.ignore_rules(tree);
+        ["secrets/key", "app", "deploy/Dockerfile"].map(|path| plan.takes(path, &rules))
+    };
+    assert_eq!(kept(&tree), [false, true, true]);
+    // Of heroku.yml each image has its own folder, whose tree is looked at.
+    let folder = MemoryTree::new().file("web.docker.dockerignore", "secrets\n").file("secrets/key", "");
+    let yml = MemoryTree::new()
+        .file("heroku.yml", "build:\n  docker:\n    web: deploy/web.docker\n")
+        .file("deploy/web.docker", "FROM scratch\n");
+    let of_images = plan(&yml, &BuildEnv::new()).unwrap().of_images();
+    assert!(!of_images[0].takes("secrets/key", &of_images[0].ignore_rules(&folder)));
+    let linked = tree.symlink("deploy/Dockerfile.dockerignore", "../.dockerignore");
+    let refused = plan(&linked, &BuildEnv::new()).unwrap_err().to_string();
+    assert!(refused.contains("deploy/Dockerfile.dockerignore is a symlink"), "{refused}");
 }

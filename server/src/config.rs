@@ -84,7 +84,7 @@ struct Keys {
     /// How long a build may take: seconds, minutes or hours, up to 24h [default: 30m]
     #[arg(long, env = "PAAS_BUILD_LIMIT", value_name = "TIME")]
     build_limit: Option<String>,
-    /// Hosts of buildpacks, and local registries of images, such as git.example.com or 127.0.0.1:8443 [default: large public hosts]
+    /// Hosts of buildpacks, and addresses of registries that are not public, such as git.example.com or 127.0.0.1:8443 [default: large public hosts]
     #[arg(long, env = "PAAS_FETCH_ALLOW", value_name = "HOST", value_delimiter = ',')]
     fetch_allow: Option<Vec<String>>,
     /// Logins of registries that images are pulled from, as `docker login` writes them

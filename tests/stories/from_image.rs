@@ -132,7 +132,11 @@ fn what_is_no_image_to_run_is_refused_and_leaves_nothing() {
         from_image(&name).fails_with(1, words);
     }
     from_image(&registry.name("ci/nowhere:1")).fails_with(1, "ci/nowhere:1");
-    from_image("127.0.0.1:1/x:1").fails_with(1, "`fetch_allow`");
+    for (name, address) in [("127.0.0.1:1", "127.0.0.1:1"), ("127.1:2", "127.0.0.1:2"), ("[::1]:3", "[::1]:3")] {
+        let words = format!("write \"{address}\" into `fetch_allow`");
+        from_image(&format!("{name}/x:1")).fails_with(1, "no public address").fails_with(1, &words);
+    }
+    from_image("localhost:1/x:1").fails_with(1, "the registry localhost:1 leads to");
     from_image("Not An Image").fails_with(2, "is no image of a registry");
     send(&town, b"").fails_with(1, "nothing on standard input");
     send(&town, b"hello").fails_with(1, "this is no image archive");

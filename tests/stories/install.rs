@@ -44,6 +44,9 @@ fn the_package_is_reproducible_and_refuses_a_machine_without_systemd_before_it_c
     let words =
         ["-xzf", archive.to_str().expect("a path"), "--strip-components=1", "-C", unpacked.to_str().expect("a path")];
     run("tar", &words, &[]).succeeds();
+    for paper in papers_of_the_readme() {
+        assert!(unpacked.join(&paper).is_file(), "README.md sends people to {paper}, which the package lacks");
+    }
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).expect("let others in");
     // A machine without Rust, Docker or systemd.
     let volume = format!("{}:/package:ro", unpacked.display());
@@ -75,6 +78,40 @@ fn the_package_is_reproducible_and_refuses_a_machine_without_systemd_before_it_c
     inside("/package/install --check --domain 'a b'; /package/install --nonsense").says("is no domain").says("--purge");
     inside("setpriv --reuid 1000 --clear-groups /package/install --check").says("run it as root");
     inside("cp -r /package /p && echo >>/p/paas.toml && /p/install --check").says("differ from SHA256SUMS");
+}
+
+/// What README.md leads to that is there to be read.
+fn papers_of_the_readme() -> Vec<String> {
+    let text = std::fs::read_to_string(repository().join("README.md")).expect("read README.md");
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next().map(str::to_owned));
+    let is_paper = |target: &String| {
+        let is_ours = !target.contains(':') && !target.starts_with("tests/");
+        is_ours && (Path::new(target).extension().is_some_and(|ending| ending == "md") || target.starts_with("LICENSE"))
+    };
+    let papers: Vec<String> = targets.filter(is_paper).collect();
+    assert!(papers.iter().any(|paper| paper == "LIMITS.md"), "{papers:?}");
+    papers
+}
+
+#[test]
+fn a_machine_that_cannot_compile_a_package_is_told_what_it_lacks_before_anything_is_compiled() {
+    let home = tempfile::tempdir().expect("make a folder");
+    let tools = home.path().join("bin");
+    std::fs::create_dir(&tools).expect("make a folder");
+    for name in ["bash", "dirname", "sed", "head", "uname", "mktemp", "rm", "mkdir"] {
+        std::os::unix::fs::symlink(Path::new("/usr/bin").join(name), tools.join(name)).expect("lend a program");
+    }
+    let package_with = |program: &str| {
+        std::os::unix::fs::symlink("/usr/bin/false", tools.join(program)).expect("lend a program");
+        let cargo_home = home.path().join("cargo");
+        let words = [home.path().to_str().expect("a path")];
+        let environment =
+            [("PATH", tools.to_str().expect("a path")), ("CARGO_HOME", cargo_home.to_str().expect("a path"))];
+        run(repository().join("deploy/package"), &words, &environment)
+    };
+    package_with("cargo").fails_with(1, "cc is missing");
+    package_with("cc").fails_with(1, "make is missing").fails_with(1, "build-essential");
+    package_with("make").fails_with(1, "the build failed");
 }
 
 #[test]

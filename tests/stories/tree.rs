@@ -162,6 +162,19 @@ fn a_dockerignore_leaves_out_what_dockers_own_client_leaves_out() {
     town.doctor_is_clean();
 }
 
+#[test]
+fn a_dockerfile_elsewhere_leaves_out_what_the_ignore_file_beside_it_names() {
+    let town = Town::start();
+    let work = Work::empty(&town, "elsewhere");
+    work.write("paas.toml", "build.dockerfile = \"deploy/Dockerfile\"\n").write("deploy/Dockerfile", LISTING);
+    work.write("deploy/Dockerfile.dockerignore", "secret\n").write(".dockerignore", "usual\n");
+    let push = work.write("secret", "").write("usual", "").commit("ignore").push();
+    let files = kept(&push.stderr);
+    let has = |name: &str| files.iter().any(|line| line.contains(name));
+    assert!(has("./usual") && !has("./secret"), "{}", push.stderr);
+    town.doctor_is_clean();
+}
+
 /// As on Heroku: any depth without a slash in front, and no negation.
 #[test]
 fn a_slugignore_leaves_files_out_of_any_language() {

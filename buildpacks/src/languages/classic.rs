@@ -14,7 +14,7 @@ use crate::language::{About, App, Language, Rules, table};
 use crate::plan::BuildPlan;
 use crate::recipe::{EnvScope, Mount, Stage, Step};
 use crate::stack::{self, StackImage};
-use crate::tree::{EntryKind, SourceTree, config_text, entry, has};
+use crate::tree::{EntryKind, SourceTree, config_text, entry};
 use crate::{PlanError, command};
 
 const FILE: &str = ".buildpacks";
@@ -133,9 +133,9 @@ impl Request {
             Self::Languages { of, because } => {
                 let absent = of.iter().find(|language| !found.iter().any(|other| other.language == **language));
                 if let Some(absent) = absent {
-                    let triggers = absent.rules().about().triggers.join(" or ");
+                    let sought = absent.rules().about().sought();
                     return Err(PlanError::Unclear(format!(
-                        "{because} asks for {}, and there is no {triggers} at the root of the repository: commit one, or correct the list",
+                        "{because} asks for {}, and there is no {sought} at the root of the repository: commit one, or correct the list",
                         absent.name()
                     )));
                 }
@@ -164,11 +164,6 @@ impl Rules for Classic {
     }
 
     /// The app's own one; lists are looked at by who plans.
-    fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
-        let both = ["bin/detect", "bin/compile"];
-        if both.iter().all(|path| has(tree, path)) { both.map(str::to_owned).into() } else { Vec::new() }
-    }
-
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let own = [Buildpack::Inline { folder: String::new() }];
         let list = if app.buildpacks.is_empty() { &own[..] } else { app.buildpacks };

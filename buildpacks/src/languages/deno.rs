@@ -18,18 +18,6 @@ use crate::versions;
 const TARBALL: &str = "/tmp/deno.tgz";
 /// Where modules stand, in the build and in the image.
 const MODULES: &str = "/opt/deno";
-const ENTRIES: [&str; 10] = [
-    "main.ts",
-    "main.js",
-    "server.ts",
-    "server.js",
-    "mod.ts",
-    "index.ts",
-    "app.ts",
-    "src/main.ts",
-    "src/index.ts",
-    "src/server.ts",
-];
 /// What only Deno reads in a source file.
 const DENO_ALONE: [&str; 4] = ["https://deno.land/", "Deno.serve(", "from \"jsr:", "from \"npm:"];
 
@@ -63,12 +51,12 @@ impl Rules for Deno {
         if !found.is_empty() || has(tree, "package.json") {
             return found;
         }
-        let is_deno = |file: &&str| {
+        let is_deno = |file: &&String| {
             let text = tree.read(file).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             DENO_ALONE.iter().any(|mark| text.contains(mark))
         };
-        ENTRIES.into_iter().find(is_deno).map(str::to_owned).into_iter().collect()
+        self.about().scripts.iter().find(is_deno).cloned().into_iter().collect()
     }
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {
@@ -77,7 +65,7 @@ impl Rules for Deno {
         plan.versions.insert("deno".to_owned(), version.to_owned());
         plan.notes.push(note);
         let tasks = tasks(app.tree)?;
-        let entry = ENTRIES.into_iter().find(|file| has(app.tree, file));
+        let entry = self.about().scripts.iter().map(String::as_str).find(|file| has(app.tree, file));
         if let Some(procfile) = app.procfile {
             plan.set_processes(procfile);
         } else {

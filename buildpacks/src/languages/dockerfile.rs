@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::PlanError;
+use crate::ignore;
 use crate::language::{About, App, Rules, table};
 use crate::overrides::FILE;
 use crate::plan::{BuildEnv, BuildPlan, DockerfileSource, Start};
-use crate::tree::config_text;
+use crate::tree::{config_file, config_text};
 
 const PATH: &str = "Dockerfile";
 
@@ -41,6 +42,7 @@ fn plan(app: &App<'_>) -> Result<BuildPlan, PlanError> {
         let reason = format!("{path} is not in the commit: `git add {path}` and commit, or correct the line");
         return Err(PlanError::Manifest { file: FILE.to_owned(), line, reason });
     };
+    config_file(app.tree, &ignore::own_file(path))?;
     let mut plan = BuildPlan::new(app.detection);
     plan.dockerfile = DockerfileSource::Users { path: path.to_owned() };
     plan.needs = vec![path.to_owned(), ".dockerignore".to_owned()];

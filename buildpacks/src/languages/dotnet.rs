@@ -13,7 +13,7 @@ use crate::language::{About, App, Rules, table};
 use crate::plan::BuildPlan;
 use crate::recipe::{Mount, Sharing, Stage, Step};
 use crate::stack::{self, StackImage};
-use crate::tree::{SourceTree, ending};
+use crate::tree::SourceTree;
 use crate::{command, versions};
 
 /// Where Heroku's buildpack publishes to as well.
@@ -41,13 +41,6 @@ pub(crate) struct Dotnet;
 impl Rules for Dotnet {
     fn about(&self) -> &'static About {
         &TABLE.language
-    }
-
-    /// A solution or a project at the root.
-    fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
-        let names = tree.files().iter().map(|file| file.path.as_str()).filter(|path| !path.contains('/'));
-        let is_project = |name: &&str| ["csproj", "fsproj", "vbproj", "sln", "slnx"].contains(&ending(name));
-        names.filter(is_project).map(str::to_owned).collect()
     }
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {

@@ -35,8 +35,11 @@ impl Rules for StaticSite {
 
     /// Pages in `public` alone are a site too; anywhere else they may be the leavings of a build.
     fn detect(&self, tree: &dyn SourceTree) -> Vec<String> {
-        let found = present(tree, &self.about().triggers);
-        if found.is_empty() && has(tree, PUBLIC_PAGE) { vec![PUBLIC_PAGE.to_owned()] } else { found }
+        let mut found = present(tree, &self.about().triggers);
+        if found.len() > 1 {
+            found.retain(|file| file != PUBLIC_PAGE);
+        }
+        found
     }
 
     fn plan(&self, app: &App<'_>) -> Result<BuildPlan, PlanError> {

@@ -2,7 +2,6 @@
 use super::fetch::FetchedFile;
 use super::source::GitTree;
 use crate::crash_point;
-use buildpacks::ignore::IgnoreRules;
 use buildpacks::{BuildPlan, DockerfileSource, EntryKind, Rendered, SourceTree};
 use bytes::Bytes;
 use std::io::{Error, Result, Write};
@@ -51,7 +50,7 @@ pub(super) fn extras(plan: &BuildPlan, rendered: Rendered) -> (String, Vec<Extra
 pub(super) fn stream(tree: GitTree, plan: BuildPlan, beside: Beside, now_secs: u64) -> Chunks {
     let Beside { extras, buildpacks } = beside;
     pipe(move |tar| {
-        let rules = IgnoreRules::from_tree(&tree);
+        let rules = plan.ignore_rules(&tree);
         if plan.dockerfile == DockerfileSource::Generated {
             // Steps copy this folder even when an ignore file leaves nothing in it.
             tar.append_data(&mut header(EntryType::Directory, 0, true, now_secs), "src/", std::io::empty())?;

@@ -4,7 +4,7 @@
 //! our labels, so that it is kept, gone back to and collected like one that was built here.
 use super::context::{Extra, pipe, stream_extras};
 use super::image_archive::{ArchiveError, ImageArchive};
-use super::{Builder, Workshop, registry_logins};
+use super::{Builder, RegistryRefusal, Workshop, registries, registry_logins};
 use crate::console::Console;
 use crate::domain::release::PortError;
 use crate::domain::{App, Command, Failure, ImageId, ImageRef, Jobs, Makeup, Oid, Origin, ReleaseNo, release};
@@ -40,8 +40,8 @@ pub enum ImageRefusal {
     Architecture { name: String, given: String },
     #[error("{0}")]
     Registry(String),
-    #[error("the registry {0} is this machine or of a private network, and not allowed")]
-    NotAllowed(String),
+    #[error(transparent)]
+    NotAsked(#[from] RegistryRefusal),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     #[error(transparent)]
@@ -73,18 +73,11 @@ struct Admitted {
     info: ImageInfo,
 }
 
-/// Where registries without a port in their name listen.
-const REGISTRY_PORT: u16 = 443;
-
 impl Builder {
     /// An image of a registry that may be asked, with the login for it.
-    pub fn registry_image(&self, image: ImageRef) -> Result<Brought, ImageRefusal> {
+    pub async fn registry_image(&self, image: ImageRef) -> Result<Brought, ImageRefusal> {
         let tools = &self.0.tools;
-        let (host, port) = image.registry_address();
-        if image.is_local() && !tools.fetch_allow.permits(host.trim_matches(['[', ']']), port.unwrap_or(REGISTRY_PORT))
-        {
-            return Err(ImageRefusal::NotAllowed(image.registry().to_owned()));
-        }
+        registries::check(&image, &tools.fetch_allow).await?;
         let login = match &tools.registry_auth_file {
             Some(file) => registry_logins::find(file, &image)?,
             None => None,

@@ -6,11 +6,11 @@ use super::queue::Cancel;
 use super::repos::git_oid;
 use super::setup::VarsSet;
 use super::source::GitTree;
-use super::{Workshop, base, foreign, jobs};
+use super::{Workshop, base, foreign, jobs, registries};
 use crate::domain::build_cache::{CacheMark, cache_namespace};
 use crate::domain::release::Config;
 use crate::domain::{App, Build, BuildId, Failure, ImageId, Jobs, Oid, ProcessType, Reads};
-use crate::engine::{BuildError, BuildEvent, BuildSpec, StepCache, label};
+use crate::engine::{BuildError, BuildEvent, BuildSpec, EngineError, StepCache, label};
 use crate::logs::Mask;
 use buildpacks::{
     BuildEnv, BuildPlan, BuildRoot, Builds, CACHE_COMMENT, DockerfileSource, RenderContext, SourceTree, Versions,
@@ -253,14 +253,21 @@ impl Workshop {
         if foreign::references(text).iter().any(|reference| reference == base::BASE) {
             self.ensure_base(app, build, cancel).await?;
         }
-        match foreign::find(&*self.tools.engine, text, &app.key).await {
-            Ok(None) => Ok(()),
-            Ok(Some(reference)) => Err(Failure::Plan {
+        let platform = |error: EngineError| Failure::Platform { reason: error.to_string() };
+        if let Some(reference) = foreign::find(&*self.tools.engine, text, &app.key).await.map_err(platform)? {
+            let reason =
+                format!("{path} builds on `{reference}`, which is another app's image; build on a public image");
+            return Err(Failure::Plan { reason });
+        }
+        let refused = registries::find_refused(&*self.tools.engine, text, &self.tools.fetch_allow).await;
+        match refused.map_err(platform)? {
+            None => Ok(()),
+            Some((reference, refusal)) => Err(Failure::Plan {
                 reason: format!(
-                    "{path} builds on `{reference}`, which is another app's image; build on a public image"
+                    "{path} names `{reference}`: {refusal}; name a public one, or have \"{}\" written into `fetch_allow` in the server's configuration",
+                    refusal.to_allow()
                 ),
             }),
-            Err(error) => Err(Failure::Platform { reason: error.to_string() }),
         }
     }
 

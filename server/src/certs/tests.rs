@@ -137,3 +137,14 @@ async fn hosts_that_are_nobody_s_and_a_ca_that_is_off_are_refused() {
     assert!(certs.renew("www.example.org".parse().unwrap()).await.unwrap_err().to_string().contains("acme_email"));
     assert_eq!(certs.state(&"blog.example.test".parse().unwrap()).word(), "None");
 }
+
+#[tokio::test]
+async fn of_a_ca_that_talks_without_end_the_beginning_is_kept() {
+    let problem = serde_json::json!({
+        "type": "urn:ietf:params:acme:error:unauthorized", "detail": "no".repeat(5000), "status": 403,
+    });
+    let refusal = format!("HTTP/1.1 403 Forbidden\r\ncontent-type: application/problem+json\r\n\r\n{problem}");
+    let ((store, _dir), (port, certificate)) = (store().await, authority(&refusal).await);
+    let (complaint, _) = failure(&Certs::start(tools(&store, port, certificate))).await;
+    assert_eq!(complaint, "no".repeat(500));
+}

@@ -216,14 +216,7 @@ pub(super) async fn apply(
     let store = &context.tools.store;
     let before = store.config(app.id).await?;
     let after = changed(before.clone(), &change, rest);
-    let bytes: usize = after.iter().map(|(name, value)| name.as_str().len() + value.reveal().len()).sum();
-    if bytes > CONFIG_BYTES_MAX {
-        return Err(CommandError::new(format!(
-            "the config vars of {} would be longer than {} KiB together, which no process can be given",
-            app.name,
-            CONFIG_BYTES_MAX >> 10
-        )));
-    }
+    check_size(&app.name, &after)?;
     release::port(&after, &[]).map_err(|error| CommandError::new(error.to_string()))?;
     let Some(live) = store.live_release(app.id).await? else {
         store.change_all_config(app.id, &change, rest).await?;
@@ -261,6 +254,17 @@ pub(super) async fn apply(
     let gone = || CommandError::new(format!("{} has no live release any more", app.name));
     context.see_through(console, app, made.ok_or_else(gone)?, Some(live.no)).await?;
     tell_stale_image(context, console, &live, &names).await
+}
+
+fn check_size(app: &AppName, config: &Config) -> Result<(), CommandError> {
+    let bytes: usize = config.iter().map(|(name, value)| name.as_str().len() + value.reveal().len()).sum();
+    if bytes > CONFIG_BYTES_MAX {
+        return Err(CommandError::new(format!(
+            "the config vars of {app} would be longer than {} KiB together, which no process can be given",
+            CONFIG_BYTES_MAX >> 10
+        )));
+    }
+    Ok(())
 }
 
 /// A build that was given what has changed made another image than it would make now.
@@ -301,4 +305,22 @@ pub(super) fn changed(mut config: Config, change: &ConfigChange, rest: Rest) -> 
         };
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_vars_fit_together_into_the_environment_of_a_process() {
+        let app = "blog".parse().unwrap();
+        let config = |bytes: usize| -> Config {
+            let (first, second) = (bytes / 2, bytes - bytes / 2);
+            let var = |name: &str, length: usize| (name.parse().unwrap(), Secret::new("x".repeat(length - name.len())));
+            [var("FIRST", first), var("SECOND", second)].into()
+        };
+        assert!(check_size(&app, &config(CONFIG_BYTES_MAX)).is_ok());
+        let refused = check_size(&app, &config(CONFIG_BYTES_MAX + 1)).unwrap_err();
+        assert!(refused.what.contains("longer than 512 KiB together"), "{}", refused.what);
+    }
 }

@@ -41,7 +41,9 @@ impl FromStr for Named {
 pub(super) async fn run(context: &Context, console: &mut Console, app: &App, named: &Named) -> Done {
     let tools = &context.tools;
     let brought = match named {
-        Named::Registry(image) => tools.builder.registry_image(image.clone()).map_err(|error| refused(error, app))?,
+        Named::Registry(image) => {
+            tools.builder.registry_image(image.clone()).await.map_err(|error| refused(error, app))?
+        }
         Named::StandardInput => Brought::Archive(receive(context, console).await?),
     };
     let replaced = tools.store.live_release(app.id).await?.map(|release| release.no);
@@ -64,8 +66,8 @@ fn refused(refusal: ImageRefusal, app: &App) -> CommandError {
              or send it: `docker save IMAGE | ssh … releases:from-image -`"
                 .to_owned()
         }
-        ImageRefusal::NotAllowed(registry) => {
-            format!("write \"{registry}\" into `fetch_allow` in the server's configuration, or send the image: `docker save IMAGE | ssh … releases:from-image -`")
+        ImageRefusal::NotAsked(refusal) => {
+            format!("write \"{}\" into `fetch_allow` in the server's configuration, or send the image: `docker save IMAGE | ssh … releases:from-image -`", refusal.to_allow())
         }
         ImageRefusal::Archive(_) => "nothing was loaded".to_owned(),
         ImageRefusal::TimedOut(_) => "is the registry slow? `build_limit` in the server's configuration is the limit".to_owned(),

@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser};
     version,
     disable_help_subcommand = false,
     about = "Apps by `git push`: build, release, run, route.",
-    after_help = "Commands are written `topic:verb` or `topic verb`; `paas COMMAND --help` explains one.\nIn a checkout, `paas plan` shows what a push would be built as."
+    after_help = "Commands are written `topic:verb` or `topic verb`; `paas COMMAND --help` explains one.\nIn a checkout, `paas plan` shows what a push would be built as.\nOn the server's machine, `paas server` is the server itself and `paas host-guard` keeps apps away from the machine; `paas server --help` and `paas host-guard --help` list their flags."
 )]
 pub(super) struct Line {
     #[command(subcommand)]
@@ -262,6 +262,14 @@ mod tests {
         }
         for help in ["--help", "apps:create --help", "help", "--version", ""] {
             assert_eq!(parse(words(help)).err().unwrap().code, 0, "{help}");
+        }
+    }
+
+    #[test]
+    fn help_names_what_runs_on_the_servers_machine_and_in_a_checkout() {
+        let help = parse(Vec::new()).err().unwrap().text;
+        for program in ["`paas plan`", "`paas server --help`", "`paas host-guard --help`"] {
+            assert!(help.contains(program), "{program} is missing in {help}");
         }
     }
 

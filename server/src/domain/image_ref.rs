@@ -1,6 +1,5 @@
 //! The name of an image in a registry, as people write it: `ghcr.io/me/blog:v7`, with or without a digest.
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 /// Docker's own limit for the name.
@@ -38,15 +37,18 @@ impl ImageRef {
         &self.registry
     }
 
-    /// The registry's host, and its port if one was written.
+    /// The registry's host, of an IPv6 address without its brackets, and its port if one was written.
     pub fn registry_address(&self) -> (&str, Option<u16>) {
-        match self.registry.rsplit_once(':') {
-            Some((host, port)) => match port.parse() {
-                Ok(port) => (host, Some(port)),
-                Err(_) => (&self.registry, None),
-            },
-            None => (&self.registry, None),
-        }
+        let (host, port) = match self.registry.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+            Some((host, Ok(port))) => (host, Some(port)),
+            Some((_, Err(_))) | None => (self.registry.as_str(), None),
+        };
+        (host.trim_matches(['[', ']']), port)
+    }
+
+    /// Where that is, the engine's own settings say.
+    pub fn is_of_docker_hub(&self) -> bool {
+        self.registry == DOCKER_HUB
     }
 
     pub fn digest(&self) -> Option<&str> {
@@ -56,26 +58,6 @@ impl ImageRef {
     /// The same image for ever, whatever becomes of the tag.
     pub fn pinned(&self, digest: &str) -> String {
         format!("{}@{digest}", self.name)
-    }
-
-    /// Whether the registry is this machine, or one of a private network: `localhost`, or an address that is not public.
-    pub fn is_local(&self) -> bool {
-        let (host, _) = self.registry_address();
-        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_private)
-    }
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
-        IpAddr::V6(v6) => {
-            v6.is_loopback()
-                || v6.is_unspecified()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-                || v6.to_ipv4_mapped().is_some()
-        }
     }
 }
 
@@ -215,19 +197,17 @@ mod tests {
     }
 
     #[test]
-    fn registries_of_this_machine_and_of_private_networks_are_told_apart() {
-        for (text, is_local) in [
-            ("localhost/a", true),
-            ("localhost:5000/a", true),
-            ("127.0.0.1:5000/a", true),
-            ("10.1.2.3/a", true),
-            ("169.254.169.254/a", true),
-            ("[::1]:5000/a", true),
-            ("a", false),
-            ("ghcr.io/a", false),
-            ("1.1.1.1/a", false),
+    fn a_registry_is_a_host_and_a_port() {
+        for (text, address) in [
+            ("blog", ("docker.io", None)),
+            ("ghcr.io/me/blog", ("ghcr.io", None)),
+            ("127.1:5000/a", ("127.1", Some(5000))),
+            ("[::1]:5000/a", ("::1", Some(5000))),
+            ("[::1]/a", ("::1", None)),
         ] {
-            assert_eq!(text.parse::<ImageRef>().unwrap().is_local(), is_local, "{text}");
+            assert_eq!(text.parse::<ImageRef>().unwrap().registry_address(), address, "{text}");
         }
+        assert!("blog".parse::<ImageRef>().unwrap().is_of_docker_hub());
+        assert!(!"hub.example/blog".parse::<ImageRef>().unwrap().is_of_docker_hub());
     }
 }

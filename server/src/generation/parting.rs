@@ -141,4 +141,18 @@ mod tests {
         assert!(!elders.are_there());
         assert!(!dir.path().join("generation-2.sock").exists());
     }
+    #[tokio::test]
+    async fn too_many_that_finish_refuse_another_and_dead_ones_do_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Parting::open(dir.path(), 100).unwrap());
+        let mut there = Vec::new();
+        for generation in 0..ELDERS_MAX as u64 {
+            assert!(Parting::check_room(dir.path()).is_ok(), "{generation}");
+            there.push(Parting::open(dir.path(), generation).unwrap());
+        }
+        let refused = Parting::check_room(dir.path()).unwrap_err().to_string();
+        assert!(refused.starts_with("8 earlier servers still finish"), "{refused}");
+        there.pop();
+        assert!(Parting::check_room(dir.path()).is_ok());
+    }
 }

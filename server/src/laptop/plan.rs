@@ -23,6 +23,8 @@ pub fn takes(words: &[String]) -> bool {
 
 /// Runs the command; what to say, and the exit code.
 pub fn run(words: &[String]) -> (String, u8) {
+    // The first of them is the command's own name.
+    let words = std::iter::once("paas plan".to_owned()).chain(words.iter().skip(1).cloned());
     let line = match Line::try_parse_from(words) {
         Ok(line) => line,
         Err(error) => return (error.render().to_string(), if error.use_stderr() { 2 } else { 0 }),
@@ -38,5 +40,24 @@ pub fn run(words: &[String]) -> (String, u8) {
     match told {
         Ok(text) => (text, 0),
         Err(error) => (format!("paas: plan: {error:#}\n"), 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(line: &str) -> (String, u8) {
+        run(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn its_usage_shows_what_is_typed() {
+        let (help, code) = told("plan --help");
+        assert!(help.contains("Usage: paas plan [OPTIONS] [FOLDER]"), "{help}");
+        assert_eq!(code, 0);
+        let (refusal, code) = told("plan --nonsense");
+        assert!(refusal.contains("Usage: paas plan"), "{refusal}");
+        assert_eq!(code, 2);
     }
 }

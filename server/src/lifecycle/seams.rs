@@ -89,3 +89,29 @@ pub(super) fn parse_key(line: &str) -> Result<(String, String), String> {
     let parsed = receiver::parse_public_key(line).map_err(|error| error.to_string())?;
     Ok((parsed.fingerprint, parsed.public_key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::logs::Logs;
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test]
+    async fn so_many_lines_wait_for_the_successor_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::new(dir.path().to_owned(), SystemClock::shared());
+        let (lines, _writer) = RouterLines::new(logs, CancellationToken::new());
+        let sink = LineSink::new(lines);
+        let mut kept = sink.keep_for_successor();
+        for number in 0..=LINES_KEPT_MAX {
+            sink.line(AppId(1), number.to_string());
+        }
+        let mut batch = Vec::new();
+        kept.recv_many(&mut batch, LINES_KEPT_MAX + 1).await;
+        assert_eq!(batch.len(), LINES_KEPT_MAX);
+        assert_eq!(batch.last().map(|(_, line)| line.clone()), Some((LINES_KEPT_MAX - 1).to_string()));
+        sink.line(AppId(1), "there is room again".to_owned());
+        assert_eq!(kept.recv().await.map(|(_, line)| line).as_deref(), Some("there is room again"));
+    }
+}

@@ -23,6 +23,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// For DNS alone: what is asked for then is another program's to wait for.
+const LOOKUP_TIME_MAX: Duration = Duration::from_secs(10);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 /// Beyond it nothing more is read of a head that has not ended.
@@ -112,32 +114,42 @@ impl Outbound {
         body_bytes_max: usize,
     ) -> Result<Response<Bytes>, OutboundError> {
         let tls = self.0.tls.get_or_try_init(|| connector(self.0.ca_bundle.clone())).await?;
-        let stream = connect(target, &self.checked(target).await?).await?;
+        let stream = connect(target, &checked(target, |address| self.0.allowed == Some(address.ip())).await?).await?;
         let name =
             ServerName::try_from(target.host.clone()).map_err(|_| OutboundError::NotHttps(request.uri().clone()))?;
         let refused = |source| OutboundError::Tls { host: target.host.clone(), source };
         let stream = tls.connect(name, stream).await.map_err(refused)?;
         talk(target, stream, request, body_bytes_max).await
     }
+}
 
-    /// The addresses of a name that may be connected to; none that is refused is tried, and one alone refuses the name.
-    async fn checked(&self, target: &Target) -> Result<Vec<SocketAddr>, OutboundError> {
-        let host = || target.host.clone();
-        let found: Vec<SocketAddr> = match target.host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, target.port)],
-            Err(_) => tokio::net::lookup_host((target.host.as_str(), target.port))
-                .await
-                .map_err(|source| OutboundError::Unresolved { host: host(), source: Some(source) })?
-                .collect(),
-        };
-        let is_refused = |address: IpAddr| !is_public(address) && self.0.allowed != Some(address);
-        if let Some(refused) = found.iter().find(|address| is_refused(address.ip())) {
-            return Err(OutboundError::Private { host: host(), address: refused.ip() });
-        }
-        if found.is_empty() {
-            return Err(OutboundError::Unresolved { host: host(), source: None });
-        }
-        Ok(found)
+/// The addresses of a name that may be connected to; none that is refused is tried, and one alone refuses the name.
+async fn checked(target: &Target, is_allowed: impl Fn(SocketAddr) -> bool) -> Result<Vec<SocketAddr>, OutboundError> {
+    let host = || target.host.clone();
+    let found: Vec<SocketAddr> = match target.host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, target.port)],
+        Err(_) => tokio::net::lookup_host((target.host.as_str(), target.port))
+            .await
+            .map_err(|source| OutboundError::Unresolved { host: host(), source: Some(source) })?
+            .collect(),
+    };
+    if let Some(refused) = found.iter().find(|address| !is_public(address.ip()) && !is_allowed(**address)) {
+        return Err(OutboundError::Private { host: host(), address: refused.ip() });
+    }
+    if found.is_empty() {
+        return Err(OutboundError::Unresolved { host: host(), source: None });
+    }
+    Ok(found)
+}
+
+/// The same check for what another program will connect to by the name: an address that is not public is refused unless
+/// `is_allowed`. That program asks DNS once more, and may be told something else.
+pub async fn check_host(host: &str, port: u16, is_allowed: impl Fn(SocketAddr) -> bool) -> Result<(), OutboundError> {
+    // A dot at the end says that a name is whole, and not everybody's resolver takes it for the same name.
+    let target = Target { host: host.trim_end_matches('.').to_owned(), port };
+    match tokio::time::timeout(LOOKUP_TIME_MAX, checked(&target, is_allowed)).await {
+        Ok(found) => found.map(drop),
+        Err(_elapsed) => Err(OutboundError::Slow { host: target.host, secs: LOOKUP_TIME_MAX.as_secs() }),
     }
 }
 

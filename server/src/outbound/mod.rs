@@ -7,6 +7,6 @@ mod retry_after;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use client::{AnswerLimits, Outbound, OutboundError};
+pub use client::{AnswerLimits, Outbound, OutboundError, check_host};
 pub use dns::{Finding, Leads, look_at};
 pub use retry_after::retry_after;

@@ -1,14 +1,12 @@
 //! Finds the app object, so that a Flask app needs no Procfile; where there is none, the script to run.
 
+use super::TABLE;
 use super::manager::Install;
 use crate::PlanError;
 use crate::tree::SourceTree;
 
 /// Where the object usually stands, best first; then the packages of the root.
 const FILES: &[&str] = &["wsgi.py", "app.py", "main.py", "application.py", "server.py", "run.py", "asgi.py"];
-
-/// Scripts that are run as they are where there is no app object.
-const SCRIPTS: &[&str] = &["main.py", "app.py", "server.py", "run.py", "bot.py"];
 
 /// Frameworks whose app some server has to run: a script of theirs that was not understood is not run by chance.
 const FRAMEWORKS: &[&str] = &["flask", "django", "fastapi", "starlette", "quart", "bottle"];
@@ -47,7 +45,7 @@ pub(super) fn web(tree: &dyn SourceTree, install: &Install) -> Result<(String, S
         if let Some(command) = server_command(&object, install) {
             return Ok((command, format!("`{}` in {}", object.name, object.file)));
         }
-        if SCRIPTS.contains(&object.file.as_str()) && serves_on_port(&reads(tree, &object.file)) {
+        if TABLE.language.scripts.contains(&object.file) && serves_on_port(&reads(tree, &object.file)) {
             return Ok((format!("python {}", object.file), format!("{} starts its own server", object.file)));
         }
         // Of Django's two, the one that most are served by.
@@ -88,9 +86,9 @@ fn server_command(object: &AppObject, install: &Install) -> Option<String> {
     Some(format!("{} {target}", object.interface.server(install)?))
 }
 
-/// The script at the root that an app of one file has.
+/// The script at the root that an app of one file has: run as it is where there is no app object.
 pub(super) fn script(tree: &dyn SourceTree) -> Option<&'static str> {
-    SCRIPTS.iter().copied().find(|script| crate::tree::has(tree, script))
+    TABLE.language.scripts.iter().map(String::as_str).find(|script| crate::tree::has(tree, script))
 }
 
 fn no_server(object: &AppObject, install: &Install) -> PlanError {

@@ -92,6 +92,19 @@ async fn what_changes_or_goes_on_wants_our_origin_and_forms_want_their_token() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_too_long_is_refused_and_one_at_the_limit_is_read() {
+    let town = Town::new().await;
+    town.release("ok#1", "Push", &[]).await;
+    let path = "/apps/blog/rollback/v1";
+    let form = format!("form={}&padding=", town.token.form_token());
+    let padded = |length: usize| format!("padding={}", "x".repeat(length - form.len()));
+    let answer = town.submit(path, &padded(crate::visit::BODY_BYTES_MAX + 1)).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(answer.text.contains("the form is too long"), "{}", answer.text);
+    assert_ne!(town.submit(path, &padded(crate::visit::BODY_BYTES_MAX)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
 async fn a_build_belongs_to_its_app() {
     let town = Town::new().await;
     let other = town.store.create_app(&"other".parse().unwrap(), NOW).await.unwrap();
