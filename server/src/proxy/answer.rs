@@ -157,7 +157,10 @@ fn pass_on(mut exchange: Box<Exchange>, reply: Reply) -> Response<ReplyBody> {
     exchange.flight.enter(Stage::Streaming);
     exchange.answered(head.status.as_u16());
     head.version = http::Version::HTTP_11;
-    Response::from_parts(head, ReplyBody::App(AppBody::new(exchange, lane)))
+    let is_last = exchange.flight.is_cut() && !exchange.client.is_stream;
+    let client = exchange.client.clone();
+    let response = Response::from_parts(head, ReplyBody::App(AppBody::new(exchange, lane, is_last)));
+    if is_last { closing(&client, response) } else { response }
 }
 
 /// The app took the upgrade up: from here on both sides are joined.
@@ -194,7 +197,8 @@ fn give_up(mut exchange: Box<Exchange>, fault: Fault, format: Format) -> Respons
 
 /// Behind an answer of ours the rest of a body is read and dropped, so that its sender gets to read the answer.
 fn drop_body(response: Response<ReplyBody>, exchange: &Exchange) -> Response<ReplyBody> {
-    let is_sent = matches!(exchange.flight.stage(), Stage::Waiting | Stage::Streaming | Stage::Tunnel);
+    let flight = &exchange.flight;
+    let is_sent = matches!(flight.stage(), Stage::Waiting | Stage::Streaming | Stage::Tunnel) && !flight.is_cut();
     // A stream of many ends by itself, and the connection goes on.
     if exchange.body_bytes == 0 || is_sent || exchange.client.is_stream {
         return response;

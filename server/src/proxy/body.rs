@@ -59,7 +59,10 @@ impl Body for SentBody {
             };
             *left_bytes = left;
         }
-        // The answer may have begun before the body ended: its time counts then, and not ours.
+        // The answer may have begun before the body ended: it is not idle as long as either moves.
+        if flight.stage() == Stage::Streaming && polled.is_ready() {
+            flight.beat();
+        }
         if matches!(flight.stage(), Stage::Sending(_)) {
             match &polled {
                 Poll::Pending => {
@@ -122,13 +125,16 @@ pub(super) struct AppBody {
     exchange: Box<Exchange>,
     /// Goes back to the pool at the body's clean end, and only then.
     lane: Option<Lane>,
-    /// It broke: that is said once everything before it was written.
+    /// It broke: that is said when what came before it was handed to the client's socket, as far as that takes it.
     broken: Option<io::Error>,
+    /// The client's connection ends behind it, and the client may still be writing what nobody takes: it is to read the answer
+    /// all the same.
+    is_last: bool,
 }
 
 impl AppBody {
-    pub(super) fn new(exchange: Box<Exchange>, lane: Lane) -> Self {
-        let mut body = Self { exchange, lane: Some(lane), broken: None };
+    pub(super) fn new(exchange: Box<Exchange>, lane: Lane, is_last: bool) -> Self {
+        let mut body = Self { exchange, lane: Some(lane), broken: None, is_last };
         if body.is_end_stream() {
             body.finish();
         }
@@ -138,12 +144,13 @@ impl AppBody {
     fn finish(&mut self) {
         let Some(lane) = self.lane.take() else { return };
         let worker = &self.exchange.client.worker;
-        match lane.into_rest() {
-            Ok(line) => drop(worker.tasks.spawn_local(Box::pin(line.say_rest()))),
-            Err(lane) => worker.pool.give_back(lane, worker.ticks.get()),
-        }
+        worker.pool.give_back(lane, worker.ticks.get());
         self.exchange.succeed();
         self.exchange.flight.alight_if_sent();
+        self.exchange.flight.outlive_answer();
+        if self.is_last {
+            self.exchange.client.wire.linger();
+        }
     }
 
     fn break_off(&mut self, error: io::Error) -> io::Error {
@@ -182,6 +189,10 @@ impl AppBody {
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();
                 Poll::Pending
+            }
+            // The write may have been told of a reset, and the read then of a plain end.
+            None if lane.ends_by_close() && self.exchange.flight.is_cut() => {
+                Poll::Ready(Some(Err(self.break_off(io::ErrorKind::ConnectionReset.into()))))
             }
             None => {
                 self.finish();

@@ -1,7 +1,7 @@
 //! Follows a chunked body over the raw bytes, of a request or of an answer, and finds what the next parser might read
 //! differently. Source: RFC 9112, section 7.1.
 use super::head_scan::split_field;
-use super::limits::{CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX};
+use super::limits::{CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX, TRAILERS_MAX};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr;
 
@@ -116,7 +116,8 @@ impl ChunkScan {
     fn trailer(&mut self, line: &[u8]) -> Option<()> {
         self.trailer_bytes += line.len();
         let (name, value) = split_field(line).ok()?;
-        if self.trailer_bytes > HEAD_BYTES_MAX || NO_TRAILERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        let is_too_much = self.trailer_bytes > HEAD_BYTES_MAX || self.trailers.len() == TRAILERS_MAX;
+        if is_too_much || NO_TRAILERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
             return None;
         }
         let (name, value) = (HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);

@@ -22,6 +22,8 @@ pub(super) struct Flight {
     verdict: Cell<Option<Fault>>,
     /// A WebSocket's: it is to say farewell.
     is_closing: Cell<bool>,
+    /// The instance took no more of the request's body.
+    is_cut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// The instance this request counts on: entered, and left once.
     target: RefCell<Option<Arc<Target>>>,
@@ -76,6 +78,7 @@ impl Flight {
             ticks: worker.ticks.clone(),
             verdict: Cell::new(None),
             is_closing: Cell::new(false),
+            is_cut: Cell::new(false),
             waker: RefCell::new(None),
             target: RefCell::new(None),
         }
@@ -102,6 +105,23 @@ impl Flight {
     pub(super) fn stop_sending(&self) {
         if matches!(self.stage(), Stage::Sending(_)) {
             self.enter(Stage::Waiting);
+        }
+    }
+
+    /// The instance takes no more of the request's body; it may have answered all the same.
+    pub(super) fn cut_off(&self) {
+        self.is_cut.set(true);
+        self.stop_sending();
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
+    /// The answer is over, but not the request's body: from here on its time counts alone.
+    pub(super) fn outlive_answer(self: &Rc<Self>) {
+        if !self.is_sent() {
+            self.enter(Stage::Sending(Side::App));
         }
     }
 
@@ -143,7 +163,8 @@ impl Flight {
         }
     }
 
-    /// Whether no part of the request's body is left: the list and the exchange hold one each, a third is the body.
+    /// Whether no part of the request's body is left to be written: the list and the exchange hold one each, a third is who
+    /// writes it.
     fn is_sent(self: &Rc<Self>) -> bool {
         Rc::strong_count(self) <= 2
     }

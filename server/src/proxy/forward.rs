@@ -122,7 +122,7 @@ async fn send(exchange: &mut Exchange, mut lane: Lane, mut request: Box<Request<
         SentBody::Empty => Stage::Waiting,
         SentBody::Stream { .. } => Stage::Sending(Side::App),
     });
-    match lane.send(request).await {
+    match lane.send(&exchange.client.worker, request).await {
         Ok(head) => Ok(Sent::Answered(Box::new(Reply { head, lane }))),
         Err(failed) => match failed.again {
             Some(again) => Ok(Sent::NotYet(again)),

@@ -6,7 +6,7 @@
 use super::chunk_scan::{ChunkScan, Taken};
 use super::h1_answer_head::{Head, TOO_LARGE};
 use super::limits::{BUFFER_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_HEADS_MAX, LINE_BYTES_MAX, READ_BYTES_MIN};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::response::Parts;
 use hyper::body::Frame;
 use memchr::memchr;
@@ -31,6 +31,8 @@ pub(super) struct AnswerReader {
     has_spoken: bool,
     /// How much is read at once: it grows as reads fill it.
     read_bytes: usize,
+    /// Whether nothing but the connection's end tells that of the answer.
+    ends_by_close: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +67,14 @@ impl AnswerReader {
             chunks: ChunkScan::default(),
             has_spoken: false,
             read_bytes: READ_BYTES_MIN,
+            ends_by_close: false,
         }
     }
 
     /// A request is about to be said.
     pub(super) fn begin(&mut self, asked: Asked) {
         (self.stage, self.asked, self.has_spoken, self.interim_heads) = (Stage::Head, asked, false, 0);
+        (self.read_bytes, self.ends_by_close) = (READ_BYTES_MIN, false);
     }
 
     /// Whether a byte came since the last request.
@@ -97,9 +101,13 @@ impl AnswerReader {
         }
     }
 
-    /// What came behind the head of an upgrade.
+    pub(super) fn ends_by_close(&self) -> bool {
+        self.ends_by_close
+    }
+
+    /// What came behind the head of an upgrade; copied, so that nothing keeps the room for reading.
     pub(super) fn into_early(self) -> Bytes {
-        self.bytes.freeze()
+        Bytes::copy_from_slice(&self.bytes)
     }
 
     /// The answer's head, once it is whole. Interim heads are passed over.
@@ -147,7 +155,7 @@ impl AnswerReader {
             self.read_bytes = left.clamp(READ_BYTES_MIN, BUFFER_BYTES_MAX);
         }
         self.bytes.reserve(self.read_bytes);
-        let read = ready!(poll_read_buf(Pin::new(from), cx, &mut self.bytes))?;
+        let read = ready!(poll_read_buf(Pin::new(from), cx, &mut (&mut self.bytes).limit(self.read_bytes)))?;
         self.has_spoken |= read > 0;
         if read >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(BUFFER_BYTES_MAX);
@@ -202,7 +210,10 @@ impl AnswerReader {
             _ => match head.content_length {
                 Some(0) => Stage::Over,
                 Some(length) => Stage::Body(length),
-                None => Stage::UntilEnd,
+                None => {
+                    self.ends_by_close = true;
+                    Stage::UntilEnd
+                }
             },
         };
         let parts = head.build(&text)?;

@@ -1,26 +1,41 @@
-//! A connection to an instance by HTTP/1.1. It has no task of its own: whoever carries a request says it, reads the answer,
-//! and streams both bodies, all within the task of the client's connection.
+//! A connection to an instance by HTTP/1.1. It has no task of its own: whoever carries a request says it and reads the answer,
+//! within the task of the client's connection. Only what is left of a request when its answer begins gets one.
 use super::body::SentBody;
 use super::fault::Fault;
+use super::flight::Flight;
 use super::h1_answer::{AnswerReader, Asked};
 use super::h1_request::{Broken, Upload};
 use super::tunnel::AppSide;
+use super::worker::Worker;
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, Method, Request, Version, header};
 use hyper::body::Frame;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 pub(super) struct Line {
-    stream: TcpStream,
+    stream: Socket,
     reader: AnswerReader,
-    /// The request, as long as not all of it is said.
+    /// The request, until it is said or its answer begins.
     upload: Option<Upload>,
     /// Whether another request may follow.
     is_lasting: bool,
+    /// Whether the answer began before the request was all said.
+    is_ahead: bool,
+}
+
+enum Socket {
+    Whole(TcpStream),
+    /// The other half is with what is left of the request.
+    Half(OwnedReadHalf),
+    /// For a moment, between the two.
+    Parting,
 }
 
 /// What became of a request that was not answered.
@@ -41,11 +56,16 @@ enum Cause {
 
 impl Line {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, reader: AnswerReader::new(), upload: None, is_lasting: true }
+        let stream = Socket::Whole(stream);
+        Self { stream, reader: AnswerReader::new(), upload: None, is_lasting: true, is_ahead: false }
     }
 
     /// Says a request and waits for the head of its answer.
-    pub(super) async fn ask(&mut self, mut request: Box<Request<SentBody>>) -> Result<Parts, Box<Failed>> {
+    pub(super) async fn ask(
+        &mut self,
+        worker: &Worker,
+        mut request: Box<Request<SentBody>>,
+    ) -> Result<Parts, Box<Failed>> {
         let body = std::mem::replace(request.body_mut(), SentBody::Empty);
         let is_empty = matches!(body, SentBody::Empty);
         self.reader.begin(if *request.method() == Method::HEAD { Asked::Head } else { Asked::Other });
@@ -53,6 +73,9 @@ impl Line {
         let cause = match std::future::poll_fn(|cx| self.poll_answer(cx)).await {
             Ok(answer) => {
                 self.is_lasting &= lasts(answer.version, &answer.headers);
+                if let Some(upload) = self.upload.take() {
+                    self.part_with(upload, worker);
+                }
                 return Ok(answer);
             }
             Err(cause) => cause,
@@ -73,11 +96,12 @@ impl Line {
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Parts, Cause>> {
-        match self.poll_upload(cx) {
-            Ok(()) => {}
-            Err(Broken::Body) => return Poll::Ready(Err(Cause::Fault(Fault::BrokenBody))),
-            Err(Broken::Taken { is_untouched: true }) => return Poll::Ready(Err(Cause::Unsent)),
-            Err(Broken::Taken { is_untouched: false }) => self.give_up(),
+        if let Some(broken) = self.poll_upload(cx) {
+            match broken {
+                Broken::Body => return Poll::Ready(Err(Cause::Fault(Fault::BrokenBody))),
+                Broken::Taken { is_untouched: true } => return Poll::Ready(Err(Cause::Unsent)),
+                Broken::Taken { is_untouched: false } => self.give_up(),
+            }
         }
         let fault = |error: io::Error| {
             Cause::Fault(if is_flaw(&error) { Fault::PoorResponse } else { Fault::ClosedWithoutResponse })
@@ -85,35 +109,47 @@ impl Line {
         self.reader.poll_head(cx, &mut self.stream).map_err(fault)
     }
 
-    /// The next piece of the answer's body; `None` at its end.
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.poll_upload(cx) {
-            Ok(()) => {}
-            Err(Broken::Body) => return Poll::Ready(Some(Err(io::Error::other("the request's body broke")))),
-            Err(Broken::Taken { .. }) => self.give_up(),
-        }
-        self.reader.poll_frame(cx, &mut self.stream)
-    }
-
     /// Says more of the request, if it is not said yet.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
-        let Some(upload) = &mut self.upload else { return Ok(()) };
-        match upload.poll(cx, &mut self.stream) {
-            Poll::Pending => Ok(()),
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Option<Broken> {
+        let (Some(upload), Socket::Whole(stream)) = (&mut self.upload, &mut self.stream) else { return None };
+        match upload.poll(cx, stream) {
+            Poll::Pending => None,
             Poll::Ready(Ok(())) => {
                 self.upload = None;
-                Ok(())
+                None
             }
-            Poll::Ready(Err(broken)) => Err(broken),
+            Poll::Ready(Err(broken)) => Some(broken),
         }
     }
 
     /// An instance that takes no more of a request may have answered it all the same.
     fn give_up(&mut self) {
-        if let Some(flight) = self.upload.take().and_then(|upload| upload.flight()) {
-            flight.stop_sending();
+        if let Some(upload) = self.upload.take()
+            && let Some(flight) = upload.flight()
+        {
+            flight.cut_off();
         }
         self.is_lasting = false;
+    }
+
+    /// The answer began before the request was all said. The rest is said beside it: a visitor may write everything before it
+    /// reads, and what is left when the answer is over is still said, so that it gets to read.
+    fn part_with(&mut self, upload: Upload, worker: &Worker) {
+        (self.is_lasting, self.is_ahead) = (false, true);
+        let Some(flight) = upload.flight().cloned() else { return };
+        match std::mem::replace(&mut self.stream, Socket::Parting) {
+            Socket::Whole(stream) => {
+                let (reading, writing) = stream.into_split();
+                self.stream = Socket::Half(reading);
+                worker.tasks.spawn_local(Box::pin(say_rest(upload, writing, flight)));
+            }
+            stream @ (Socket::Half(_) | Socket::Parting) => self.stream = stream,
+        }
+    }
+
+    /// The next piece of the answer's body; `None` at its end.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.reader.poll_frame(cx, &mut self.stream)
     }
 
     /// Whether the answer is whole.
@@ -126,34 +162,46 @@ impl Line {
         self.reader.left_bytes()
     }
 
+    pub(super) fn ends_by_close(&self) -> bool {
+        self.reader.ends_by_close()
+    }
+
     /// Whether the next request may be said: the last one and its answer are over, and the instance neither said more nor
     /// hung up, as far as the machine has heard of it.
     pub(super) fn is_free(&self) -> bool {
-        let is_quiet =
-            || matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        let Socket::Whole(stream) = &self.stream else { return false };
+        let is_quiet = || matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         self.is_lasting && self.upload.is_none() && self.reader.is_over() && !self.reader.has_excess() && is_quiet()
     }
 
-    /// Whether the answer was over before the request was all said.
-    pub(super) fn is_ahead(&self) -> bool {
-        self.upload.is_some()
+    /// Behind the head of an upgrade: the socket, and what was already read of it. `None` when the request was not all said.
+    pub(super) fn into_tunnel(self) -> Option<AppSide> {
+        match self.stream {
+            Socket::Whole(stream) if !self.is_ahead => Some(AppSide { stream, early: self.reader.into_early() }),
+            Socket::Whole(_) | Socket::Half(_) | Socket::Parting => None,
+        }
     }
+}
 
-    /// Says the rest of a request whose answer is over, so that its client gets to read it.
-    pub(super) async fn say_rest(mut self) {
-        let Some(mut upload) = self.upload.take() else { return };
-        let flight = upload.flight();
-        let said = std::future::poll_fn(|cx| upload.poll(cx, &mut self.stream));
-        let ended = match flight {
-            Some(flight) => flight.unless_ended(pin!(said)).await.is_ok_and(|said| said.is_ok()),
-            None => said.await.is_ok(),
-        };
-        tracing::trace!("the rest of a request was said to its end: {ended}");
+async fn say_rest(mut upload: Upload, mut writing: OwnedWriteHalf, flight: Rc<Flight>) {
+    let said = std::future::poll_fn(|cx| upload.poll(cx, &mut writing));
+    match flight.unless_ended(pin!(said)).await {
+        // Its end is not that of the connection: some instances would take that for a visitor who left.
+        Ok(Ok(())) => writing.forget(),
+        Ok(Err(Broken::Taken { .. })) => flight.cut_off(),
+        // The instance must not take it for whole: its connection ends with the answer.
+        Ok(Err(Broken::Body)) => flight.end(Fault::BrokenBody),
+        Err(_) => {}
     }
+}
 
-    /// Behind the head of an upgrade: the socket, and what was already read of it.
-    pub(super) fn into_tunnel(self) -> AppSide {
-        AppSide { stream: self.stream, early: self.reader.into_early() }
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Whole(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Half(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Parting => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 }
 

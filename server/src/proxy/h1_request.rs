@@ -10,12 +10,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 /// A usual head, in bytes: room is made for it at once.
 const HEAD_BYTES: usize = 1024;
 /// A frame up to this size is copied behind what is to be written before it, in bytes.
 const COPIED_BYTES_MAX: usize = 1024;
+/// What may stand before the next frame, in bytes: an instance that does not read stops its visitor.
+const LEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// A request on its way.
 pub(super) struct Upload {
@@ -23,6 +24,8 @@ pub(super) struct Upload {
     framing: Framing,
     out: Outgoing,
     is_untouched: bool,
+    /// Of the request whose body this is. Held until the last byte is written: the instance may get more as long as that is so.
+    flight: Option<Rc<Flight>>,
 }
 
 /// How the end of the body is told.
@@ -54,7 +57,11 @@ impl Upload {
             None => Framing::Chunked,
         };
         let out = Outgoing { lead: write_head(head, is_empty), data: Bytes::new(), tail: b"" };
-        Self { body, framing, out, is_untouched: true }
+        let flight = match &body {
+            SentBody::Empty => None,
+            SentBody::Stream { flight, .. } => Some(flight.clone()),
+        };
+        Self { body, framing, out, is_untouched: true, flight }
     }
 
     /// What was not said; only whole while it is untouched.
@@ -63,15 +70,15 @@ impl Upload {
     }
 
     /// The request whose body it carries, if there is one.
-    pub(super) fn flight(&self) -> Option<Rc<Flight>> {
-        match &self.body {
-            SentBody::Empty => None,
-            SentBody::Stream { flight, .. } => Some(flight.clone()),
-        }
+    pub(super) fn flight(&self) -> Option<&Rc<Flight>> {
+        self.flight.as_ref()
     }
 
     /// Says as much as there is and as the instance takes; ready at its end.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), Broken>> {
+    pub(super) fn poll<W>(&mut self, cx: &mut Context<'_>, stream: &mut W) -> Poll<Result<(), Broken>>
+    where
+        W: AsyncWrite + Unpin,
+    {
         loop {
             // The head waits for the first bytes behind it only if they are there.
             let came = self.poll_body(cx)?;
@@ -90,7 +97,7 @@ impl Upload {
 
     /// Takes the next frame of the body, where there is room for it.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if self.framing == Framing::Over || !self.out.has_room() {
+        if self.framing == Framing::Over || !self.out.has_room() || self.out.lead.len() > LEAD_BYTES_MAX {
             return Poll::Ready(Ok(()));
         }
         match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
@@ -143,10 +150,12 @@ impl Upload {
         Ok(())
     }
 
-    /// The body is let go of: whoever counts its holders sees that nothing of it is left.
     fn finish(&mut self) {
         self.framing = Framing::Over;
         self.body = SentBody::Empty;
+        if let Some(flight) = &self.flight {
+            flight.stop_sending();
+        }
     }
 }
 
@@ -184,7 +193,7 @@ impl Outgoing {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_write<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, stream: &mut W) -> Poll<io::Result<()>> {
         let stream = Pin::new(stream);
         let written = if self.has_room() {
             ready!(stream.poll_write(cx, &self.lead))?

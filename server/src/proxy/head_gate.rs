@@ -109,6 +109,7 @@ impl HeadGate {
             return Ok(match self.chunks.take(bytes)? {
                 Taken::Framing(taken) | Taken::Data(taken) => taken,
                 Taken::Last(taken) => {
+                    self.chunks = ChunkScan::default();
                     self.end_message();
                     taken
                 }

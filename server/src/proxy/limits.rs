@@ -14,6 +14,8 @@ pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub(super) const FIELDS_MAX: usize = 200;
 /// Line that gives a chunk's size, with its extensions, in bytes.
 pub(super) const CHUNK_LINE_BYTES_MAX: usize = 1024;
+/// Fields behind a chunked body.
+pub(super) const TRAILERS_MAX: usize = 100;
 /// Fields of an answer's head.
 pub(super) const ANSWER_FIELDS_MAX: usize = 100;
 /// Interim heads (1xx) before an answer of an app.

@@ -5,7 +5,7 @@ use super::limits::TUNNEL_BUFFER_BYTES;
 use super::relay;
 use super::request_id::Random;
 use super::wire::Upgrade;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -99,8 +99,10 @@ impl AsyncRead for AppSide {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         let count = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..count]);
-        self.early.advance(count);
+        buf.put_slice(&self.early.split_to(count));
+        if self.early.is_empty() {
+            self.early = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -60,10 +60,14 @@ impl Lane {
 
     /// Sends a request and waits for the head of its answer. A request without a body is given back when it may be sent
     /// again: the connection died of age before a byte of an answer, or the instance said itself that it did nothing with it.
-    pub(super) async fn send(&mut self, request: Box<Request<SentBody>>) -> Result<Parts, Box<Unanswered>> {
+    pub(super) async fn send(
+        &mut self,
+        worker: &Worker,
+        request: Box<Request<SentBody>>,
+    ) -> Result<Parts, Box<Unanswered>> {
         let is_safe = self.is_reused && is_idempotent(request.method());
         match &mut self.way {
-            Way::Alone(line) => line.ask(request).await.map_err(|failed| {
+            Way::Alone(line) => line.ask(worker, request).await.map_err(|failed| {
                 let again = failed.unsent.or(failed.unanswered.filter(|_| is_safe));
                 Box::new(Unanswered { fault: failed.fault, again })
             }),
@@ -113,18 +117,18 @@ impl Lane {
         }
     }
 
-    /// The connection, if the request on it is not all said though its answer is over.
-    pub(super) fn into_rest(self) -> Result<Box<Line>, Self> {
-        match self.way {
-            Way::Alone(line) if line.is_ahead() => Ok(line),
-            way => Err(Self { way, ..self }),
+    /// Whether nothing but the connection's end tells that of the answer.
+    pub(super) fn ends_by_close(&self) -> bool {
+        match &self.way {
+            Way::Alone(line) => line.ends_by_close(),
+            Way::Shared(..) => false,
         }
     }
 
     /// Behind the head of an upgrade: the socket, and what was already read of it.
     pub(super) fn into_tunnel(self) -> Option<AppSide> {
         match self.way {
-            Way::Alone(line) => Some(line.into_tunnel()),
+            Way::Alone(line) => line.into_tunnel(),
             Way::Shared(..) => None,
         }
     }

@@ -14,6 +14,7 @@ mod routing;
 mod streams;
 mod tls;
 mod trust;
+mod uploads;
 mod websockets;
 
 use super::handle::start_with;
