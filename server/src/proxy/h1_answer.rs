@@ -255,7 +255,7 @@ fn flawed(flaw: &'static str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::limits::ANSWER_FIELDS_MAX;
+    use super::super::limits::{ANSWER_FIELDS_MAX, TRAILERS_MAX};
     use super::*;
     use http::{HeaderMap, StatusCode, Version};
     use hyper::ext::ReasonPhrase;
@@ -380,6 +380,16 @@ mod tests {
         ] {
             assert!(judge(bad.as_bytes(), Asked::Other).is_err(), "{bad:?} passed");
         }
+    }
+
+    #[test]
+    fn trailers_have_a_limit() {
+        let answer = |count| {
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n";
+            format!("{head}{}\r\n", "a: b\r\n".repeat(count))
+        };
+        assert!(judge(answer(TRAILERS_MAX).as_bytes(), Asked::Other).is_ok());
+        assert!(judge(answer(TRAILERS_MAX + 1).as_bytes(), Asked::Other).is_err());
     }
 
     #[test]
