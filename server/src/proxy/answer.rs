@@ -135,7 +135,10 @@ async fn serve(mut exchange: Box<Exchange>, mut request: Request<Incoming>, form
         Ok(reply) if reply.head.status == StatusCode::SWITCHING_PROTOCOLS => {
             match on_upgrade.zip(reply.lane.into_tunnel()) {
                 Some((client, app)) => switch(exchange, reply.head, client, app),
-                None => give_up(exchange, Fault::PoorResponse, format),
+                None => {
+                    exchange.flight.end(Fault::PoorResponse);
+                    give_up(exchange, Fault::PoorResponse, format)
+                }
             }
         }
         Ok(reply) => pass_on(exchange, reply),
@@ -157,7 +160,7 @@ fn pass_on(mut exchange: Box<Exchange>, reply: Reply) -> Response<ReplyBody> {
     exchange.flight.enter(Stage::Streaming);
     exchange.answered(head.status.as_u16());
     head.version = http::Version::HTTP_11;
-    let is_last = exchange.flight.is_cut() && !exchange.client.is_stream;
+    let is_last = exchange.flight.has_leftover() && !exchange.client.is_stream;
     let client = exchange.client.clone();
     let response = Response::from_parts(head, ReplyBody::App(AppBody::new(exchange, lane, is_last)));
     if is_last { closing(&client, response) } else { response }
@@ -198,7 +201,7 @@ fn give_up(mut exchange: Box<Exchange>, fault: Fault, format: Format) -> Respons
 /// Behind an answer of ours the rest of a body is read and dropped, so that its sender gets to read the answer.
 fn drop_body(response: Response<ReplyBody>, exchange: &Exchange) -> Response<ReplyBody> {
     let flight = &exchange.flight;
-    let is_sent = matches!(flight.stage(), Stage::Waiting | Stage::Streaming | Stage::Tunnel) && !flight.is_cut();
+    let is_sent = matches!(flight.stage(), Stage::Waiting | Stage::Streaming | Stage::Tunnel) && !flight.has_leftover();
     // A stream of many ends by itself, and the connection goes on.
     if exchange.body_bytes == 0 || is_sent || exchange.client.is_stream {
         return response;

@@ -51,6 +51,9 @@ impl Body for SentBody {
             return Poll::Ready(Some(Err(io::Error::other(fault.description()))));
         }
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        if polled.is_pending() {
+            flight.register_rest(cx);
+        }
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let came = frame.data_ref().map_or(0, |data| data.len() as u64);
             let Some(left) = left_bytes.checked_sub(came) else {
@@ -148,13 +151,15 @@ impl AppBody {
         self.exchange.succeed();
         self.exchange.flight.alight_if_sent();
         self.exchange.flight.outlive_answer();
-        if self.is_last {
+        if self.is_last || (self.exchange.flight.has_leftover() && !self.exchange.client.is_stream) {
             self.exchange.client.wire.linger();
         }
     }
 
     fn break_off(&mut self, error: io::Error) -> io::Error {
-        self.exchange.fail(if is_flaw(&error) { Fault::PoorResponse } else { Fault::ResponseCut });
+        let fault = if is_flaw(&error) { Fault::PoorResponse } else { Fault::ResponseCut };
+        self.exchange.flight.end(fault);
+        self.exchange.fail(fault);
         // Where the body's end is told by the connection's end, a plain end would look whole.
         self.exchange.client.wire.give(super::wire::Order::Abort);
         error
@@ -192,7 +197,9 @@ impl AppBody {
             }
             // The write may have been told of a reset, and the read then of a plain end.
             None if lane.ends_by_close() && self.exchange.flight.is_cut() => {
-                Poll::Ready(Some(Err(self.break_off(io::ErrorKind::ConnectionReset.into()))))
+                self.broken = Some(io::ErrorKind::ConnectionReset.into());
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             None => {
                 self.finish();

@@ -241,6 +241,8 @@ impl Drop for Exchange {
             self.fail(fault);
         } else {
             self.status = Fault::ClientLeft.status().as_u16();
+            // Who still says the rest of its body to the instance is told.
+            self.flight.end(Fault::ClientLeft);
             self.fail(Fault::ClientLeft);
         }
     }

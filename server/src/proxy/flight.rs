@@ -22,9 +22,13 @@ pub(super) struct Flight {
     verdict: Cell<Option<Fault>>,
     /// A WebSocket's: it is to say farewell.
     is_closing: Cell<bool>,
-    /// The instance took no more of the request's body.
+    /// The instance took no more of the request.
     is_cut: Cell<bool>,
+    /// Some of its body was not taken, and its client may still be sending it.
+    has_leftover: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// The task that says the rest of the request's body, where that is another.
+    rest_waker: RefCell<Option<Waker>>,
     /// The instance this request counts on: entered, and left once.
     target: RefCell<Option<Arc<Target>>>,
 }
@@ -79,7 +83,9 @@ impl Flight {
             verdict: Cell::new(None),
             is_closing: Cell::new(false),
             is_cut: Cell::new(false),
+            has_leftover: Cell::new(false),
             waker: RefCell::new(None),
+            rest_waker: RefCell::new(None),
             target: RefCell::new(None),
         }
     }
@@ -108,10 +114,15 @@ impl Flight {
         }
     }
 
-    /// The instance takes no more of the request's body; it may have answered all the same.
-    pub(super) fn cut_off(&self) {
+    /// The instance takes no more of the request; it may have answered all the same.
+    pub(super) fn cut_off(&self, has_leftover: bool) {
         self.is_cut.set(true);
+        self.has_leftover.set(has_leftover);
         self.stop_sending();
+    }
+
+    pub(super) fn has_leftover(&self) -> bool {
+        self.has_leftover.get()
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -197,9 +208,11 @@ impl Flight {
     }
 
     fn wake(&self) {
-        let waker = self.waker.borrow_mut().take();
-        if let Some(waker) = waker {
-            waker.wake();
+        for slot in [&self.waker, &self.rest_waker] {
+            let waker = slot.borrow_mut().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 
@@ -209,10 +222,12 @@ impl Flight {
 
     /// The task to wake when the request is ended.
     pub(super) fn register(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+        note(&self.waker, cx);
+    }
+
+    /// The task that says the rest of the request's body, to be woken then too.
+    pub(super) fn register_rest(&self, cx: &Context<'_>) {
+        note(&self.rest_waker, cx);
     }
 
     /// Runs some work of this request until it is done or the request is ended. Pinned by the caller: taken by value it would
@@ -229,6 +244,13 @@ impl Flight {
             done.map(Ok)
         })
         .await
+    }
+}
+
+fn note(slot: &RefCell<Option<Waker>>, cx: &Context<'_>) {
+    let mut waker = slot.borrow_mut();
+    if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+        *waker = Some(cx.waker().clone());
     }
 }
 

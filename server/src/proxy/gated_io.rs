@@ -104,6 +104,9 @@ impl GatedIo {
                 (0, _) => {}
                 _ => self.wire.set_mood(Mood::Busy),
             }
+        } else {
+            // A body may outlive its answer: as long as it comes the connection does not idle.
+            self.wire.stir();
         }
         passed
     }

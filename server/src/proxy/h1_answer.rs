@@ -92,6 +92,13 @@ impl AnswerReader {
         self.stage == Stage::Over && !self.bytes.is_empty()
     }
 
+    /// Gives back what room for reading a large answer took.
+    pub(super) fn rest(&mut self) {
+        if self.read_bytes > READ_BYTES_MIN && self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+    }
+
     /// How many bytes of the body are left, where its head said so.
     pub(super) fn left_bytes(&self) -> Option<u64> {
         match self.stage {

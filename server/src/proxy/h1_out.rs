@@ -12,7 +12,7 @@ use http::response::Parts;
 use http::{HeaderMap, Method, Request, Version, header};
 use hyper::body::Frame;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -127,7 +127,7 @@ impl Line {
         if let Some(upload) = self.upload.take()
             && let Some(flight) = upload.flight()
         {
-            flight.cut_off();
+            flight.cut_off(upload.has_leftover());
         }
         self.is_lasting = false;
     }
@@ -166,6 +166,11 @@ impl Line {
         self.reader.ends_by_close()
     }
 
+    /// It idles from here on.
+    pub(super) fn rest(&mut self) {
+        self.reader.rest();
+    }
+
     /// Whether the next request may be said: the last one and its answer are over, and the instance neither said more nor
     /// hung up, as far as the machine has heard of it.
     pub(super) fn is_free(&self) -> bool {
@@ -184,14 +189,23 @@ impl Line {
 }
 
 async fn say_rest(mut upload: Upload, mut writing: OwnedWriteHalf, flight: Rc<Flight>) {
-    let said = std::future::poll_fn(|cx| upload.poll(cx, &mut writing));
-    match flight.unless_ended(pin!(said)).await {
+    let said = std::future::poll_fn(|cx| {
+        if flight.verdict().is_some() {
+            return Poll::Ready(None);
+        }
+        let said = upload.poll(cx, &mut writing);
+        if said.is_pending() {
+            flight.register_rest(cx);
+        }
+        said.map(Some)
+    });
+    match said.await {
         // Its end is not that of the connection: some instances would take that for a visitor who left.
-        Ok(Ok(())) => writing.forget(),
-        Ok(Err(Broken::Taken { .. })) => flight.cut_off(),
+        Some(Ok(())) => writing.forget(),
+        Some(Err(Broken::Taken { .. })) => flight.cut_off(upload.has_leftover()),
         // The instance must not take it for whole: its connection ends with the answer.
-        Ok(Err(Broken::Body)) => flight.end(Fault::BrokenBody),
-        Err(_) => {}
+        Some(Err(Broken::Body)) => flight.end(Fault::BrokenBody),
+        None => {}
     }
 }
 

@@ -69,6 +69,11 @@ impl Upload {
         self.body
     }
 
+    /// Whether not all of the body has come.
+    pub(super) fn has_leftover(&self) -> bool {
+        self.framing != Framing::Over
+    }
+
     /// The request whose body it carries, if there is one.
     pub(super) fn flight(&self) -> Option<&Rc<Flight>> {
         self.flight.as_ref()
@@ -84,7 +89,12 @@ impl Upload {
             let came = self.poll_body(cx)?;
             while !self.out.is_empty() {
                 match ready!(self.out.poll_write(cx, stream)) {
-                    Ok(()) => self.is_untouched = false,
+                    Ok(()) => {
+                        self.is_untouched = false;
+                        if let Some(flight) = &self.flight {
+                            flight.beat();
+                        }
+                    }
                     Err(_) => return Poll::Ready(Err(Broken::Taken { is_untouched: self.is_untouched })),
                 }
             }

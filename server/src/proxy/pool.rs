@@ -42,7 +42,7 @@ impl Pool {
         if lane.idle_max.is_zero() || !lane.is_free() {
             return;
         }
-        lane.is_reused = true;
+        lane.rest();
         let mut lanes = self.lanes.borrow_mut();
         let idle = lanes.entry(lane.target.serial).or_default();
         if idle.len() < IDLE_LANES_MAX {

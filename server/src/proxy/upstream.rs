@@ -109,6 +109,14 @@ impl Lane {
         }
     }
 
+    /// It idles from here on, to be used again.
+    pub(super) fn rest(&mut self) {
+        self.is_reused = true;
+        if let Way::Alone(line) = &mut self.way {
+            line.rest();
+        }
+    }
+
     /// Whether it may carry another request: a pool's question.
     pub(super) fn is_free(&self) -> bool {
         match &self.way {

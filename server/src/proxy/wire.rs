@@ -122,7 +122,7 @@ impl Wire {
         }
     }
 
-    /// Something moved on a connection that carries many: an idle one is not idle since before.
+    /// Something moved: an idle connection is not idle since before.
     pub(super) fn stir(&self) {
         if self.mood().0 == Mood::Idle {
             self.set_mood(Mood::Idle);
