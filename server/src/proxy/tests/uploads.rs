@@ -115,9 +115,11 @@ fn an_instance_counts_as_in_use_until_the_last_byte_of_a_body_is_written() {
 fn an_upload_that_nobody_takes_behind_an_answer_in_pieces_ends_with_the_drain() {
     let app = Instance::new("one", |_, stream| {
         let writing = stream.get_mut();
-        writing.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok").unwrap();
-        thread::sleep(Duration::from_millis(300));
-        writing.write_all(b"ok").unwrap();
+        writing.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nok").unwrap();
+        for _ in 0..2 {
+            thread::sleep(Duration::from_millis(400));
+            writing.write_all(b"ok").unwrap();
+        }
         thread::sleep(Duration::from_secs(8));
         Then::Close
     });
@@ -127,7 +129,7 @@ fn an_upload_that_nobody_takes_behind_an_answer_in_pieces_ends_with_the_drain() 
     client.send("POST / HTTP/1.1\r\nhost: blog.test\r\ncontent-length: 40000000\r\n\r\n");
     let begun = Instant::now();
     fill(&mut client, &[0; PIECE], 40_000_000);
-    assert_eq!(client.answer().text(), "okok");
+    assert_eq!(client.answer().text(), "okokok");
     town.route(&[]);
     eventually("quiet", || town.proxy.traffic(&app.container()) == Traffic::Quiet);
     assert!(begun.elapsed() < Duration::from_secs(6), "before the app hung up by itself");
