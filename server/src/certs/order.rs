@@ -85,12 +85,7 @@ impl Orders {
     }
 
     async fn bounded<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        tokio::select! {
-            () = self.stop.cancelled() => bail!("the server was stopped while the CA was asked"),
-            done = tokio::time::timeout(ORDER_TIME_MAX, work) => {
-                done.unwrap_or_else(|_elapsed| bail!("it took longer than {} min", ORDER_TIME_MAX.as_secs() / 60))
-            }
-        }
+        within(ORDER_TIME_MAX, &self.stop, work).await
     }
 
     /// Shows the CA that the host is ours, and waits until it believes it.
@@ -198,5 +193,33 @@ impl Refused {
     /// Trouble of ours, behind the CA's yes.
     pub(super) fn by_us(error: &anyhow::Error) -> Self {
         Self { complaint: format!("{error:#}"), cause: Cause::Host, retry_after: None }
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    stop: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        () = stop.cancelled() => bail!("the server was stopped while the CA was asked"),
+        done = tokio::time::timeout(limit, work) => {
+            done.unwrap_or_else(|_elapsed| bail!("it took longer than {} min", limit.as_secs() / 60))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_hangs_ends_with_its_time_and_with_the_server() {
+        let (stop, hangs) = (CancellationToken::new(), std::future::pending::<anyhow::Result<()>>);
+        let slow = within(Duration::from_millis(20), &stop, hangs()).await.unwrap_err();
+        assert_eq!(slow.to_string(), "it took longer than 0 min");
+        assert_eq!(within(ORDER_TIME_MAX, &stop, async { Ok(7) }).await.unwrap(), 7);
+        stop.cancel();
+        assert!(within(ORDER_TIME_MAX, &stop, hangs()).await.unwrap_err().to_string().contains("was stopped"));
     }
 }

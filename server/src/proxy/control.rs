@@ -2,7 +2,7 @@
 //!
 //! The registry has a lock; requests never take it.
 use super::held::{HoldReport, Holds};
-use super::limits::{ELDER_LAG, INSTANCES_MAX, Spans};
+use super::limits::{CONNECTIONS_MAX, ELDER_LAG, INSTANCES_MAX, Spans};
 use super::rules::{Pace, Standing, hold_limits};
 use super::snapshot::{App, Destination, Serving, Snapshot};
 use super::target::{Birth, Target};
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: Arc<dyn RouterLog>,
     waker: Arc<dyn Waker>,
+    /// Of each thread.
+    pub(super) connections_max: usize,
     admin_hosts: Vec<Hostname>,
     trusted_proxies: Vec<Cidr>,
     pub(super) proxy_protocol: ProxyProtocol,
@@ -88,6 +90,10 @@ impl Shared {
             clock,
             log,
             waker,
+            connections_max: match settings.connections_max {
+                0 => CONNECTIONS_MAX,
+                count => count,
+            },
             admin_hosts: settings.admin_hosts,
             trusted_proxies: settings.trusted_proxies,
             proxy_protocol: settings.proxy_protocol,

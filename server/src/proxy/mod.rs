@@ -92,6 +92,8 @@ pub use tls::CertificateFault;
 pub struct ProxySettings {
     /// Threads that carry requests; 0 means one per core.
     pub threads: usize,
+    /// Visitors' connections that each of them carries; beyond that they wait at the listener. 0 means 10,000.
+    pub connections_max: usize,
     /// Hosts of the dashboard; they win over an app's.
     pub admin_hosts: Vec<Hostname>,
     /// Proxies whose word about their visitors counts.

@@ -222,3 +222,21 @@ impl<T> Default for HostMap<T> {
         Self { exact: HashMap::new(), below: HashMap::new() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_sessions_are_remembered_and_no_more() {
+        let sessions = Mold::new().unwrap().sessions;
+        let key = |number: usize| number.to_be_bytes().to_vec();
+        let many = 2 * SESSIONS_MAX;
+        for number in 0..many {
+            assert!(sessions.put(key(number), vec![1]));
+        }
+        let remembered = (0..many).filter(|number| sessions.get(&key(*number)).is_some()).count();
+        assert!((1..=SESSIONS_MAX).contains(&remembered), "{remembered}");
+        assert!(sessions.get(&key(many - 1)).is_some(), "the last one is among them");
+    }
+}

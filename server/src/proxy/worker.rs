@@ -9,8 +9,7 @@ use super::gated_io::GatedIo;
 use super::h2_in;
 use super::handshake;
 use super::limits::{
-    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, CONNECTIONS_MAX, FIELDS_MAX, PROXY_HEADER_TIME_MAX,
-    STUCK_AFTER,
+    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, BUFFER_BYTES_MAX, FIELDS_MAX, PROXY_HEADER_TIME_MAX, STUCK_AFTER,
 };
 use super::logins::Known;
 use super::pool::Pool;
@@ -184,7 +183,7 @@ impl Worker {
     }
 
     fn has_room(&self) -> bool {
-        self.wires.borrow().len() < CONNECTIONS_MAX
+        self.wires.borrow().len() < self.shared.connections_max
     }
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {

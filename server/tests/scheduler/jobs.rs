@@ -112,6 +112,25 @@ async fn a_release_command_has_a_limit_and_is_run_again_by_the_next_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_command_behind_the_first_deploy_has_a_limit() {
+    let town = Town::new().await;
+    town.goes_live("ok", &["web"]).await;
+    let release = town.store.release(town.app.id, ReleaseNo(1)).await.unwrap();
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let run = town.scheduler.run_postdeploy(&town.app, &release, "echo begun; sleep", &cancel);
+    let watch = async {
+        town.until("it runs", async || town.one_offs().await.len() == 1).await;
+        town.pass_time(590);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(town.one_offs().await.len(), 1, "its time is not over");
+        town.pass_time(20);
+    };
+    let (ended, ()) = tokio::join!(run, watch);
+    assert_eq!(ended.unwrap_err().to_string(), "it was ended after its limit of 10 min");
+    town.until("nothing is left", async || town.one_offs().await.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entry_runs_once_in_its_minute_and_not_beside_itself() {
     let town = Town::new().await;
     town.goes_live_with(&[("echo tick; exit 3", every_minute()), ("echo long; sleep", every_minute())]).await;

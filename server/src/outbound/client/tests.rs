@@ -66,3 +66,22 @@ async fn redirects_and_endless_answers_are_errors() {
     let long = get(&Outbound::new(Some(certificate), Some(LOOPBACK)), &format!("https://127.0.0.1:{port}/")).await;
     assert!(matches!(long, Err(OutboundError::Http { .. })));
 }
+
+#[tokio::test]
+async fn an_answer_has_as_much_time_and_room_as_it_is_given() {
+    let (port, certificate) = answering("HTTP/1.1 200 OK\r\n\r\n0123456789".to_owned()).await;
+    let outbound = Outbound::new(Some(certificate), Some(LOOPBACK));
+    let ask = async |port: u16, limits: AnswerLimits| {
+        let request = Request::get(format!("https://127.0.0.1:{port}/")).body(Bytes::new()).unwrap();
+        outbound.send_within(request, limits).await
+    };
+    let time = Duration::from_secs(20);
+    assert_eq!(ask(port, AnswerLimits { time, body_bytes: 10 }).await.unwrap().body().len(), 10);
+    let long = ask(port, AnswerLimits { time, body_bytes: 9 }).await;
+    assert!(matches!(long, Err(OutboundError::Body { body_bytes_max: 9, .. })), "{long:?}");
+    // It accepts, and says nothing.
+    let silent = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let slow = ask(silent_port, AnswerLimits { time: Duration::from_millis(50), body_bytes: 10 }).await;
+    assert!(matches!(slow, Err(OutboundError::Slow { .. })), "{slow:?}");
+}

@@ -2,6 +2,25 @@
 use super::*;
 
 #[test]
+fn more_connections_than_a_thread_carries_wait_until_one_has_ended() {
+    let app = Instance::named("one");
+    let town = Town::with_settings(spans(), ProxySettings { connections_max: 1, ..ProxySettings::default() });
+    town.route_to(&app);
+    // Two threads, one connection each.
+    let mut served = [town.client(), town.client()];
+    for client in &mut served {
+        assert_eq!(client.get("blog.test", "/").text(), "one");
+    }
+    let mut third = town.client();
+    third.send("GET / HTTP/1.1\r\nhost: blog.test\r\n\r\n");
+    third.stream.get_ref().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(third.stream.fill_buf().is_err(), "it was served beside the two");
+    third.stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    drop(served);
+    assert_eq!(third.answer().text(), "one");
+}
+
+#[test]
 fn each_host_reaches_its_own_app() {
     let (blog, shop) = (Instance::named("blog"), Instance::named("shop"));
     let town = Town::new();
