@@ -21,6 +21,9 @@ use tokio::time::{Instant, sleep, timeout};
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// When the server is lost on the way: how long somebody else is looked for who serves.
 const LOST_LIMIT: Duration = Duration::from_secs(10);
+/// How often and how many times in a row the server of before is to be met, until it counts as the one that goes on.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS: u32 = 5;
 /// Of an ELF file's head.
 const HEAD_BYTES: usize = 64;
 
@@ -109,14 +112,16 @@ async fn server_of(data_dir: &Path) -> anyhow::Result<i32> {
 
 /// When the server was lost while it handed over: whether the new program came to serve even so.
 async fn newcomer_serves(place: &Place, data_dir: &Path, before: i32) -> bool {
-    let begun = Instant::now();
+    let (begun, mut met) = (Instant::now(), 0);
     while begun.elapsed() < LOST_LIMIT {
         match server_of(data_dir).await {
-            // It said itself that it goes on.
-            Ok(server) if server == before => return false,
-            Ok(server) => return place.is_run_by(server).unwrap_or(false),
-            Err(_) => sleep(Duration::from_millis(200)).await,
+            Ok(server) if server != before => return place.is_run_by(server).unwrap_or(false),
+            Ok(_) if met == LOOKS => return false,
+            // The socket of one that is dying still takes connections for a moment.
+            Ok(_) => met += 1,
+            Err(_) => met = 0,
         }
+        sleep(LOOK).await;
     }
     false
 }

@@ -272,6 +272,8 @@ async fn stop_one_off(context: &Context, console: &Console, app: &App, name: &Sl
 
 async fn start(context: &Context, console: &Console, app: &App) -> Done {
     context.tools.store.set_stopped(app.id, false).await?;
+    // The scheduler may never have seen that it was stopped.
+    context.tools.scheduler.forgive(app.id);
     context.tools.scheduler.wake(app.id);
     console.say(&format!("started {}", app.name)).await;
     Ok(())

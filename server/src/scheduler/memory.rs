@@ -108,6 +108,10 @@ impl AppMemory {
         self.crashes.retain(|(_, slot), _| !wanted.stopped && before.get(slot) == wanted.epochs.get(slot));
     }
 
+    pub(super) fn forgive_all(&mut self) {
+        self.crashes.clear();
+    }
+
     pub(super) fn add_drained(&mut self, release: ReleaseNo, report: &DrainReport) {
         let sum = self.drained.entry(release).or_default();
         sum.requests += report.requests;

@@ -131,6 +131,11 @@ impl Scheduler {
         Self(house)
     }
 
+    /// Somebody asked for the app to be started: what crashed before does not delay that.
+    pub fn forgive(&self, app: AppId) {
+        self.0.memory(app).lock().unwrap_or_else(PoisonError::into_inner).forgive_all();
+    }
+
     /// Asks for another look at an app, soon.
     pub fn wake(&self, app: AppId) {
         self.0.wake(app);
