@@ -160,10 +160,9 @@ fn pass_on(mut exchange: Box<Exchange>, reply: Reply) -> Response<ReplyBody> {
     exchange.flight.enter(Stage::Streaming);
     exchange.answered(head.status.as_u16());
     head.version = http::Version::HTTP_11;
-    let is_last = exchange.flight.has_leftover() && !exchange.client.is_stream;
-    let client = exchange.client.clone();
-    let response = Response::from_parts(head, ReplyBody::App(AppBody::new(exchange, lane, is_last)));
-    if is_last { closing(&client, response) } else { response }
+    let (client, leaves_sender) = (exchange.client.clone(), exchange.leaves_sender());
+    let response = Response::from_parts(head, ReplyBody::App(AppBody::new(exchange, lane)));
+    if leaves_sender { closing(&client, response) } else { response }
 }
 
 /// The app took the upgrade up: from here on both sides are joined.

@@ -130,14 +130,11 @@ pub(super) struct AppBody {
     lane: Option<Lane>,
     /// It broke: that is said when what came before it was handed to the client's socket, as far as that takes it.
     broken: Option<io::Error>,
-    /// The client's connection ends behind it, and the client may still be writing what nobody takes: it is to read the answer
-    /// all the same.
-    is_last: bool,
 }
 
 impl AppBody {
-    pub(super) fn new(exchange: Box<Exchange>, lane: Lane, is_last: bool) -> Self {
-        let mut body = Self { exchange, lane: Some(lane), broken: None, is_last };
+    pub(super) fn new(exchange: Box<Exchange>, lane: Lane) -> Self {
+        let mut body = Self { exchange, lane: Some(lane), broken: None };
         if body.is_end_stream() {
             body.finish();
         }
@@ -151,9 +148,16 @@ impl AppBody {
         self.exchange.succeed();
         self.exchange.flight.alight_if_sent();
         self.exchange.flight.outlive_answer();
-        if self.is_last || (self.exchange.flight.has_leftover() && !self.exchange.client.is_stream) {
+        if self.exchange.leaves_sender() {
             self.exchange.client.wire.linger();
         }
+    }
+
+    /// Lets the client's connection write what came before.
+    fn break_off_next<T>(&mut self, error: io::Error, cx: &Context<'_>) -> Poll<T> {
+        self.broken = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn break_off(&mut self, error: io::Error) -> io::Error {
@@ -190,16 +194,10 @@ impl AppBody {
                 }
                 Poll::Ready(Some(Ok(without_framing(frame))))
             }
-            Some(Err(error)) => {
-                self.broken = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
+            Some(Err(error)) => self.break_off_next(error, cx),
             // The write may have been told of a reset, and the read then of a plain end.
             None if lane.ends_by_close() && self.exchange.flight.is_cut() => {
-                self.broken = Some(io::ErrorKind::ConnectionReset.into());
-                cx.waker().wake_by_ref();
-                Poll::Pending
+                self.break_off_next(io::ErrorKind::ConnectionReset.into(), cx)
             }
             None => {
                 self.finish();

@@ -151,6 +151,12 @@ impl Exchange {
         self.app.way_under(if self.has_bypass { Maintenance::Off } else { self.app.maintenance })
     }
 
+    /// Whether its client may still be sending a body that nobody takes, on a connection that can carry nothing else: it ends
+    /// with the answer then, and the client is to read that all the same.
+    pub(super) fn leaves_sender(&self) -> bool {
+        self.flight.has_leftover() && !self.client.is_stream
+    }
+
     pub(super) fn host(&self) -> &str {
         &self.host
     }

@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::flight::Flight;
 use super::h1_answer::{AnswerReader, Asked};
 use super::h1_request::{Broken, Upload};
+use super::headers::tokens;
 use super::tunnel::AppSide;
 use super::worker::Worker;
 use bytes::Bytes;
@@ -226,9 +227,6 @@ pub(super) fn is_flaw(error: &io::Error) -> bool {
 
 /// RFC 9112, section 9.3.
 fn lasts(version: Version, headers: &HeaderMap) -> bool {
-    let says = |word: &str| {
-        let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
-    };
+    let says = |word: &str| tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case(word));
     !says("close") && (version != Version::HTTP_10 || says("keep-alive"))
 }
