@@ -9,7 +9,7 @@ use std::path::Path;
 
 const MODE_EXECUTABLE: i32 = 0o100_755;
 const MODE_SYMLINK: i32 = 0o120_000;
-const MODE_SUBMODULE: i32 = 0o160_000;
+pub(super) const MODE_SUBMODULE: i32 = 0o160_000;
 
 pub(super) struct GitTree {
     repo: Repository,

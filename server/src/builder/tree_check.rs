@@ -1,5 +1,6 @@
 //! Looks through a tree for what cannot be built or must not be unpacked, without reading more than it must: a pushed one
 //! before it is taken in, and what is fetched for it.
+use super::source::MODE_SUBMODULE;
 use crate::domain::submodule::{SUBMODULES_MAX, SubmoduleUrl, declared_submodules, submodule_complaint};
 use crate::domain::{FetchAllow, Oid};
 use crate::logs::printable;
@@ -13,7 +14,6 @@ pub const FINDINGS_MAX: usize = 10;
 
 const MODE_TYPE: i32 = 0o170_000;
 const MODE_LINK: i32 = 0o120_000;
-const MODE_SUBMODULE: i32 = 0o160_000;
 /// LFS pointers are below this size by their specification.
 const LFS_POINTER_BYTES: std::ops::Range<usize> = 60..1024;
 const LFS_FIRST_LINE: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";

@@ -1,6 +1,7 @@
 //! The git side of submodules: what is fetched goes into the app's own repository, where a tree is made that holds its files
 //! in their places. From there on it is a tree as any other.
 use super::repos::git_oid;
+use super::source::MODE_SUBMODULE;
 use crate::domain::Oid;
 use anyhow::Context;
 use git2::{ErrorCode, ObjectType, Repository};
@@ -11,7 +12,6 @@ use std::io::Write;
 pub(super) const FETCHED: &str = "refs/paas/submodules/";
 
 const MODE_FOLDER: i32 = 0o040_000;
-const MODE_SUBMODULE: i32 = 0o160_000;
 
 /// Path of each submodule, from the top → its tree.
 pub(super) type Places = BTreeMap<String, git2::Oid>;
